@@ -1,0 +1,42 @@
+"""Everything that vipctl says no with.
+
+VipctlError     1  unexpected: a defect of vipctl or of the machine
+├── UsageError  2  usage: the input is not of the form that the command takes
+├── Refused     3  refused: well-formed, but in conflict with the state, or unsafe
+├── KernelError 4  kernel: the kernel said no, with its own words
+└── Missing     5  missing: a module, library or privilege, with how to get it
+"""
+
+from typing import ClassVar
+
+
+class VipctlError(Exception):
+    """Base of all; `hint` tells the operator what to do next."""
+
+    exit_code: ClassVar[int] = 1
+    kind: ClassVar[str] = "unexpected"
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(VipctlError):
+    exit_code = 2
+    kind = "usage"
+
+
+class Refused(VipctlError):
+    exit_code = 3
+    kind = "refused"
+
+
+class KernelError(VipctlError):
+    exit_code = 4
+    kind = "kernel"
+
+
+class Missing(VipctlError):
+    exit_code = 5
+    kind = "missing"

@@ -1,0 +1,232 @@
+"""What a director is asked to do: services, real servers, who holds which addresses. Pure."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import NamedTuple
+
+from vipctl import prefixes
+from vipctl.errors import Refused
+from vipctl.prefixes import VERSIONS, AddressSet, IPAddress, Span
+
+ACCEPTANCE_PREFIX = "fwmark-"  # names of acceptance-only services
+
+# Marks that vipctl gives out: bit 12 set, bits 0-6 and 8-11 free. The other bits belong to others:
+# 7 to the AWS CNI, 13 to portmap, 14-15 to Kubernetes, 16-23 to Tailscale, 16-31 to Calico.
+MARK_VALUE = 0x1000
+MARK_MASK = 0xFFFFF080
+
+# IP_VS_SVC_F_SCHED1 and IP_VS_SVC_F_SCHED2 of include/uapi/linux/ip_vs.h, under their names.
+SCHEDULER_FLAGS: dict[str, dict[str, int]] = {
+    "sh": {"fallback": 0x08, "port": 0x10},
+    "mh": {"fallback": 0x08, "port": 0x10},
+}
+
+
+class Forward(StrEnum):
+    """Forwarding method of a virtual service."""
+
+    NAT = "nat"
+    DR = "dr"
+    TUN = "tun"
+
+
+class Leftover(StrEnum):
+    """What a client gets for a packet that IPVS did not take."""
+
+    REJECT = "reject"
+    DROP = "drop"
+
+
+class Port(NamedTuple):
+    protocol: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.protocol}/{self.number}"
+
+
+class RealServer(NamedTuple):
+    """One real server; port 0 means the port that the client asked for."""
+
+    address: IPAddress
+    port: int = 0
+    weight: int = 1
+
+    @property
+    def endpoint(self) -> str:
+        if not self.port:
+            return str(self.address)
+        host = f"[{self.address}]" if self.address.version == 6 else str(self.address)
+        return f"{host}:{self.port}"
+
+    def __str__(self) -> str:
+        return self.endpoint if self.weight == 1 else f"{self.endpoint},weight={self.weight}"
+
+
+class Scheduler(NamedTuple):
+    name: str = "wlc"
+    flags: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return ",".join((self.name, *self.flags))
+
+    def drains(self) -> bool:
+        """Whether a client that hashes to a server of weight 0 gets another server."""
+        return self.name != "dh" and (self.name not in SCHEDULER_FLAGS or "fallback" in self.flags)
+
+
+DEFAULT_SCHEDULER = Scheduler()
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A named set of VIPs and how its traffic is balanced.
+
+    `balanced` is False for an acceptance-only service: keepalived or ipvsadm owns the IPVS side.
+    `persistence` is in seconds, 0 for none; empty `ports` means every protocol and port.
+    """
+
+    name: str
+    fwmark: int
+    balanced: bool = True
+    method: str = "fwmark"
+    scheduler: Scheduler = DEFAULT_SCHEDULER
+    forward: Forward = Forward.NAT
+    ports: tuple[Port, ...] = ()
+    persistence: int = 0
+    leftover: Leftover = Leftover.REJECT
+    ping: bool = False
+    set_sysctls: bool = False
+    reals: tuple[RealServer, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.forward is Forward.NAT:
+            return
+        for real in self.reals:
+            if real.port:
+                raise Refused(
+                    f"real server {real.endpoint} names a port, which --forward {self.forward} "
+                    "cannot translate",
+                    hint=f"name it as {real.address}, or use --forward nat",
+                )
+
+    def versions(self) -> frozenset[int]:
+        """IP versions for which there is a real server."""
+        return frozenset(real.address.version for real in self.reals)
+
+    def with_reals(self, reals: Iterable[RealServer]) -> "Service":
+        return replace(self, reals=tuple(sorted(reals, key=real_key)))
+
+
+def real_key(real: RealServer) -> tuple[int, int, int]:
+    return real.address.version, int(real.address), real.port
+
+
+class Held(NamedTuple):
+    """A span of addresses that a service holds.
+
+    Spans of one plane never overlap, so a plane is one lookup. All is in plane 0 but what two
+    services with disjoint ports share.
+    """
+
+    service: str
+    version: int
+    plane: int
+    first: int
+    last: int
+
+    @property
+    def span(self) -> Span:
+        return self.first, self.last
+
+
+class Shape(NamedTuple):
+    """One kernel lookup: all prefixes of one IP version, plane and length."""
+
+    version: int
+    plane: int
+    length: int
+
+
+class Entry(NamedTuple):
+    """One prefix in the kernel and the mark that its packets get."""
+
+    shape: Shape
+    start: int
+    mark: int
+
+
+def entries(held: Iterable[Held], marks: dict[str, int]) -> Iterator[Entry]:
+    for service, version, plane, first, last in held:
+        for start, length in prefixes.cut(version, first, last):
+            yield Entry(Shape(version, plane, length), start, marks[service])
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """All that a method has to know beside the prefixes themselves."""
+
+    services: tuple[Service, ...]
+    shapes: frozenset[Shape]
+
+    def active(self) -> bool:
+        return bool(self.services and self.shapes)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The difference between two states; what is in neither tuple stays."""
+
+    before: tuple[Service, ...] = ()
+    after: tuple[Service, ...] = ()
+    released: tuple[Held, ...] = ()
+    taken: tuple[Held, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.before != self.after or self.released != self.taken)
+
+    def inverse(self) -> "Change":
+        return Change(self.after, self.before, self.taken, self.released)
+
+    def gained(self) -> AddressSet:
+        """Addresses that were held by nobody of these services and now are."""
+        return _without(self.taken, self.released)
+
+    def lost(self) -> AddressSet:
+        return _without(self.released, self.taken)
+
+
+def _without(left: Iterable[Held], right: Iterable[Held]) -> AddressSet:
+    some, others = (
+        prefixes.from_spans((held.version, held.span) for held in side) for side in (left, right)
+    )
+    return AddressSet(
+        tuple(prefixes.difference(some.v4, others.v4)),
+        tuple(prefixes.difference(some.v6, others.v6)),
+    )
+
+
+def ports_disjoint(left: Service, right: Service) -> bool:
+    """Whether both name ports and share none: then they may share VIPs."""
+    return bool(left.ports and right.ports and not set(left.ports) & set(right.ports))
+
+
+def free_mark(used: Iterable[int]) -> int:
+    """The lowest mark of vipctl's block that is not in use. Raises Refused."""
+    taken = set(used)
+    for value in range(MARK_VALUE, MARK_VALUE << 1):
+        if value & MARK_MASK == MARK_VALUE and value not in taken:
+            return value
+    raise Refused("all 2048 fwmarks of vipctl's block are in use", hint="name one with --fwmark")
+
+
+def idle_versions(service: Service) -> tuple[int, ...]:
+    """IP versions whose clients nobody can serve, so that they are refused at once."""
+    if not service.balanced:
+        return ()
+    return tuple(v for v in VERSIONS if v not in service.versions())
+
+
+def acceptance_name(mark: int) -> str:
+    return f"{ACCEPTANCE_PREFIX}{mark}"
