@@ -1,0 +1,307 @@
+"""The desired state on disk: services, the spans they hold, the intent of a running change.
+
+One sqlite3 database in a directory of root's own. A change is committed twice: with an intent
+before the kernel is touched, and without it after; a database with an intent belongs to a command
+that is running or was killed. Only what returns everything is slower than O(log n).
+"""
+
+import fcntl
+import json
+import os
+import socket
+import sqlite3
+import stat
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+
+from vipctl import syntax
+from vipctl.errors import Missing, Refused, VipctlError
+from vipctl.model import Change, Held, Service, Shape
+from vipctl.prefixes import BITS, cut
+
+SCHEMA_VERSION = 1
+LOCK_TIMEOUT = 60.0  # seconds
+LOCK_NOTICE = 1.0  # seconds until a waiting command says so
+SO_NETNS_COOKIE = 71  # include/uapi/asm-generic/socket.h
+
+SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE service (name TEXT PRIMARY KEY, spec TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE held (
+    service TEXT NOT NULL REFERENCES service (name),
+    version INTEGER NOT NULL,
+    plane INTEGER NOT NULL,
+    first BLOB NOT NULL,
+    last BLOB NOT NULL,
+    PRIMARY KEY (version, plane, first)
+) WITHOUT ROWID;
+CREATE INDEX held_by ON held (service, version, first);
+CREATE TABLE tally (
+    service TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    plane INTEGER NOT NULL,
+    length INTEGER NOT NULL,
+    prefixes INTEGER NOT NULL,
+    PRIMARY KEY (service, version, plane, length)
+) WITHOUT ROWID;
+CREATE TABLE sysctl (name TEXT PRIMARY KEY, old TEXT NOT NULL, new TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+
+def identity() -> str:
+    """This boot and network namespace; the kernel gives no cookie twice within a boot."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    with socket.socket() as s:
+        cookie = s.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8)
+    return f"{boot}/{int.from_bytes(cookie, 'little')}"
+
+
+@contextmanager
+def lock(
+    directory: Path, *, timeout: float = LOCK_TIMEOUT, waiting: Callable[[], None] | None = None
+) -> Iterator[None]:
+    """Holds the state directory for one changing command. Raises Refused after `timeout` s."""
+    _prepare(directory)
+    fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        _acquire(fd, directory, timeout, waiting)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _acquire(fd: int, directory: Path, timeout: float, waiting: Callable[[], None] | None) -> None:
+    start = time.monotonic()
+    while True:
+        try:
+            return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waited = time.monotonic() - start
+        if waited > timeout:
+            raise Refused(
+                f"another vipctl command has held {directory} for {timeout:.0f} s",
+                hint=f"see who: fuser -v {directory / 'lock'}",
+            )
+        if waiting is not None and waited > LOCK_NOTICE:
+            waiting()
+            waiting = None
+        time.sleep(0.02)
+
+
+def _prepare(directory: Path) -> None:
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        info = directory.stat()
+    except OSError as e:
+        raise Missing(
+            f"cannot use the state directory {directory}: {e.strerror}",
+            hint="run as root, or name another with --state-dir",
+        ) from e
+    if info.st_uid not in (0, os.geteuid()) or stat.S_IMODE(info.st_mode) & 0o022:
+        raise Refused(
+            f"the state directory {directory} can be written by others than root",
+            hint=f"chown root: {directory} && chmod 0700 {directory}",
+        )
+
+
+class Store:
+    """The database of one state directory. Use `Store.open`, which also creates it."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+
+    @classmethod
+    def open(cls, directory: Path) -> Self:
+        """Raises Missing if the directory cannot be used, Refused if it is another version's."""
+        _prepare(directory)
+        previous = os.umask(0o077)
+        try:
+            return cls._ready(sqlite3.connect(directory / "state.db", isolation_level=None))
+        except sqlite3.Error as e:
+            raise VipctlError(
+                f"cannot read the state in {directory}: {e}",
+                hint="restore the directory from a backup, or start anew with --state-dir",
+            ) from e
+        finally:
+            os.umask(previous)
+
+    @classmethod
+    def read(cls, directory: Path) -> Self:
+        """For commands that change nothing: an absent state is an empty one and stays absent."""
+        if (directory / "state.db").exists():
+            return cls.open(directory)
+        return cls._ready(sqlite3.connect(":memory:", isolation_level=None))
+
+    @classmethod
+    def _ready(cls, db: sqlite3.Connection) -> Self:
+        db.execute("PRAGMA busy_timeout = 60000")
+        (found,) = db.execute("PRAGMA user_version").fetchone()
+        if found == 0:
+            found = cls._create(db)
+        if found != SCHEMA_VERSION:
+            db.close()
+            raise Refused(
+                f"the state is of format {found}; this vipctl reads format {SCHEMA_VERSION}",
+                hint="upgrade vipctl, or `vipctl export` with the version that wrote it",
+            )
+        return cls(db)
+
+    @staticmethod
+    def _create(db: sqlite3.Connection) -> int:
+        db.execute("BEGIN IMMEDIATE")
+        (found,) = db.execute("PRAGMA user_version").fetchone()
+        if found == 0:  # nobody was faster
+            for statement in SCHEMA.split(";"):
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        db.execute("COMMIT")
+        return int(found) or SCHEMA_VERSION
+
+    def close(self) -> None:
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    # reading
+
+    def meta(self, key: str) -> str | None:
+        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def intent(self) -> frozenset[int] | None:
+        """The marks that an unfinished change touches, or None if all changes are finished."""
+        found = self.meta("intent")
+        return None if found is None else frozenset(json.loads(found))
+
+    def services(self) -> dict[str, Service]:
+        rows = self._db.execute("SELECT name, spec FROM service ORDER BY name")
+        return {name: syntax.from_plain(name, json.loads(spec)) for name, spec in rows}
+
+    def held(self, service: str | None = None) -> Iterator[Held]:
+        """In order of address; of all services (by version and plane) or of one."""
+        if service is None:
+            rows = self._db.execute("SELECT * FROM held ORDER BY version, plane, first")
+        else:
+            rows = self._db.execute(
+                "SELECT * FROM held WHERE service = ? ORDER BY version, first", (service,)
+            )
+        return map(_decode, rows)
+
+    def touching(self, version: int, first: int, last: int) -> list[Held]:
+        """All that overlaps FIRST-LAST or is next to it, of every service."""
+        low, high = max(first - 1, 0), min(last + 1, (1 << BITS[version]) - 1)
+        found: list[Held] = []
+        for (plane,) in self._db.execute("SELECT DISTINCT plane FROM tally").fetchall():
+            key = (version, plane, _blob(version, low))
+            before = self._db.execute(
+                "SELECT * FROM held WHERE version = ? AND plane = ? AND first < ? "
+                "ORDER BY first DESC LIMIT 1",
+                key,
+            )
+            found += [held for held in map(_decode, before) if held.last >= low]
+            inside = self._db.execute(
+                "SELECT * FROM held WHERE version = ? AND plane = ? AND first BETWEEN ? AND ?",
+                (*key, _blob(version, high)),
+            )
+            found += map(_decode, inside)
+        return found
+
+    def tallies(self) -> list[tuple[str, Shape, int]]:
+        """How many prefixes of each shape each service has."""
+        rows = self._db.execute("SELECT service, version, plane, length, prefixes FROM tally")
+        return [(name, Shape(*shape), count) for name, *shape, count in rows]
+
+    def sysctls(self) -> dict[str, tuple[str, str]]:
+        """What vipctl has set: name → (value before, value set)."""
+        return {name: (old, new) for name, old, new in self._db.execute("SELECT * FROM sysctl")}
+
+    # writing
+
+    def begin(
+        self, change: Change, marks: Iterable[int], sysctls: dict[str, tuple[str, str]]
+    ) -> None:
+        """Commits the new state together with the intent to bring the kernel there.
+
+        `marks` are those of the IPVS services that may come or go on the way.
+        """
+        with self._transaction():
+            pending = {*marks, *(self.intent() or ())}
+            self._set_meta("intent", json.dumps(sorted(pending)))
+            self._set_meta("owner", identity())
+            self._apply(change)
+            self._db.execute("DELETE FROM sysctl")
+            self._db.executemany(
+                "INSERT INTO sysctl VALUES (?, ?, ?)", ((n, *v) for n, v in sysctls.items())
+            )
+
+    def finish(self, seals: dict[str, str]) -> None:
+        """Commits that the kernel is as the state says; `seals` are the methods' digests."""
+        with self._transaction():
+            self._set_meta("seals", json.dumps(seals))
+            self._db.execute("DELETE FROM meta WHERE key = 'intent'")
+
+    def seals(self) -> dict[str, str]:
+        return dict(json.loads(self.meta("seals") or "{}"))
+
+    def _apply(self, change: Change) -> None:
+        self._count(change.released, -1)
+        self._db.executemany(
+            "DELETE FROM held WHERE version = ? AND plane = ? AND first = ?",
+            ((h.version, h.plane, _blob(h.version, h.first)) for h in change.released),
+        )
+        self._db.executemany(
+            "DELETE FROM service WHERE name = ?", ((s.name,) for s in change.before)
+        )
+        self._db.executemany(
+            "INSERT INTO service VALUES (?, ?)",
+            ((s.name, json.dumps(syntax.plain(s))) for s in change.after),
+        )
+        self._db.executemany("INSERT INTO held VALUES (?, ?, ?, ?, ?)", map(_encode, change.taken))
+        self._count(change.taken, 1)
+        self._db.execute("DELETE FROM tally WHERE prefixes = 0")
+
+    def _count(self, spans: Iterable[Held], sign: int) -> None:
+        counts: dict[tuple[str, int, int, int], int] = {}
+        for service, version, plane, first, last in spans:
+            for _, length in cut(version, first, last):
+                key = (service, version, plane, length)
+                counts[key] = counts.get(key, 0) + sign
+        self._db.executemany(
+            "INSERT INTO tally VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE "
+            "SET prefixes = prefixes + excluded.prefixes",
+            ((*key, count) for key, count in counts.items()),
+        )
+
+    def _set_meta(self, key: str, value: str) -> None:
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+
+def _blob(version: int, value: int) -> bytes:
+    return value.to_bytes(BITS[version] // 8, "big")
+
+
+def _encode(held: Held) -> tuple[str, int, int, bytes, bytes]:
+    service, version, plane, first, last = held
+    return service, version, plane, _blob(version, first), _blob(version, last)
+
+
+def _decode(row: tuple[str, int, int, bytes, bytes]) -> Held:
+    service, version, plane, first, last = row
+    return Held(service, version, plane, int.from_bytes(first, "big"), int.from_bytes(last, "big"))
