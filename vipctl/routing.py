@@ -1,0 +1,193 @@
+"""Policy-routing rules, routes and the director's own addresses, over rtnetlink.
+
+What is ours carries PROTOCOL; nothing else is ever changed.
+"""
+
+import logging
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import ip_address
+from typing import Any, NamedTuple
+
+from vipctl.errors import KernelError, Missing
+from vipctl.prefixes import FAMILY, VERSIONS, IPAddress
+
+PROTOCOL = 118  # unassigned in /etc/iproute2/rt_protos and in include/uapi/linux/rtnetlink.h
+TABLE = 30320
+PRIORITY = 4300  # and the two after it: before Tailscale's 5210, after a VRF's 1000
+
+log = logging.getLogger(__name__)
+
+# include/uapi/linux/fib_rules.h and rtnetlink.h
+FR_ACT_TO_TBL, FR_ACT_GOTO, FR_ACT_NOP = 1, 2, 3
+RTN_LOCAL = 2
+RTM_F_FIB_MATCH = 0x2000
+# Only a default route leads there: "this network" and the discard prefix.
+NOWHERE = {4: "0.0.0.1", 6: "100::"}
+
+
+class Rule(NamedTuple):
+    version: int
+    priority: int
+    action: int
+    mark: int = 0
+    mask: int = 0
+    table: int = 0
+    goto: int = 0
+    iif: str = ""
+
+
+class LocalDefault(NamedTuple):
+    """`local default dev lo` in our table."""
+
+    version: int
+
+
+Owned = Rule | LocalDefault
+
+
+def accepting(version: int, marks: list[tuple[int, int]]) -> set[Owned]:
+    """Rules and route that make packets with these (mark, mask) local.
+
+    The `goto` keeps reverse-path lookups out, which come from `lo`: where src_valid_mark is set
+    they carry the packet's mark, would find every source local, and all packets be martians.
+    """
+    owned: set[Owned] = {LocalDefault(version), Rule(version, PRIORITY + 2, FR_ACT_NOP)}
+    for mark, mask in marks:
+        owned.add(Rule(version, PRIORITY, FR_ACT_GOTO, mark, mask, goto=PRIORITY + 2, iif="lo"))
+        owned.add(Rule(version, PRIORITY + 1, FR_ACT_TO_TBL, mark, mask, table=TABLE))
+    return owned
+
+
+def read() -> set[Owned]:
+    """All rules and routes that are ours."""
+    with _netlink(strict_check=True) as ip:  # the kernel filters by table
+        found: set[Owned] = set()
+        for version in VERSIONS:
+            rules = ip.get_rules(family=FAMILY[version])
+            found |= {_rule(version, r) for r in rules if r.get("FRA_PROTOCOL") == PROTOCOL}
+            routes = ip.get_routes(family=FAMILY[version], table=TABLE)
+            if any(r["proto"] == PROTOCOL and r["type"] == RTN_LOCAL for r in routes):
+                found.add(LocalDefault(version))
+        return found
+
+
+def add(owned: set[Owned]) -> None:
+    """Routes before rules, so that no packet meets a rule whose table is empty."""
+    with _netlink() as ip:
+        for item in sorted(owned, key=_order):
+            _change(ip, "add", item)
+
+
+def delete(owned: set[Owned]) -> None:
+    """In the reverse order of `add`."""
+    with _netlink() as ip:
+        for item in sorted(owned, key=_order, reverse=True):
+            _change(ip, "del", item)
+
+
+def addresses() -> set[IPAddress]:
+    """Every address on an interface of the director."""
+    with _netlink() as ip:
+        texts = (a.get("IFA_LOCAL") or a.get("IFA_ADDRESS") for a in ip.get_addr())
+        return {ip_address(text) for text in texts if text}
+
+
+def gateways() -> set[IPAddress]:
+    """The next hops of the default routes, found without listing the routing table."""
+    with _netlink() as ip:
+        return {gateway for version in VERSIONS for gateway in _gateways(ip, version)}
+
+
+def _gateways(ip: Any, version: int) -> Iterator[IPAddress]:
+    from pyroute2 import NetlinkError
+
+    try:
+        routes = ip.route(
+            "get", family=FAMILY[version], dst=NOWHERE[version], flags=RTM_F_FIB_MATCH
+        )
+    except NetlinkError:
+        return  # no default route
+    for route in routes:
+        for hop in (route, *(route.get("RTA_MULTIPATH") or ())):
+            attributes = dict(hop["attrs"])
+            via = attributes.get("RTA_GATEWAY") or attributes.get("RTA_VIA", {}).get("addr")
+            if via:
+                yield ip_address(via)
+
+
+def _order(item: Owned) -> tuple[int, int, Owned]:
+    """Jump targets and routes first, then the rule that spares reverse lookups, then acceptance."""
+    if isinstance(item, LocalDefault):
+        return 0, 0, item
+    return {FR_ACT_NOP: 1, FR_ACT_GOTO: 2, FR_ACT_TO_TBL: 3}[item.action], item.mark, item
+
+
+def _rule(version: int, message: Any) -> Rule:
+    return Rule(
+        version,
+        message.get("FRA_PRIORITY") or 0,
+        message["action"],
+        message.get("FRA_FWMARK") or 0,
+        message.get("FRA_FWMASK") or 0,
+        message.get("FRA_TABLE") or 0,
+        message.get("FRA_GOTO") or 0,
+        message.get("FRA_IIFNAME") or "",
+    )
+
+
+def _change(ip: Any, verb: str, item: Owned) -> None:
+    from pyroute2 import NetlinkError
+
+    log.debug("routing: %s %s", verb, item)
+    try:
+        if isinstance(item, LocalDefault):
+            _route(ip, verb, item.version)
+        else:
+            ip.rule(verb, **_rule_arguments(item))
+    except NetlinkError as e:
+        raise KernelError(
+            f"{verb} of {item}: {e.args[-1]}",
+            hint="see what is there: ip rule; ip route show table all",
+        ) from e
+
+
+def _route(ip: Any, verb: str, version: int) -> None:
+    ip.route(
+        verb,
+        family=FAMILY[version],
+        dst="default",
+        type="local",
+        oif=socket.if_nametoindex("lo"),
+        table=TABLE,
+        proto=PROTOCOL,
+        **({"scope": "host"} if version == 4 else {}),
+    )
+
+
+def _rule_arguments(rule: Rule) -> dict[str, object]:
+    optional = {
+        "fwmark": rule.mark,
+        "fwmask": rule.mask,
+        "table": rule.table,
+        "goto": rule.goto,
+        "iifname": rule.iif,
+    }
+    names = {FR_ACT_TO_TBL: "to_tbl", FR_ACT_GOTO: "goto", FR_ACT_NOP: "nop"}
+    return {
+        "family": FAMILY[rule.version],
+        "priority": rule.priority,
+        "action": names[rule.action],
+        "protocol": PROTOCOL,
+    } | {key: value for key, value in optional.items() if value}
+
+
+@contextmanager
+def _netlink(**options: bool) -> Iterator[Any]:
+    try:
+        from pyroute2 import IPRoute
+    except ImportError as e:
+        raise Missing(f"pyroute2 cannot be used: {e}", hint="pip install pyroute2") from e
+    with IPRoute(ext_ack=True, **options) as ip:
+        yield ip

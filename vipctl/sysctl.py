@@ -1,0 +1,91 @@
+"""The director's sysctls that forwarding needs. What vipctl changes it remembers and puts back."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from vipctl.errors import KernelError
+from vipctl.model import Forward, Service
+
+ROOT = Path("/proc/sys")
+CONNTRACK = "net.ipv4.vs.conntrack"
+
+
+def needed(services: Iterable[Service]) -> dict[str, str]:
+    """Values by name, for all of these services together.
+
+    nat rewrites addresses, so a firewall that drops `ct state invalid` must see IPVS's connections;
+    with dr and tun it must not, as it sees one direction only. Where both run, neither is right.
+    """
+    wanted: dict[str, set[str]] = {}
+    for service in services:
+        for name, value in _of_one(service).items():
+            wanted.setdefault(name, set()).add(value)
+    return {name: values.pop() for name, values in wanted.items() if len(values) == 1}
+
+
+def _of_one(service: Service) -> dict[str, str]:
+    found: dict[str, str] = {}
+    versions = service.versions()
+    if not (service.balanced and versions):
+        return found
+    if service.forward is Forward.NAT:
+        if 4 in versions:
+            found["net.ipv4.ip_forward"] = "1"
+        if 6 in versions:
+            found["net.ipv6.conf.all.forwarding"] = "1"
+    if service.forward is Forward.TUN:
+        found["net.ipv4.vs.pmtu_disc"] = "0"
+    if service.persistence:
+        found["net.ipv4.vs.expire_quiescent_template"] = "1"
+    if (ROOT / "net/netfilter/nf_conntrack_max").exists():
+        found[CONNTRACK] = "1" if service.forward is Forward.NAT else "0"
+    return found
+
+
+def read(name: str) -> str | None:
+    """None where the kernel has no such sysctl, or not yet."""
+    try:
+        return _path(name).read_text().strip()
+    except FileNotFoundError:
+        return None
+
+
+def write(name: str, value: str) -> None:
+    """Raises KernelError."""
+    try:
+        _path(name).write_text(value + "\n")
+    except OSError as e:
+        raise KernelError(
+            f"sysctl {name} = {value}: {e.strerror}",
+            hint="is the IPVS module loaded, and /proc/sys writable?",
+        ) from e
+
+
+def unmet(wanted: dict[str, str]) -> dict[str, str]:
+    """Those that the director does not have."""
+    return {name: value for name, value in wanted.items() if read(name) not in (value, None)}
+
+
+def plan(
+    kept: dict[str, tuple[str, str]], services: Iterable[Service]
+) -> dict[str, tuple[str, str]]:
+    """What is to be set for services with `set_sysctls`: name → (value to put back, value)."""
+    planned = {}
+    for name, value in needed(s for s in services if s.set_sysctls).items():
+        old = kept[name][0] if name in kept else read(name)
+        if name in kept or old not in (value, None):
+            planned[name] = (str(old), value)
+    return planned
+
+
+def enforce(kept: dict[str, tuple[str, str]], planned: dict[str, tuple[str, str]]) -> None:
+    """Sets what is planned and puts back what no longer is, if it is still as vipctl set it."""
+    for name in unmet({name: new for name, (_, new) in planned.items()}):
+        write(name, planned[name][1])
+    for name in kept.keys() - planned.keys():
+        if read(name) == kept[name][1]:
+            write(name, kept[name][0])
+
+
+def _path(name: str) -> Path:
+    return ROOT / name.replace(".", "/")
