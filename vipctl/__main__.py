@@ -1,0 +1,5 @@
+"""`python -m vipctl`."""
+
+from vipctl.cli import main
+
+main()

@@ -1,0 +1,257 @@
+"""The commands: parse, one call, render."""
+
+import json
+import logging
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vipctl import __version__, syntax
+from vipctl.cli import options
+from vipctl.controller import Controller, Given, Outcome
+from vipctl.errors import UsageError
+
+STATE_DIR = Path("/var/lib/vipctl")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What comes before the command."""
+
+    json: bool
+    check: bool
+    diff: bool
+    state_dir: Path
+
+    def controller(self, *, force: bool = False) -> Controller:
+        return Controller(self.state_dir, check=self.check, force=force, notify=self._notify)
+
+    def _notify(self, text: str) -> None:
+        if not self.json and sys.stderr.isatty():
+            click.echo(click.style(f"{text} …", dim=True), err=True)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--check", is_flag=True, help="Change nothing, report what would change.")
+@click.option("--diff", is_flag=True, help="Show what changes, before and after.")
+@click.option(
+    "--state-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=STATE_DIR,
+    show_default=True,
+    help="Where the desired state is kept; one for each network namespace.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Say on stderr what is sent to the kernel.")
+@click.version_option(__version__, prog_name="vipctl")
+@click.pass_context
+def group(
+    context: click.Context, as_json: bool, check: bool, diff: bool, state_dir: Path, verbose: bool
+) -> None:
+    """Accept and balance VIPs that this LVS director does not own.
+
+    RANGE is 203.0.113.0/24, 203.0.113.7, 203.0.113.10-203.0.113.99, 2001:db8::/64, @FILE or - for
+    standard input; files have one range a line, # starts a comment. Every command is idempotent.
+
+    Exit codes: 0 done, 1 unexpected, 2 usage, 3 refused, 4 the kernel said no, 5 something missing.
+    """
+    if verbose:
+        logging.basicConfig(format="%(message)s", stream=sys.stderr)
+        logging.getLogger("vipctl").setLevel(logging.DEBUG)
+    context.obj = Settings(as_json, check, diff, state_dir)
+
+
+def _finish(settings: Settings, done: Outcome) -> None:
+    from vipctl import report
+    from vipctl.cli import render
+
+    result = report.outcome(done, check=settings.check, diff=settings.diff)
+    if settings.json:
+        click.echo(json.dumps(result))
+        return
+    if settings.diff:
+        click.echo(render.difference(**result["diff"]))
+    for warning in result["warnings"]:
+        click.echo(click.style("warning: ", fg="yellow") + warning, err=True)
+    click.echo(render.outcome(result))
+
+
+def _show(
+    settings: Settings, result: dict[str, Any], draw: Callable[[dict[str, Any]], str]
+) -> None:
+    from vipctl.cli.render import PENDING
+
+    if settings.json:
+        click.echo(json.dumps(result))
+        return
+    click.echo(draw(result))
+    if result.get("pending"):
+        click.echo(click.style("warning: ", fg="yellow") + PENDING, err=True)
+
+
+@group.command("add-range")
+@options.ranges
+@click.option(
+    "--service", "name", metavar="NAME", help="Created if it does not exist and options say how."
+)
+@options.service
+@options.force
+@click.pass_obj
+def add_range(
+    settings: Settings, ranges: tuple[str, ...], name: str | None, given: Given, force: bool
+) -> None:
+    """Accept RANGE… for a service.
+
+    With --fwmark and no --service, acceptance only: keepalived or ipvsadm owns the IPVS service.
+    """
+    from vipctl import rangelist
+
+    target = options.target(name, given)
+    wanted = rangelist.read(ranges)
+    _finish(settings, settings.controller(force=force).add_range(wanted, target, given))
+
+
+@group.command("remove-range")
+@options.ranges
+@click.option("--service", "name", metavar="NAME", help="Default: whoever holds it.")
+@click.pass_obj
+def remove_range(settings: Settings, ranges: tuple[str, ...], name: str | None) -> None:
+    """Accept RANGE… no longer. The last range ends an acceptance-only service."""
+    from vipctl import rangelist
+
+    _finish(settings, settings.controller().remove_range(rangelist.read(ranges), name))
+
+
+@group.command("list-ranges")
+@click.option("--service", "name", metavar="NAME")
+@click.pass_obj
+def list_ranges(settings: Settings, name: str | None) -> None:
+    """Show the accepted ranges, as the shortest list of prefixes."""
+    from vipctl import report
+    from vipctl.cli import render
+
+    _show(settings, report.Reporter(settings.state_dir).ranges(name), render.ranges)
+
+
+@group.command("add-service")
+@options.name
+@options.service
+@options.force
+@click.pass_obj
+def add_service(settings: Settings, name: str, given: Given, force: bool) -> None:
+    """Create a service; without options, one with no real server yet."""
+    syntax.check_name(name)
+    _finish(settings, settings.controller(force=force).add_service(name, given))
+
+
+@group.command("set-service")
+@options.name
+@options.service
+@options.force
+@click.pass_obj
+def set_service(settings: Settings, name: str, given: Given, force: bool) -> None:
+    """Change the options that are given; --real and --port replace the whole list."""
+    if not given:
+        raise UsageError("nothing to set", hint="vipctl set-service --help")
+    _finish(settings, settings.controller(force=force).set_service(name, given))
+
+
+@group.command("remove-service")
+@options.name
+@click.pass_obj
+def remove_service(settings: Settings, name: str) -> None:
+    """End a service and all that it holds."""
+    _finish(settings, settings.controller().remove_service(name))
+
+
+@group.command("list-services")
+@click.pass_obj
+def list_services(settings: Settings) -> None:
+    """Show the services and how they balance."""
+    from vipctl import report
+    from vipctl.cli import render
+
+    _show(settings, report.Reporter(settings.state_dir).services(), render.services)
+
+
+@group.command("add-real")
+@options.name
+@options.weighted
+@options.force
+@click.pass_obj
+def add_real(settings: Settings, name: str, servers: tuple[str, ...], force: bool) -> None:
+    """Add real servers to a service."""
+    reals = syntax.parse_reals(servers)
+    _finish(settings, settings.controller(force=force).add_real(name, reals))
+
+
+@group.command("set-real")
+@options.name
+@options.weighted
+@click.pass_obj
+def set_real(settings: Settings, name: str, servers: tuple[str, ...]) -> None:
+    """Change the weight of real servers."""
+    weights = [syntax.parse_weighted(server) for server in servers]
+    _finish(settings, settings.controller().set_real(name, weights))
+
+
+@group.command("remove-real")
+@options.name
+@options.servers
+@click.pass_obj
+def remove_real(settings: Settings, name: str, servers: tuple[str, ...]) -> None:
+    """Remove real servers; their connections end."""
+    endpoints = [syntax.parse_endpoint(server) for server in servers]
+    _finish(settings, settings.controller().remove_real(name, endpoints))
+
+
+@group.command("drain-real")
+@options.name
+@options.servers
+@click.pass_obj
+def drain_real(settings: Settings, name: str, servers: tuple[str, ...]) -> None:
+    """Send real servers no new connections (weight 0); open ones go on."""
+    endpoints = [syntax.parse_endpoint(server) for server in servers]
+    _finish(settings, settings.controller().drain_real(name, endpoints))
+
+
+@group.command("apply")
+@click.argument("file", type=click.Path(path_type=Path))
+@options.force
+@click.pass_obj
+def apply_file(settings: Settings, file: Path, force: bool) -> None:
+    """Make the whole state what the YAML FILE says, and nothing else."""
+    from vipctl import document
+
+    _finish(settings, settings.controller(force=force).apply(document.load(file)))
+
+
+@group.command("export")
+@click.pass_obj
+def export(settings: Settings) -> None:
+    """Print the whole state as YAML for `apply`."""
+    from vipctl import report
+
+    text, form = report.Reporter(settings.state_dir).export()
+    _show(settings, form, lambda _: text.rstrip("\n"))
+
+
+@group.command("status")
+@click.pass_obj
+def status(settings: Settings) -> None:
+    """Show services, real servers, counters, and whether the kernel is as stored."""
+    from vipctl import report
+    from vipctl.cli import render
+
+    _show(settings, report.Reporter(settings.state_dir).status(), render.status)
+
+
+@group.command("restore")
+@click.pass_obj
+def restore(settings: Settings) -> None:
+    """Bring the kernel to the stored state: after a boot, or after somebody's flush."""
+    _finish(settings, settings.controller().restore())

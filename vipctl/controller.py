@@ -1,0 +1,295 @@
+"""Use cases of changing a director: lock, plan, apply, verify, roll back."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from vipctl import methods, planner, safety, sysctl, transaction
+from vipctl.errors import Missing, Refused
+from vipctl.model import ACCEPTANCE_PREFIX, Change, RealServer, Service, idle_versions, real_key
+from vipctl.prefixes import AddressSet, IPAddress
+from vipctl.store import Store, identity, lock
+
+Given = dict[str, Any]  # fields of a Service that the operator named
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a changing command did, or with `check` would have done."""
+
+    change: Change
+    restored: bool
+    warnings: tuple[str, ...]
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.change) or self.restored
+
+
+@dataclass(frozen=True, slots=True)
+class Controller:
+    """One state directory and the network namespace of the calling thread."""
+
+    state_dir: Path
+    check: bool = False
+    force: bool = False
+    notify: Callable[[str], None] = lambda _: None
+
+    # ranges
+
+    def add_range(self, wanted: AddressSet, name: str, given: Given) -> Outcome:
+        def plan(store: Store) -> Change:
+            before = store.services().get(name)
+            if not (before or given):
+                raise Refused(
+                    f"there is no service {name!r}",
+                    hint=f"say how it balances (--real …), or first: vipctl add-service {name} …",
+                )
+            after = self._existing(before, given) if before else self._new(store, name, given)
+            change = planner.take(store, before, after, wanted)
+            self._check_ranges(store, change)
+            self._check_reals(store, before, after)
+            return change
+
+        return self._change(plan)
+
+    def remove_range(self, unwanted: AddressSet, name: str | None) -> Outcome:
+        def plan(store: Store) -> Change:
+            services = store.services()
+            names = [name] if name else planner.sole_holders(store, unwanted)
+            found = [services[n] for n in names if n in services]
+            return planner.merged(
+                planner.release(store, s, unwanted, end_if_empty=not s.balanced) for s in found
+            )
+
+        return self._change(plan)
+
+    # services
+
+    def add_service(self, name: str, given: Given) -> Outcome:
+        def plan(store: Store) -> Change:
+            before = store.services().get(name)
+            if before is None:
+                return self._altered(store, None, self._new(store, name, given))
+            self._existing(before, given)
+            return Change()
+
+        return self._change(plan)
+
+    def set_service(self, name: str, given: Given) -> Outcome:
+        def plan(store: Store) -> Change:
+            before = _known(store, name)
+            if given.get("fwmark", before.fwmark) != before.fwmark:
+                planner.choose_mark(store.services().values(), given["fwmark"])
+            return self._altered(store, before, replace(before, **given))
+
+        return self._change(plan)
+
+    def remove_service(self, name: str) -> Outcome:
+        def plan(store: Store) -> Change:
+            service = store.services().get(name)
+            return planner.end(store, service) if service else Change()
+
+        return self._change(plan)
+
+    # real servers
+
+    def add_real(self, name: str, reals: Iterable[RealServer]) -> Outcome:
+        return self._change_reals(name, lambda service: planner.merge_reals(service, reals))
+
+    def set_real(
+        self, name: str, weights: Iterable[tuple[IPAddress, int | None, int | None]]
+    ) -> Outcome:
+        """Weights by (address, port or None for any); None leaves the weight."""
+
+        def edit(service: Service) -> Service:
+            for address, port, weight in weights:
+                real = planner.find_real(service, address, port)
+                if weight is not None:
+                    service = _with_weight(service, real, weight)
+            return service
+
+        return self._change_reals(name, edit)
+
+    def remove_real(self, name: str, endpoints: Iterable[tuple[IPAddress, int | None]]) -> Outcome:
+        def edit(service: Service) -> Service:
+            gone = {
+                real_key(planner.find_real(service, address, port))
+                for address, port in endpoints
+                if planner.has_real(service, address, port)
+            }
+            return service.with_reals(r for r in service.reals if real_key(r) not in gone)
+
+        return self._change_reals(name, edit)
+
+    def drain_real(self, name: str, endpoints: Iterable[tuple[IPAddress, int | None]]) -> Outcome:
+        def edit(service: Service) -> Service:
+            _refuse_undrainable(service)
+            for address, port in endpoints:
+                real = planner.find_real(service, address, port)
+                service = _with_weight(service, real, 0)
+            return service
+
+        return self._change_reals(name, edit)
+
+    # everything
+
+    def apply(
+        self, read: Callable[[Mapping[str, Service]], dict[str, tuple[Service, AddressSet]]]
+    ) -> Outcome:
+        """The state becomes what `read` returns for the stored services."""
+
+        def plan(store: Store) -> Change:
+            present = store.services()
+            wanted = read(present)
+            change = planner.become(store, wanted)
+            self._check_ranges(store, change)
+            for service, _ in wanted.values():
+                self._check_reals(store, present.get(service.name), service)
+            return change
+
+        return self._change(plan, full=True)
+
+    def restore(self) -> Outcome:
+        """The kernel becomes what is stored; the state directory becomes this namespace's."""
+        return self._change(lambda _: Change(), full=True, adopt=True)
+
+    # how a change is made
+
+    def _change(
+        self, plan: Callable[[Store], Change], *, full: bool = False, adopt: bool = False
+    ) -> Outcome:
+        with self._session() as store:
+            foreign = refuse_foreign_state(store, adopt=adopt)
+            change = plan(store)
+            restored = foreign or transaction.drifted(store, full=full)
+            if restored and not self.check:
+                transaction.heal(store, self.notify)
+            if change and not self.check:
+                transaction.commit(store, change, self.notify)
+            return Outcome(change, restored, tuple(_warnings(store, change)))
+
+    @contextmanager
+    def _session(self) -> Iterator[Store]:
+        """The store, locked if it may change."""
+        if os.geteuid() != 0:
+            raise Missing("vipctl changes the kernel, which needs root", hint="use sudo")
+        if self.check:
+            with Store.read(self.state_dir) as store:
+                yield store
+            return
+        waiting = partial(self.notify, "waiting for another vipctl command")
+        with lock(self.state_dir, waiting=waiting), Store.open(self.state_dir) as store:
+            yield store
+
+    def _change_reals(self, name: str, edit: Callable[[Service], Service]) -> Outcome:
+        def plan(store: Store) -> Change:
+            before = _known(store, name)
+            if not before.balanced:
+                raise Refused(
+                    f"{name!r} is acceptance only: its real servers are not vipctl's",
+                    hint="change them where its IPVS service is managed",
+                )
+            return self._altered(store, before, edit(before))
+
+        return self._change(plan)
+
+    def _new(self, store: Store, name: str, given: Given) -> Service:
+        mark = planner.choose_mark(store.services().values(), given.get("fwmark"))
+        fields = given | {"fwmark": mark}
+        service = Service(name=name, balanced=not name.startswith(ACCEPTANCE_PREFIX), **fields)
+        methods.get(service.method).probe()
+        return service
+
+    def _existing(self, service: Service, given: Given) -> Service:
+        for field, value in given.items():
+            if getattr(service, field) != value:
+                raise Refused(
+                    f"service {service.name!r} exists and its {field} is another",
+                    hint=f"vipctl set-service {service.name} …, or leave the option out"
+                    if field != "reals"
+                    else f"vipctl add-real {service.name} …, or leave --real out",
+                )
+        return service
+
+    def _altered(self, store: Store, before: Service | None, after: Service) -> Change:
+        self._check_reals(store, before, after)
+        return planner.alter(store, before, after)
+
+    def _check_ranges(self, store: Store, change: Change) -> None:
+        """Only what is new: what is held already was checked, or forced, when it came."""
+        if not self.force:
+            services = {s.name: s for s in (*store.services().values(), *change.after)}
+            safety.check_ranges(change.gained(), services.values())
+
+    def _check_reals(self, store: Store, before: Service | None, after: Service) -> None:
+        safety.check_reals(store, before, after, force=self.force)
+
+
+def refuse_foreign_state(store: Store, *, adopt: bool) -> bool:
+    """Whether the state is another boot's or namespace's. Raises Refused if it is not to be."""
+    owner, here = store.meta("owner"), identity()
+    if owner in (None, here) or not (store.services() or store.intent()):
+        return False
+    if adopt:
+        return True
+    if owner.split("/")[0] != here.split("/")[0]:
+        raise Refused("the director has been booted since", hint="vipctl restore")
+    raise Refused(
+        "this state belongs to another network namespace",
+        hint="name this namespace's own with --state-dir, or move it here: vipctl restore",
+    )
+
+
+def _known(store: Store, name: str) -> Service:
+    service = store.services().get(name)
+    if service is None:
+        raise Refused(f"there is no service {name!r}", hint="vipctl list-services")
+    return service
+
+
+def _with_weight(service: Service, real: RealServer, weight: int) -> Service:
+    changed = real._replace(weight=weight)
+    return service.with_reals(changed if r == real else r for r in service.reals)
+
+
+def _refuse_undrainable(service: Service) -> None:
+    """Where weight 0 would cut clients off, or send them on all the same."""
+    if not service.scheduler.drains():
+        raise Refused(
+            f"scheduler {service.scheduler} refuses clients of a drained server instead of "
+            "sending them to another",
+            hint=f"vipctl set-service {service.name} --scheduler sh,fallback"
+            if service.scheduler.name in ("sh", "dh")
+            else f"vipctl set-service {service.name} --scheduler mh,fallback",
+        )
+    expiry = "net.ipv4.vs.expire_quiescent_template"
+    if service.persistence and not service.set_sysctls and sysctl.read(expiry) != "1":
+        raise Refused(
+            f"service {service.name!r} is persistent: without {expiry}=1 its clients would stay on "
+            "a drained server",
+            hint=f"sysctl -w {expiry}=1, or vipctl set-service {service.name} --set-sysctls",
+        )
+
+
+def _warnings(store: Store, change: Change) -> Iterator[str]:
+    """What the operator should know of the services that were changed."""
+    ranges = {(name, shape.version) for name, shape, _ in store.tallies()}
+    ranges |= {(held.service, held.version) for held in change.taken}
+    for service in change.after:
+        for version in idle_versions(service):
+            if (service.name, version) in ranges:
+                yield (
+                    f"service {service.name!r} has IPv{version} ranges and no IPv{version} real "
+                    "server: their clients are refused"
+                )
+        for name, value in sysctl.unmet(sysctl.needed([service])).items():
+            if not service.set_sysctls:
+                yield (
+                    f"service {service.name!r} needs {name}={value}: set it, or "
+                    f"vipctl set-service {service.name} --set-sysctls"
+                )

@@ -1,0 +1,176 @@
+"""The desired state as YAML: what `apply` reads and `export` writes.
+
+services:
+  web:
+    ranges: [203.0.113.0/24, 198.51.100.10-198.51.100.99]
+    reals: [10.0.1.11, "10.0.1.12,weight=2"]
+    scheduler: wrr
+  fwmark-17:            # acceptance only: keepalived or ipvsadm owns IPVS's side
+    ranges: [192.0.2.0/24]
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from io import StringIO
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from vipctl import model, syntax
+from vipctl.errors import UsageError, VipctlError
+from vipctl.methods import NAMES
+from vipctl.model import ACCEPTANCE_PREFIX, Forward, Leftover, Service
+from vipctl.planner import choose_mark
+from vipctl.prefixes import AddressSet, from_spans, parse_range
+
+MAX_PROBLEMS = 5
+T = TypeVar("T", bound=BaseModel)
+
+
+def _readable(parse: Callable[[str], object]) -> AfterValidator:
+    def check(text: str) -> str:
+        try:
+            parse(text)
+        except VipctlError as e:
+            raise ValueError(f"{e.message} ({e.hint})") from e
+        return text
+
+    return AfterValidator(check)
+
+
+def _method(text: str) -> str:
+    if text not in NAMES:
+        raise UsageError(f"{text!r} is not a method", hint="one of " + " ".join(NAMES))
+    return text
+
+
+Ranges = list[Annotated[str, _readable(parse_range)]]
+Ports = list[Annotated[str, _readable(syntax.parse_port)]]
+
+
+class Accepted(BaseModel):
+    """An acceptance-only service."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    fwmark: Annotated[int, Field(ge=1, le=0xFFFFFFFF)] | None = None
+    method: Annotated[str, _readable(_method)] = "fwmark"
+    ports: Ports = []
+    leftover: Annotated[str, Field(pattern="^(reject|drop)$")] = str(Leftover.REJECT)
+    ping: bool = False
+    ranges: Ranges = []
+
+
+class Balanced(Accepted):
+    """A service whose IPVS side is vipctl's."""
+
+    scheduler: Annotated[str, _readable(syntax.parse_scheduler)] = "wlc"
+    forward: Annotated[str, Field(pattern="^(nat|dr|tun)$")] = str(Forward.NAT)
+    persistence: Annotated[int, Field(ge=0, le=syntax.MAX_PERSISTENCE)] = 0
+    set_sysctls: bool = False
+    reals: list[Annotated[str, _readable(syntax.parse_real)]] = []
+
+
+class Document(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    services: dict[str, dict[str, Any]] = {}
+
+
+Wanted = dict[str, tuple[Service, AddressSet]]
+
+
+def load(path: Path) -> Callable[[Mapping[str, Service]], Wanted]:
+    """Reads and validates at once; the result needs the stored services, for their marks.
+
+    Raises UsageError naming file and field.
+    """
+    document = _validate(path, Document, (), _parse(path))
+    forms = {name: _form(path, name, fields) for name, fields in document.services.items()}
+    return lambda present: _wanted(path, forms, present)
+
+
+def form(services: Iterable[tuple[Service, AddressSet]]) -> dict[str, Any]:
+    """What `load` would read back, as plain data."""
+    return {
+        "services": {
+            service.name: {
+                "ranges": [str(p) for p in addresses.prefixes()],
+                **syntax.plain(service),
+            }
+            for service, addresses in services
+        }
+    }
+
+
+def dump(services: Iterable[tuple[Service, AddressSet]]) -> str:
+    return to_yaml(form(services))
+
+
+def to_yaml(value: object) -> str:
+    stream = StringIO()
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    yaml.dump(value, stream)
+    return stream.getvalue()
+
+
+def _parse(path: Path) -> object:
+    try:
+        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError) as e:
+        reason = e.strerror if isinstance(e, OSError) else "not a UTF-8 text"
+        raise UsageError(f"cannot read {path}: {reason}", hint="give a YAML file") from e
+    except YAMLError as e:
+        words = " ".join(str(e).split())
+        raise UsageError(f"{path}: {words[:400]}", hint="correct the YAML at that line") from e
+
+
+def _form(path: Path, name: str, fields: dict[str, Any]) -> Accepted:
+    where = ("services", name)
+    if name.startswith(ACCEPTANCE_PREFIX):
+        accepted = _validate(path, Accepted, where, fields)
+        mark = syntax.parse_mark(name.removeprefix(ACCEPTANCE_PREFIX))
+        if accepted.fwmark not in (None, mark):
+            raise UsageError(f"{path}: services.{name}.fwmark: is {mark} by its name")
+        return accepted.model_copy(update={"fwmark": mark})
+    syntax.check_name(name)
+    return _validate(path, Balanced, where, fields)
+
+
+def _validate(path: Path, kind: type[T], where: tuple[str, ...], value: object) -> T:
+    try:
+        return kind.model_validate(value)
+    except ValidationError as e:
+        problems = [
+            f"{'.'.join(map(str, (*where, *p['loc'])))}: {p['msg'].removeprefix('Value error, ')}"
+            for p in e.errors()
+        ]
+        more = len(problems) - MAX_PROBLEMS
+        tail = f"; and {more} more" if more > 0 else ""
+        raise UsageError(
+            f"{path}: " + "; ".join(problems[:MAX_PROBLEMS]) + tail,
+            hint="vipctl export shows the form",
+        ) from e
+
+
+def _wanted(path: Path, forms: Mapping[str, Accepted], present: Mapping[str, Service]) -> Wanted:
+    wanted: Wanted = {}
+    named = [f.fwmark for f in forms.values() if f.fwmark] + [
+        present[name].fwmark for name, f in forms.items() if not f.fwmark and name in present
+    ]
+    for name, form in forms.items():
+        chosen = [service for service, _ in wanted.values()]
+        mark = form.fwmark or (present[name].fwmark if name in present else None)
+        if mark is None:
+            mark = model.free_mark([*named, *(s.fwmark for s in chosen)])
+        choose_mark(chosen, mark)
+        fields = form.model_dump(exclude={"ranges"}) | {"fwmark": mark}
+        addresses = from_spans(map(parse_range, form.ranges))
+        if not (addresses or isinstance(form, Balanced)):
+            raise UsageError(f"{path}: services.{name}.ranges: acceptance only, of nothing")
+        wanted[name] = syntax.from_plain(name, fields), addresses
+    return wanted

@@ -1,0 +1,167 @@
+"""Kernel and store together: is the kernel as stored, make it so, take it to the next state.
+
+Traffic comes last and goes first: IPVS services are there before their packets are accepted, and
+stay until they no longer are.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from vipctl import ipvs, methods, sysctl
+from vipctl.errors import Refused, VipctlError
+from vipctl.model import Acceptance, Change, Entry, Service, Shape, entries
+from vipctl.store import Store
+
+NOTHING = Acceptance((), frozenset())
+Notify = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Delta:
+    """Prefixes that one method gains and loses."""
+
+    removed: set[Entry] = field(default_factory=set)
+    added: set[Entry] = field(default_factory=set)
+
+
+def acceptances(store: Store) -> dict[str, Acceptance]:
+    """What each method in use has to accept."""
+    services = store.services()
+    holders: dict[str, dict[str, Service]] = {}
+    shapes: dict[str, set[Shape]] = {}
+    for name, shape, _ in store.tallies():
+        service = services[name]
+        holders.setdefault(service.method, {})[name] = service
+        shapes.setdefault(service.method, set()).add(shape)
+    return {
+        method: Acceptance(tuple(s for _, s in sorted(found.items())), frozenset(shapes[method]))
+        for method, found in holders.items()
+    }
+
+
+def drifted(store: Store, *, full: bool = False) -> bool:
+    """Whether the kernel is not as stored; without `full` no prefix is looked at."""
+    if store.intent() is not None:
+        return True
+    wanted, seals = acceptances(store), store.seals()
+    if any(methods.get(name).seal() != seals.get(name) for name in wanted):
+        return True
+    virtuals = ipvs.desired(store.services().values())
+    if ipvs.read(key.mark for key in virtuals) != virtuals:
+        return True
+    if sysctl.unmet({name: new for name, (_, new) in store.sysctls().items()}):
+        return True
+    return full and any(
+        not methods.get(name).holds(acceptance, _entries(store, name))
+        for name, acceptance in wanted.items()
+    )
+
+
+def heal(store: Store, notify: Notify) -> None:
+    """Brings the kernel to the stored state, whatever it is in. Raises KernelError, Missing."""
+    notify("loading the stored state into the kernel")
+    services = store.services()
+    virtuals = ipvs.desired(services.values())
+    present = ipvs.read({key.mark for key in virtuals} | (store.intent() or frozenset()))
+    kept = store.sysctls()
+    sysctls = sysctl.plan(kept, services.values())
+    store.begin(Change(), {key.mark for key in virtuals}, sysctls)
+    ipvs.add(virtuals, present)
+    sysctl.enforce(kept, sysctls)
+    wanted = acceptances(store)
+    for name in sorted(wanted.keys() | store.seals().keys()):
+        methods.get(name).load(wanted.get(name, NOTHING), _entries(store, name))
+    ipvs.remove(virtuals, present)
+    finish(store)
+
+
+def commit(store: Store, change: Change, notify: Notify) -> None:
+    """Takes kernel and store, which agree, to the next state; if that fails, both are as before."""
+    notify("loading the change into the kernel")
+    before, kept = acceptances(store), store.sysctls()
+    old, new = ipvs.desired(change.before), ipvs.desired(change.after)
+    present = ipvs.read({key.mark for key in (*old, *new)})
+    _refuse_foreign(present, old)
+    sysctls = sysctl.plan(kept, _after(store, change))
+    store.begin(change, {key.mark for key in (*old, *new)}, sysctls)
+    try:
+        ipvs.add(new, present)
+        sysctl.enforce(kept, sysctls)
+        _accept(store, change, before)
+        ipvs.remove(new, present)
+        finish(store)
+    except BaseException as e:
+        _roll_back(store, change, e)
+        raise
+
+
+def finish(store: Store) -> None:
+    names = acceptances(store).keys() | store.seals().keys()
+    store.finish({name: methods.get(name).seal() for name in sorted(names)})
+
+
+def _accept(store: Store, change: Change, before: dict[str, Acceptance]) -> None:
+    after, deltas = acceptances(store), _deltas(store, change)
+    for name in sorted(before.keys() | after.keys()):
+        delta = deltas.get(name, Delta())
+        methods.get(name).apply(
+            before.get(name, NOTHING), after.get(name, NOTHING), delta.removed, delta.added
+        )
+
+
+def _roll_back(store: Store, change: Change, cause: BaseException) -> None:
+    try:
+        marks = {key.mark for key in ipvs.desired((*change.before, *change.after))}
+        store.begin(change.inverse(), marks, store.sysctls())
+        heal(store, lambda _: None)
+    except VipctlError as e:
+        cause.add_note(f"and the way back failed too: {e.message}; run vipctl restore")
+
+
+def _deltas(store: Store, change: Change) -> dict[str, Delta]:
+    """By method. A service whose mark or method changes takes all its prefixes along."""
+    old = {s.name: s for s in change.before}
+    new = {s.name: s for s in change.after}
+    deltas: dict[str, Delta] = {}
+    for name in old.keys() | new.keys():
+        was, now = old.get(name), new.get(name)
+        gone = [h for h in change.released if h.service == name]
+        come = [h for h in change.taken if h.service == name]
+        if was and now and (was.fwmark, was.method) != (now.fwmark, now.method):
+            stay = set(store.held(name)) - set(come)
+            gone, come = [*gone, *stay], [*come, *stay]
+        if was:
+            delta = deltas.setdefault(was.method, Delta())
+            delta.removed |= set(entries(gone, {name: was.fwmark}))
+        if now:
+            delta = deltas.setdefault(now.method, Delta())
+            delta.added |= set(entries(come, {name: now.fwmark}))
+    for delta in deltas.values():
+        same = delta.removed & delta.added
+        delta.removed -= same
+        delta.added -= same
+    return deltas
+
+
+def _entries(store: Store, method: str) -> Iterator[Entry]:
+    marks = {s.name: s.fwmark for s in store.services().values() if s.method == method}
+    return entries((held for held in store.held() if held.service in marks), marks)
+
+
+def _after(store: Store, change: Change) -> list[Service]:
+    gone = {service.name for service in change.before}
+    stay = [service for name, service in store.services().items() if name not in gone]
+    return [*stay, *change.after]
+
+
+def _refuse_foreign(
+    present: dict[ipvs.Key, ipvs.Virtual], ours: dict[ipvs.Key, ipvs.Virtual]
+) -> None:
+    marks = {key.mark for key in ours}
+    for key in present:
+        if key.mark not in marks:
+            raise Refused(
+                f"IPVS has a service for fwmark {key.mark} ({key.mark:#x}) that is not vipctl's",
+                hint="name another with --fwmark, or remove that one: "
+                f"ipvsadm -D -f {key.mark}" + (" -6" if key.version == 6 else ""),
+            )
