@@ -27,7 +27,7 @@ OPTIONS = (
         help="rr, wrr, lc, wlc, sh, mh, …; default wlc. Flags of sh and mh: fallback, port.",
     ),
     click.option(
-        "--forward", type=click.Choice([*Forward]), help="Forwarding method; default nat."
+        "--forward", type=click.Choice([f.value for f in Forward]), help="Forwarding method; default nat."
     ),
     click.option(
         "--port",
@@ -45,7 +45,7 @@ OPTIONS = (
     click.option("--fwmark", metavar="MARK", help="Default: the lowest free of vipctl's block."),
     click.option(
         "--leftover",
-        type=click.Choice([*Leftover]),
+        type=click.Choice([x.value for x in Leftover]),
         help="What IPVS does not take is rejected (default) or dropped.",
     ),
     click.option("--ping/--no-ping", default=None, help="Answer echo requests; default no."),

@@ -1,0 +1,56 @@
+# Everything here runs as root: network namespaces, nftables and QEMU with this machine's files.
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PACKAGES := nftables iproute2 python3-venv qemu-system-x86 busybox-static kmod strace tcpdump \
+	ipvsadm procps iputils-ping libnftables1
+
+.PHONY: help deps root packages lint fmt test demo stress clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo    see it work (in a guest if this kernel has no IPVS)"
+	@echo "make test    lint, then all tests, here and under two Debian kernels"
+	@echo "make stress  the long tests"
+	@echo "make lint fmt deps clean"
+
+root:
+	@[ "$$(id -u)" = 0 ] || { echo "run make as root: it creates network namespaces" >&2; exit 1; }
+
+deps: packages $(STAMP)
+
+packages: root
+	@scripts/install-packages $(PACKAGES)
+
+# Debian's own Python where it is recent enough: a guest has nothing else.
+$(STAMP): pyproject.toml | packages
+	@python=/usr/bin/python3; recent='import sys; sys.exit(sys.version_info < (3, 11))'; \
+	$$python -c "$$recent" 2>/dev/null || python=python3; \
+	$$python -c "$$recent" || { echo "Python 3.11 or later is needed" >&2; exit 1; }; \
+	echo "creating $(VENV) with $$python"; $$python -m venv --clear $(VENV)
+	$(BIN)/pip install -qq --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+lint: deps
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	@if grep -q '^\[tool.importlinter' pyproject.toml; then set -x; $(BIN)/lint-imports; fi
+
+fmt: deps
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: deps lint
+	$(BIN)/python -m tests.harness.suite
+
+demo: deps
+	$(BIN)/python -m tests.harness.guest --if-needed --kernel 6.12 -- $(BIN)/python examples/demo.py
+
+stress: deps
+	$(BIN)/pytest tests/stress
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,185 @@
+"""Run a command under one of Debian's kernels, in a QEMU guest that sees this machine's files.
+
+The guest's root is this machine's, copy-on-write: what the command writes vanishes with the guest,
+except for files in `SHARED`.
+"""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Timer
+
+from tests.harness.cleanup import terminate_like_interrupt
+from tests.harness.kernels import Kernel, KernelError, kernel
+from tests.harness.waiting import wait_until
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SHARED = Path("/run/vipctl-guest")
+TIME_LIMIT = 25 * 60.0
+CONSOLE_TAIL = 100
+DIED = 255  # vng's exit status when the guest stopped without reporting one
+TIMED_OUT = 124
+COMMAND_STARTS = "vipctl-guest: the command starts"  # inside.sh says so on the console
+
+# Drivers of emulated hardware that no test needs: udev would spend half of the boot loading them.
+UNUSED_DRIVERS = (
+    "acpi_cpufreq,aesni_intel,ahci,button,crc32_pclmul,crc32c_intel,crct10dif_pclmul,evdev,"
+    "ghash_clmulni_intel,i2c_i801,i6300esb,iTCO_wdt,intel_rapl_msr,joydev,kvm_amd,kvm_intel,"
+    "libata,lpc_ich,pcspkr,polyval_clmulni,powernow_k8,psmouse,qemu_fw_cfg,serio_raw,sg,"
+    "sha1_ssse3,sha256_ssse3,sha512_ssse3,sr_mod"
+)
+KERNEL_OPTIONS = (
+    "mitigations=off nokaslr cryptomgr.notests audit=0 no_timer_check oops=panic loglevel=5 "
+    f"modprobe.blacklist={UNUSED_DRIVERS}"
+)
+CACHED_REPOSITORY = (
+    f"-fsdev local,id=repository,path={REPOSITORY},security_model=none,readonly=on "
+    "-device virtio-9p-pci,fsdev=repository,mount_tag=repository"
+)
+
+Emit = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """A booting or running guest; `shared` is the host's side of `SHARED`."""
+
+    process: subprocess.Popen[str]
+    console: Path
+    shared: Path
+
+    def kill(self) -> None:
+        """End vng, QEMU and whatever else was started for this guest."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+    def is_gone(self) -> bool:
+        """Tell whether nothing of this guest runs any more."""
+        try:
+            os.killpg(self.process.pid, 0)
+        except ProcessLookupError:
+            return True
+        return False
+
+    def follow(self, emit: Emit, limit: float) -> int:
+        """Pass on what the guest prints until it ends; return the command's exit status."""
+        timer = Timer(limit, self.kill)
+        timer.daemon = True
+        timer.start()
+        try:
+            for line in self.process.stdout or ():
+                emit(line)
+            return self.process.wait()
+        finally:
+            timer.cancel()
+
+    def explain(self, status: int, emit: Emit) -> int:
+        """Say why a guest ended badly and show its console; return an exit status."""
+        if status:
+            reasons = {DIED: "the guest died", -signal.SIGKILL: "the time limit was reached"}
+            emit(f"guest: {reasons.get(status, f'exit status {status}')}; its console:\n")
+            for line in self._complaints()[-CONSOLE_TAIL:]:
+                emit(f"  {line}\n")
+        return TIMED_OUT if status < 0 else status
+
+    def _complaints(self) -> list[str]:
+        """Return the console from the command's start on, or all of it if the boot failed."""
+        text = self.console.read_text(errors="replace")
+        return text.rpartition(COMMAND_STARTS)[2].strip().splitlines()
+
+
+@contextmanager
+def boot(system: Kernel, argv: Sequence[str], memory: str) -> Iterator[Guest]:
+    """Start a guest that runs `argv` in the repository; leave no process and no file behind."""
+    with tempfile.TemporaryDirectory(prefix="vipctl-guest-") as name:
+        scratch = Path(name)
+        shared = scratch / "shared"
+        shared.mkdir()
+        (shared / "command").write_text("\0".join(argv))
+        guest = Guest(_start(system, memory, scratch), scratch / "console", shared)
+        try:
+            yield guest
+        finally:
+            guest.kill()
+            guest.process.wait()
+            wait_until(guest.is_gone, "QEMU has ended")
+
+
+def _start(system: Kernel, memory: str, scratch: Path) -> subprocess.Popen[str]:
+    path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    with (scratch / "console").open("wb") as console:
+        return subprocess.Popen(
+            _vng(system, memory, scratch / "shared"),
+            cwd=REPOSITORY,
+            env={**os.environ, "PATH": path, "TMPDIR": str(scratch)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=console,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+
+
+def _vng(system: Kernel, memory: str, shared: Path) -> list[str]:
+    """One processor: with multi-threaded TCG a 6.12 guest panics in code that patches itself."""
+    machine = ["--disable-kvm", "--cpus", "1", "--memory", memory]
+    files = ["--force-9p", "--rwdir", f"{SHARED}={shared}"]
+    kernel_options = ["--verbose", "--run", str(system.vmlinuz), "--append", KERNEL_OPTIONS]
+    inside = ["--", "bash", "tests/harness/inside.sh", str(SHARED / "command")]
+    files += [f"--qemu-opts={CACHED_REPOSITORY}"]
+    return ["vng", *machine, *files, *kernel_options, *inside]
+
+
+def has_ipvs() -> bool:
+    """Tell whether the running kernel has IPVS, loading it if it is a module."""
+    if Path("/proc/net/ip_vs").exists():
+        return True
+    load = ["modprobe", "--quiet", "ip_vs"]
+    return subprocess.run(load, capture_output=True, check=False).returncode == 0
+
+
+def _emit(line: str) -> None:
+    print(line, end="", flush=True)
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.if_needed and has_ipvs():
+        return subprocess.run(options.argv, cwd=REPOSITORY, check=False).returncode
+    system = kernel(options.kernel)
+    print(f"guest: booting {system.release} (half a minute)", flush=True)
+    with boot(system, options.argv, options.memory) as guest:
+        return guest.explain(guest.follow(_emit, options.timeout), _emit)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.harness.guest", description=__doc__)
+    parser.add_argument("--kernel", required=True, metavar="SERIES", help="6.1 or 6.12")
+    parser.add_argument("--if-needed", action="store_true", help="no guest if this kernel has IPVS")
+    parser.add_argument("--memory", default="1G")
+    parser.add_argument("--timeout", type=float, default=TIME_LIMIT, metavar="SECONDS")
+    parser.add_argument("argv", nargs="+", metavar="COMMAND", help="after --")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run the command that the command line names."""
+    terminate_like_interrupt()
+    try:
+        return _run(_options())
+    except KernelError as error:
+        print(f"guest: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
