@@ -208,11 +208,10 @@ class Controller:
     def _existing(self, service: Service, given: Given) -> Service:
         for field, value in given.items():
             if getattr(service, field) != value:
+                command = "add-real" if field == "reals" else "set-service"
                 raise Refused(
-                    f"service {service.name!r} exists and its {field} is another",
-                    hint=f"vipctl set-service {service.name} …, or leave the option out"
-                    if field != "reals"
-                    else f"vipctl add-real {service.name} …, or leave --real out",
+                    f"service {service.name!r} has {field} {_said(getattr(service, field))}",
+                    hint=f"vipctl {command} {service.name} …, or leave the option out",
                 )
         return service
 
@@ -243,6 +242,10 @@ def refuse_foreign_state(store: Store, *, adopt: bool) -> bool:
         "this state belongs to another network namespace",
         hint="name this namespace's own with --state-dir, or move it here: vipctl restore",
     )
+
+
+def _said(value: object) -> str:
+    return (" ".join(map(str, value)) or "none") if type(value) is tuple else str(value)
 
 
 def _known(store: Store, name: str) -> Service:

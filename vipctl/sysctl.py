@@ -37,9 +37,14 @@ def _of_one(service: Service) -> dict[str, str]:
         found["net.ipv4.vs.pmtu_disc"] = "0"
     if service.persistence:
         found["net.ipv4.vs.expire_quiescent_template"] = "1"
-    if (ROOT / "net/netfilter/nf_conntrack_max").exists():
+    if _conntrack_in_use():
         found[CONNTRACK] = "1" if service.forward is Forward.NAT else "0"
     return found
+
+
+def _conntrack_in_use() -> bool:
+    """Whether a firewall or NAT rule makes the kernel track connections in this namespace."""
+    return read("net.netfilter.nf_conntrack_count") not in (None, "0") or read(CONNTRACK) == "1"
 
 
 def read(name: str) -> str | None:

@@ -27,7 +27,9 @@ OPTIONS = (
         help="rr, wrr, lc, wlc, sh, mh, …; default wlc. Flags of sh and mh: fallback, port.",
     ),
     click.option(
-        "--forward", type=click.Choice([f.value for f in Forward]), help="Forwarding method; default nat."
+        "--forward",
+        type=click.Choice([f.value for f in Forward]),
+        help="Forwarding method; default nat.",
     ),
     click.option(
         "--port",

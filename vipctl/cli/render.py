@@ -20,7 +20,14 @@ def table(headers: list[str], rows: Iterable[Iterable[object]]) -> str:
     return tabulate(cells, styled, tablefmt="plain", disable_numparse=True, colalign=numeric)
 
 
-RIGHT = {"WEIGHT", "PREFIXES", "ADDRESSES", "CONNECTIONS", "ACTIVE", "INACTIVE", "IN", "OUT"}
+COUNTERS = {
+    "CONNECTIONS": "connections",
+    "ACTIVE": "active",
+    "INACTIVE": "inactive",
+    "PACKETS IN": "packets_in",
+    "PACKETS OUT": "packets_out",
+}
+RIGHT = {"WEIGHT", "PREFIXES", "ADDRESSES", *COUNTERS}
 
 
 def difference(before: str, after: str) -> str:
@@ -42,12 +49,13 @@ def outcome(report: Report) -> str:
 
 def _happened(report: Report) -> Iterator[str]:
     if report["restored"]:
-        yield "the kernel differed from the stored state and was restored"
+        done = "would be" if report["check"] else "was"
+        yield f"the kernel was not as stored and {done} restored"
     for sign, key in (("added", "added"), ("removed", "removed")):
         size = report[key]
         if size["addresses"]:
-            prefixes = _count(size["prefixes"], "prefix", "es")
-            yield f"{sign} {_count(size['addresses'], 'address', 'es')} in {prefixes}"
+            addresses = _count(size["addresses"], "address", "es")
+            yield f"{sign} {addresses} in {_count(size['prefixes'], 'prefix', 'es')}"
     for name, service in report["services"].items():
         yield f"service {name}, fwmark {service['fwmark']:#x}"
     for name in report["removed_services"]:
@@ -55,7 +63,7 @@ def _happened(report: Report) -> Iterator[str]:
 
 
 def _count(number: int, word: str, plural: str) -> str:
-    return f"{number:,} {word}{plural if number != 1 else ''}"
+    return f"{_large(number)} {word}{plural if number != 1 else ''}"
 
 
 def ranges(report: Report) -> str:
@@ -95,21 +103,7 @@ def status(report: Report) -> str:
     parts = [services(report)] if report["services"] else ["no services"]
     reals = list(_real_rows(report))
     if reals:
-        parts.append(
-            table(
-                [
-                    "SERVICE",
-                    "REAL SERVER",
-                    "WEIGHT",
-                    "CONNECTIONS",
-                    "ACTIVE",
-                    "INACTIVE",
-                    "IN",
-                    "OUT",
-                ],
-                reals,
-            )
-        )
+        parts.append(table(["SERVICE", "REAL SERVER", "WEIGHT", *COUNTERS], reals))
     unmet = {n: s for n, s in report["sysctls"].items() if s["value"] not in (None, s["needed"])}
     parts += [f"sysctl {n} is {s['value']}, should be {s['needed']}" for n, s in unmet.items()]
     colour = "green" if report["kernel"] == "as stored" else "red"
@@ -127,8 +121,5 @@ def _real_rows(report: Report) -> Iterator[list[str]]:
         for real in form.get("reals", ()):
             endpoint, _, weight = real.partition(",weight=")
             found = counters.get(endpoint)
-            numbers = [f"{found[k]:,}" for k in COLUMNS] if found else ["-"] * len(COLUMNS)
+            numbers = [f"{found[k]:,}" if found else "-" for k in COUNTERS.values()]
             yield [name, endpoint, weight or "1", *numbers]
-
-
-COLUMNS = ("connections", "active", "inactive", "packets_in", "packets_out")
