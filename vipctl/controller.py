@@ -15,6 +15,7 @@ from vipctl.prefixes import AddressSet, IPAddress
 from vipctl.store import Store, identity, lock
 
 Given = dict[str, Any]  # fields of a Service that the operator named
+BALANCING = ("reals", "scheduler", "forward", "persistence", "set_sysctls")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ class Controller:
     def set_service(self, name: str, given: Given) -> Outcome:
         def plan(store: Store) -> Change:
             before = _known(store, name)
+            _refuse_balancing(before, given)
             if given.get("fwmark", before.fwmark) != before.fwmark:
                 planner.choose_mark(store.services().values(), given["fwmark"])
             return self._altered(store, before, replace(before, **given))
@@ -101,16 +103,13 @@ class Controller:
     def add_real(self, name: str, reals: Iterable[RealServer]) -> Outcome:
         return self._change_reals(name, lambda service: planner.merge_reals(service, reals))
 
-    def set_real(
-        self, name: str, weights: Iterable[tuple[IPAddress, int | None, int | None]]
-    ) -> Outcome:
-        """Weights by (address, port or None for any); None leaves the weight."""
+    def set_real(self, name: str, weights: Iterable[tuple[IPAddress, int | None, int]]) -> Outcome:
+        """Weights by address and port, None for any."""
 
         def edit(service: Service) -> Service:
             for address, port, weight in weights:
                 real = planner.find_real(service, address, port)
-                if weight is not None:
-                    service = _with_weight(service, real, weight)
+                service = _with_weight(service, real, weight)
             return service
 
         return self._change_reals(name, edit)
@@ -189,11 +188,7 @@ class Controller:
     def _change_reals(self, name: str, edit: Callable[[Service], Service]) -> Outcome:
         def plan(store: Store) -> Change:
             before = _known(store, name)
-            if not before.balanced:
-                raise Refused(
-                    f"{name!r} is acceptance only: its real servers are not vipctl's",
-                    hint="change them where its IPVS service is managed",
-                )
+            _refuse_balancing(before, {"reals": before.reals})
             return self._altered(store, before, edit(before))
 
         return self._change(plan)
@@ -242,6 +237,16 @@ def refuse_foreign_state(store: Store, *, adopt: bool) -> bool:
         "this state belongs to another network namespace",
         hint="name this namespace's own with --state-dir, or move it here: vipctl restore",
     )
+
+
+def _refuse_balancing(service: Service, given: Given) -> None:
+    """An acceptance-only service is named after its mark, and its IPVS side is somebody else's."""
+    for field in (*BALANCING, "fwmark"):
+        if field in given and not service.balanced:
+            raise Refused(
+                f"service {service.name!r} is acceptance only: its {field} is not vipctl's to set",
+                hint="change it where the IPVS service is managed, or add-range --fwmark another",
+            )
 
 
 def _said(value: object) -> str:

@@ -1,46 +1,49 @@
 """RANGE words of the command line, with @FILE and - (stdin), to one set of addresses."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO
 
 from vipctl.errors import UsageError, VipctlError
 from vipctl.prefixes import AddressSet, Span, from_spans, parse_range
 
+EACH = 50_000  # lines between signs of life
 MAX_LINE = 256  # bytes; the longest range, two full IPv6 addresses, has 79
 
 
-def read(words: Iterable[str]) -> AddressSet:
+def read(words: Iterable[str], notify: Callable[[str], None]) -> AddressSet:
     """Raises UsageError or Refused naming the word, or file and line, that is wrong."""
-    wanted = from_spans(span for word in words for span in _spans(word))
+    wanted = from_spans(span for word in words for span in _spans(word, notify))
     if not wanted:
         raise UsageError("there is no range in what was given", hint="name at least one")
     return wanted
 
 
-def _spans(word: str) -> Iterator[tuple[int, Span]]:
+def _spans(word: str, notify: Callable[[str], None]) -> Iterator[tuple[int, Span]]:
     if word == "-":
-        yield from _lines("standard input", sys.stdin.buffer)
+        yield from _lines("standard input", sys.stdin.buffer, notify)
     elif word.startswith("@"):
-        yield from _file(word[1:])
+        yield from _file(word[1:], notify)
     else:
         yield parse_range(word)
 
 
-def _file(name: str) -> Iterator[tuple[int, Span]]:
+def _file(name: str, notify: Callable[[str], None]) -> Iterator[tuple[int, Span]]:
     try:
         with open(name, "rb") as file:  # noqa: PTH123 - a pipe such as /dev/fd/63 will do
-            yield from _lines(name, file)
+            yield from _lines(name, file, notify)
     except OSError as e:
         raise UsageError(
             f"cannot read {name}: {e.strerror}", hint="@FILE names a file with one range a line"
         ) from e
 
 
-def _lines(name: str, file: BinaryIO) -> Iterator[tuple[int, Span]]:
+def _lines(name: str, file: BinaryIO, notify: Callable[[str], None]) -> Iterator[tuple[int, Span]]:
     number = 0
     while line := file.readline(MAX_LINE):
         number += 1
+        if number % EACH == 0:
+            notify(f"{name}: {number:,} lines read")
         text = _text(name, number, line)
         if text:
             try:

@@ -7,7 +7,7 @@ from typing import Any
 
 from vipctl import ipvs, syntax, sysctl, transaction
 from vipctl.controller import Outcome, refuse_foreign_state
-from vipctl.errors import Missing, Refused
+from vipctl.errors import Missing, Refused, VipctlError
 from vipctl.model import Held, Service
 from vipctl.prefixes import BITS, AddressSet, from_spans
 from vipctl.store import Store
@@ -63,12 +63,18 @@ class Reporter:
                 | ({"ipvs": in_kernel[service.fwmark]} if service.fwmark in in_kernel else {})
                 for name, service in services.items()
             }
-            drifted = transaction.drifted(store)
             return {
-                "kernel": "differs" if drifted else "as stored",
+                "kernel": _kernel(store),
                 "services": listed,
                 "sysctls": _sysctls(services.values()),
             } | _pending(store)
+
+
+def _kernel(store: Store) -> str:
+    try:
+        return "differs" if transaction.drifted(store) else "as stored"
+    except VipctlError as e:
+        return f"unknown: {e.message}"
 
 
 def outcome(done: Outcome, *, check: bool, diff: bool) -> Report:

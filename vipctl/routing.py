@@ -5,7 +5,7 @@ What is ours carries PROTOCOL; nothing else is ever changed.
 
 import logging
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
 from typing import Any, NamedTuple
@@ -65,12 +65,17 @@ def read() -> set[Owned]:
     with _netlink(strict_check=True) as ip:  # the kernel filters by table
         found: set[Owned] = set()
         for version in VERSIONS:
-            rules = ip.get_rules(family=FAMILY[version])
+            rules = _of_family(version, ip.get_rules(family=FAMILY[version]))
             found |= {_rule(version, r) for r in rules if r.get("FRA_PROTOCOL") == PROTOCOL}
-            routes = ip.get_routes(family=FAMILY[version], table=TABLE)
+            routes = _of_family(version, ip.get_routes(family=FAMILY[version], table=TABLE))
             if any(r["proto"] == PROTOCOL and r["type"] == RTN_LOCAL for r in routes):
                 found.add(LocalDefault(version))
         return found
+
+
+def _of_family(version: int, messages: Iterable[Any]) -> Iterator[Any]:
+    """Where IPv6 is disabled, the kernel answers a question for it with all that it has."""
+    return (message for message in messages if message["family"] == FAMILY[version])
 
 
 def add(owned: set[Owned]) -> None:

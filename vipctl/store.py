@@ -131,7 +131,11 @@ class Store:
     @classmethod
     def read(cls, directory: Path) -> Self:
         """For commands that change nothing: an absent state is an empty one and stays absent."""
-        if (directory / "state.db").exists():
+        try:
+            present = (directory / "state.db").exists()
+        except PermissionError as e:
+            raise Missing(f"the state in {directory} is root's", hint="use sudo") from e
+        if present:
             return cls.open(directory)
         return cls._ready(sqlite3.connect(":memory:", isolation_level=None))
 

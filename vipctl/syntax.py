@@ -99,7 +99,7 @@ def parse_real(text: str) -> RealServer:
     return RealServer(address, port or 0, weight)
 
 
-def parse_weighted(text: str) -> tuple[IPAddress, int | None, int | None]:
+def parse_weighted(text: str) -> tuple[IPAddress, int | None, int]:
     """RIP[:PORT],weight=N as (address, port or None, weight); for an existing real server."""
     endpoint, comma, _ = text.partition(",")
     if not comma:

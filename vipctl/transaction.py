@@ -14,6 +14,7 @@ from vipctl.store import Store
 
 NOTHING = Acceptance((), frozenset())
 Notify = Callable[[str], None]
+MANY = 10_000  # ranges whose loading an operator notices
 
 
 @dataclass(slots=True)
@@ -59,7 +60,7 @@ def drifted(store: Store, *, full: bool = False) -> bool:
 
 def heal(store: Store, notify: Notify) -> None:
     """Brings the kernel to the stored state, whatever it is in. Raises KernelError, Missing."""
-    notify("loading the stored state into the kernel")
+    _announce(notify, sum(count for _, _, count in store.tallies()))
     services = store.services()
     virtuals = ipvs.desired(services.values())
     present = ipvs.read({key.mark for key in virtuals} | (store.intent() or frozenset()))
@@ -77,7 +78,7 @@ def heal(store: Store, notify: Notify) -> None:
 
 def commit(store: Store, change: Change, notify: Notify) -> None:
     """Takes kernel and store, which agree, to the next state; if that fails, both are as before."""
-    notify("loading the change into the kernel")
+    _announce(notify, len(change.released) + len(change.taken))
     before, kept = acceptances(store), store.sysctls()
     old, new = ipvs.desired(change.before), ipvs.desired(change.after)
     present = ipvs.read({key.mark for key in (*old, *new)})
@@ -93,6 +94,11 @@ def commit(store: Store, change: Change, notify: Notify) -> None:
     except BaseException as e:
         _roll_back(store, change, e)
         raise
+
+
+def _announce(notify: Notify, spans: int) -> None:
+    if spans >= MANY:
+        notify(f"loading {spans:,} ranges into the kernel")
 
 
 def finish(store: Store) -> None:

@@ -50,6 +50,8 @@ def _show(error: VipctlError, *, as_json: bool) -> None:
         body = {"kind": error.kind, "message": message, "hint": error.hint}
         click.echo(json.dumps({"error": body}))
         return
+    if sys.stderr.isatty():
+        click.echo("\r\x1b[K", nl=False, err=True)  # a line of progress
     click.echo(click.style("error: ", fg="red") + message, err=True)
     if error.hint:
         click.echo(f"hint: {error.hint}", err=True)

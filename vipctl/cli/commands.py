@@ -28,11 +28,13 @@ class Settings:
     state_dir: Path
 
     def controller(self, *, force: bool = False) -> Controller:
-        return Controller(self.state_dir, check=self.check, force=force, notify=self._notify)
+        return Controller(self.state_dir, check=self.check, force=force, notify=self.notify)
 
-    def _notify(self, text: str) -> None:
+    def notify(self, text: str) -> None:
+        """One line of progress, replaced by the next; nothing where nobody watches."""
         if not self.json and sys.stderr.isatty():
-            click.echo(click.style(f"{text} …", dim=True), err=True)
+            sign = click.style(f"{text} …", dim=True) if text else ""
+            click.echo(f"\r\x1b[K{sign}", nl=False, err=True)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -70,6 +72,7 @@ def _finish(settings: Settings, done: Outcome) -> None:
     from vipctl.cli import render
 
     result = report.outcome(done, check=settings.check, diff=settings.diff)
+    settings.notify("")
     if settings.json:
         click.echo(json.dumps(result))
         return
@@ -111,7 +114,7 @@ def add_range(
     from vipctl import rangelist
 
     target = options.target(name, given)
-    wanted = rangelist.read(ranges)
+    wanted = rangelist.read(ranges, settings.notify)
     _finish(settings, settings.controller(force=force).add_range(wanted, target, given))
 
 
@@ -123,7 +126,9 @@ def remove_range(settings: Settings, ranges: tuple[str, ...], name: str | None) 
     """Accept RANGE… no longer. The last range ends an acceptance-only service."""
     from vipctl import rangelist
 
-    _finish(settings, settings.controller().remove_range(rangelist.read(ranges), name))
+    _finish(
+        settings, settings.controller().remove_range(rangelist.read(ranges, settings.notify), name)
+    )
 
 
 @group.command("list-ranges")

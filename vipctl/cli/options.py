@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from vipctl import model, syntax
-from vipctl.controller import Given
+from vipctl.controller import BALANCING, Given
 from vipctl.errors import UsageError
 from vipctl.methods import NAMES
 from vipctl.model import Forward, Leftover
@@ -69,7 +69,6 @@ FIELDS: dict[str, Callable[[Any], Any]] = {
     "ping": bool,
     "set_sysctls": bool,
 }
-BALANCING = ("reals", "scheduler", "forward", "persistence", "set_sysctls")
 
 force = click.option("--force", is_flag=True, help="Also where it may cut the director off.")
 ranges = click.argument("ranges", metavar="RANGE…", nargs=-1, required=True)
