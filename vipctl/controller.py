@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vipctl import methods, planner, safety, sysctl, transaction
+from vipctl import methods, planner, routing, safety, sysctl, transaction
 from vipctl.errors import Missing, Refused
 from vipctl.model import ACCEPTANCE_PREFIX, Change, RealServer, Service, idle_versions, real_key
 from vipctl.prefixes import AddressSet, IPAddress
@@ -50,7 +50,7 @@ class Controller:
                     f"there is no service {name!r}",
                     hint=f"say how it balances (--real …), or first: vipctl add-service {name} …",
                 )
-            after = self._existing(before, given) if before else self._new(store, name, given)
+            after = _existing(before, given) if before else self._new(store, name, given)
             change = planner.take(store, before, after, wanted)
             self._check_ranges(store, change)
             self._check_reals(store, before, after)
@@ -61,6 +61,8 @@ class Controller:
     def remove_range(self, unwanted: AddressSet, name: str | None) -> Outcome:
         def plan(store: Store) -> Change:
             services = store.services()
+            if name and not name.startswith(ACCEPTANCE_PREFIX):  # those end with their last range
+                _known(store, name)
             names = [name] if name else planner.sole_holders(store, unwanted)
             found = [services[n] for n in names if n in services]
             return planner.merged(
@@ -76,7 +78,7 @@ class Controller:
             before = store.services().get(name)
             if before is None:
                 return self._altered(store, None, self._new(store, name, given))
-            self._existing(before, given)
+            _existing(before, given)
             return Change()
 
         return self._change(plan)
@@ -127,7 +129,6 @@ class Controller:
 
     def drain_real(self, name: str, endpoints: Iterable[tuple[IPAddress, int | None]]) -> Outcome:
         def edit(service: Service) -> Service:
-            _refuse_undrainable(service)
             for address, port in endpoints:
                 real = planner.find_real(service, address, port)
                 service = _with_weight(service, real, 0)
@@ -146,9 +147,12 @@ class Controller:
             present = store.services()
             wanted = read(present)
             change = planner.become(store, wanted)
-            self._check_ranges(store, change)
+            if not self.force:
+                safety.check_ranges(change.gained(), (s for s, _ in wanted.values()))
             for service, _ in wanted.values():
-                self._check_reals(store, present.get(service.name), service)
+                before = present.get(service.name)
+                holder = partial(_holder, wanted)
+                safety.check_reals(holder, before, service, force=self.force)
             return change
 
         return self._change(plan, full=True)
@@ -165,9 +169,15 @@ class Controller:
         with self._session() as store:
             foreign = refuse_foreign_state(store, adopt=adopt)
             change = plan(store)
+            transaction.check(store, change)
             restored = foreign or transaction.drifted(store, full=full)
+            if restored and not (adopt or store.services() or store.intent()):
+                raise Refused(
+                    "vipctl is at work in this kernel, but not from this state directory",
+                    hint="name the right one with --state-dir; or take over: vipctl restore",
+                )
             if restored and not self.check:
-                transaction.heal(store, self.notify)
+                transaction.heal(store, self.notify, adopt=foreign)
             if change and not self.check:
                 transaction.commit(store, change, self.notify)
             return Outcome(change, restored, tuple(_warnings(store, change)))
@@ -200,16 +210,6 @@ class Controller:
         methods.get(service.method).probe()
         return service
 
-    def _existing(self, service: Service, given: Given) -> Service:
-        for field, value in given.items():
-            if getattr(service, field) != value:
-                command = "add-real" if field == "reals" else "set-service"
-                raise Refused(
-                    f"service {service.name!r} has {field} {_said(getattr(service, field))}",
-                    hint=f"vipctl {command} {service.name} …, or leave the option out",
-                )
-        return service
-
     def _altered(self, store: Store, before: Service | None, after: Service) -> Change:
         self._check_reals(store, before, after)
         return planner.alter(store, before, after)
@@ -221,7 +221,8 @@ class Controller:
             safety.check_ranges(change.gained(), services.values())
 
     def _check_reals(self, store: Store, before: Service | None, after: Service) -> None:
-        safety.check_reals(store, before, after, force=self.force)
+        holder = partial(safety.stored_holder, store)
+        safety.check_reals(holder, before, after, force=self.force)
 
 
 def refuse_foreign_state(store: Store, *, adopt: bool) -> bool:
@@ -237,6 +238,22 @@ def refuse_foreign_state(store: Store, *, adopt: bool) -> bool:
         "this state belongs to another network namespace",
         hint="name this namespace's own with --state-dir, or move it here: vipctl restore",
     )
+
+
+def _existing(service: Service, given: Given) -> Service:
+    """The service, if it is as the options say. Raises Refused."""
+    for field, value in given.items():
+        if getattr(service, field) != value:
+            command = "add-real" if field == "reals" else "set-service"
+            raise Refused(
+                f"service {service.name!r} has {field} {_said(getattr(service, field))}",
+                hint=f"vipctl {command} {service.name} …, or leave the option out",
+            )
+    return service
+
+
+def _holder(wanted: Mapping[str, tuple[Service, AddressSet]], address: IPAddress) -> str | None:
+    return next((name for name, (_, held) in wanted.items() if address in held), None)
 
 
 def _refuse_balancing(service: Service, given: Given) -> None:
@@ -265,27 +282,10 @@ def _with_weight(service: Service, real: RealServer, weight: int) -> Service:
     return service.with_reals(changed if r == real else r for r in service.reals)
 
 
-def _refuse_undrainable(service: Service) -> None:
-    """Where weight 0 would cut clients off, or send them on all the same."""
-    if not service.scheduler.drains():
-        raise Refused(
-            f"scheduler {service.scheduler} refuses clients of a drained server instead of "
-            "sending them to another",
-            hint=f"vipctl set-service {service.name} --scheduler sh,fallback"
-            if service.scheduler.name in ("sh", "dh")
-            else f"vipctl set-service {service.name} --scheduler mh,fallback",
-        )
-    expiry = "net.ipv4.vs.expire_quiescent_template"
-    if service.persistence and not service.set_sysctls and sysctl.read(expiry) != "1":
-        raise Refused(
-            f"service {service.name!r} is persistent: without {expiry}=1 its clients would stay on "
-            "a drained server",
-            hint=f"sysctl -w {expiry}=1, or vipctl set-service {service.name} --set-sysctls",
-        )
-
-
 def _warnings(store: Store, change: Change) -> Iterator[str]:
-    """What the operator should know of the services that were changed."""
+    """What the operator should know of the services that were changed, and of the director."""
+    for rule in routing.ahead():
+        yield f"`{rule}` comes before vipctl's rules: VIPs that it matches are not accepted"
     ranges = {(name, shape.version) for name, shape, _ in store.tallies()}
     ranges |= {(held.service, held.version) for held in change.taken}
     for service in change.after:
@@ -295,7 +295,7 @@ def _warnings(store: Store, change: Change) -> Iterator[str]:
                     f"service {service.name!r} has IPv{version} ranges and no IPv{version} real "
                     "server: their clients are refused"
                 )
-        for name, value in sysctl.unmet(sysctl.needed([service])).items():
+        for name, value in sysctl.missed(sysctl.needed([service])).items():
             if not service.set_sysctls:
                 yield (
                     f"service {service.name!r} needs {name}={value}: set it, or "

@@ -9,7 +9,8 @@ services:
     ranges: [192.0.2.0/24]
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -18,9 +19,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from vipctl import model, syntax
+from vipctl import methods, model, syntax
 from vipctl.errors import UsageError, VipctlError
-from vipctl.methods import NAMES
 from vipctl.model import ACCEPTANCE_PREFIX, Forward, Leftover, Service
 from vipctl.planner import choose_mark
 from vipctl.prefixes import AddressSet, from_spans, parse_range
@@ -40,12 +40,6 @@ def _readable(parse: Callable[[str], object]) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _method(text: str) -> str:
-    if text not in NAMES:
-        raise UsageError(f"{text!r} is not a method", hint="one of " + " ".join(NAMES))
-    return text
-
-
 Ranges = list[Annotated[str, _readable(parse_range)]]
 Ports = list[Annotated[str, _readable(syntax.parse_port)]]
 
@@ -56,7 +50,7 @@ class Accepted(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     fwmark: Annotated[int, Field(ge=1, le=0xFFFFFFFF)] | None = None
-    method: Annotated[str, _readable(_method)] = "fwmark"
+    method: Annotated[str, _readable(methods.get)] = "fwmark"
     ports: Ports = []
     leftover: Annotated[str, Field(pattern="^(reject|drop)$")] = str(Leftover.REJECT)
     ping: bool = False
@@ -76,7 +70,7 @@ class Balanced(Accepted):
 class Document(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    services: dict[str, dict[str, Any]] = {}
+    services: dict[str, dict[str, Any]]
 
 
 Wanted = dict[str, tuple[Service, AddressSet]]
@@ -88,7 +82,10 @@ def load(path: Path) -> Callable[[Mapping[str, Service]], Wanted]:
     Raises UsageError naming file and field.
     """
     document = _validate(path, Document, (), _parse(path))
-    forms = {name: _form(path, name, fields) for name, fields in document.services.items()}
+    forms = {}
+    for name, fields in document.services.items():
+        with _naming(path, name):
+            forms[name] = _form(path, name, fields)
     return lambda present: _wanted(path, forms, present)
 
 
@@ -120,13 +117,24 @@ def to_yaml(value: object) -> str:
 
 def _parse(path: Path) -> object:
     try:
-        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8")) or {}
+        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as e:
         reason = e.strerror if isinstance(e, OSError) else "not a UTF-8 text"
         raise UsageError(f"cannot read {path}: {reason}", hint="give a YAML file") from e
-    except YAMLError as e:
+    except (YAMLError, ValueError, RecursionError) as e:
         words = " ".join(str(e).split())
         raise UsageError(f"{path}: {words[:400]}", hint="correct the YAML at that line") from e
+
+
+@contextmanager
+def _naming(path: Path, name: str) -> Iterator[None]:
+    """Errors name the file and the service."""
+    try:
+        yield
+    except VipctlError as e:
+        if e.message.startswith(f"{path}: "):
+            raise
+        raise type(e)(f"{path}: services.{name}: {e.message}", hint=e.hint) from e
 
 
 def _form(path: Path, name: str, fields: dict[str, Any]) -> Accepted:
@@ -134,8 +142,8 @@ def _form(path: Path, name: str, fields: dict[str, Any]) -> Accepted:
     if name.startswith(ACCEPTANCE_PREFIX):
         accepted = _validate(path, Accepted, where, fields)
         mark = syntax.parse_mark(name.removeprefix(ACCEPTANCE_PREFIX))
-        if accepted.fwmark not in (None, mark):
-            raise UsageError(f"{path}: services.{name}.fwmark: is {mark} by its name")
+        if name != model.acceptance_name(mark) or accepted.fwmark not in (None, mark):
+            raise UsageError("name and fwmark differ", hint=f"call it {ACCEPTANCE_PREFIX}{mark}")
         return accepted.model_copy(update={"fwmark": mark})
     syntax.check_name(name)
     return _validate(path, Balanced, where, fields)
@@ -146,7 +154,8 @@ def _validate(path: Path, kind: type[T], where: tuple[str, ...], value: object) 
         return kind.model_validate(value)
     except ValidationError as e:
         problems = [
-            f"{'.'.join(map(str, (*where, *p['loc'])))}: {p['msg'].removeprefix('Value error, ')}"
+            f"{'.'.join(map(str, (*where, *p['loc']))) or 'services'}: "
+            + p["msg"].removeprefix("Value error, ")
             for p in e.errors()
         ]
         more = len(problems) - MAX_PROBLEMS
@@ -163,14 +172,15 @@ def _wanted(path: Path, forms: Mapping[str, Accepted], present: Mapping[str, Ser
         present[name].fwmark for name, f in forms.items() if not f.fwmark and name in present
     ]
     for name, form in forms.items():
-        chosen = [service for service, _ in wanted.values()]
-        mark = form.fwmark or (present[name].fwmark if name in present else None)
-        if mark is None:
-            mark = model.free_mark([*named, *(s.fwmark for s in chosen)])
-        choose_mark(chosen, mark)
-        fields = form.model_dump(exclude={"ranges"}) | {"fwmark": mark}
-        addresses = from_spans(map(parse_range, form.ranges))
-        if not (addresses or isinstance(form, Balanced)):
-            raise UsageError(f"{path}: services.{name}.ranges: acceptance only, of nothing")
-        wanted[name] = syntax.from_plain(name, fields), addresses
+        with _naming(path, name):
+            chosen = [service for service, _ in wanted.values()]
+            mark = form.fwmark or (present[name].fwmark if name in present else None)
+            if mark is None:
+                mark = model.free_mark([*named, *(s.fwmark for s in chosen)])
+            choose_mark(chosen, mark)
+            fields = form.model_dump(exclude={"ranges"}) | {"fwmark": mark}
+            addresses = from_spans(map(parse_range, form.ranges))
+            if not (addresses or isinstance(form, Balanced)):
+                raise UsageError("accepts no range", hint="name ranges, or leave the service out")
+            wanted[name] = syntax.from_plain(name, fields), addresses
     return wanted

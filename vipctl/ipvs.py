@@ -1,5 +1,6 @@
 """Virtual services and real servers in the kernel's IPVS, over generic netlink (pyroute2)."""
 
+import errno
 import logging
 import socket
 import sys
@@ -171,17 +172,22 @@ def _get(ip: Any, key: Key) -> Any:
     try:
         messages = list(ip.service("get", _identity(key)))
     except NetlinkError as e:
-        if e.code in (3, 2):  # ESRCH, ENOENT
+        if e.code in (errno.ESRCH, errno.ENOENT):
             return None
         raise _refusal(f"get service of {_text(key)}", e) from e
     return messages[0].get("IPVS_CMD_ATTR_SERVICE") if messages else None
 
 
 def _dests(ip: Any, key: Key) -> Iterator[Any]:
-    for message in ip.dest("dump", service=_identity(key)):
-        dest = message.get("IPVS_CMD_ATTR_DEST")
-        if dest is not None:
-            yield dest
+    from pyroute2 import NetlinkError
+
+    try:
+        for message in ip.dest("dump", service=_identity(key)):
+            dest = message.get("IPVS_CMD_ATTR_DEST")
+            if dest is not None:
+                yield dest
+    except NetlinkError as e:
+        raise _refusal(f"list real servers of {_text(key)}", e) from e
 
 
 def _real(dest: Any) -> RealServer:
@@ -223,6 +229,11 @@ def _service(ip: Any, verb: str, key: Key, virtual: Virtual) -> None:
     try:
         ip.service(verb, service)
     except NetlinkError as e:
+        if e.code == errno.ENOENT and verb != "del":
+            raise Missing(
+                f"this kernel has no IPVS scheduler {virtual.scheduler!r}",
+                hint=f"modprobe ip_vs_{virtual.scheduler}",
+            ) from e
         raise _refusal(f"{verb} service of {_text(key)} ({virtual.scheduler})", e) from e
 
 
@@ -259,5 +270,8 @@ def _netlink() -> Iterator[Any]:
         raise Missing(
             "this kernel has no IPVS, or its module is not loaded", hint="modprobe ip_vs"
         ) from e
-    with ip:
-        yield ip
+    try:
+        with ip:
+            yield ip
+    except (NetlinkError, OSError) as e:
+        raise KernelError(f"IPVS: {e.args[-1]}", hint="dmesg may say more; try again") from e

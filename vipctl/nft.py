@@ -43,6 +43,7 @@ def _is_ours(item: dict[str, Any]) -> bool:
 
 def _query(context: Any, command: str) -> list[dict[str, Any]]:
     context.set_json_output(True)
+    context.set_numeric_symbol_output(True)  # marks may have names in rt_marks
     code, output, error = context.cmd(command)
     if code:
         raise _refusal(error)

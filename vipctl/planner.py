@@ -27,7 +27,7 @@ from vipctl.prefixes import (
 class View(Protocol):
     """What planning reads of the store."""
 
-    def services(self) -> dict[str, Service]: ...
+    def services(self) -> Mapping[str, Service]: ...
 
     def held(self, service: str | None = None) -> Iterator[Held]: ...
 
@@ -36,7 +36,7 @@ class View(Protocol):
 
 def take(view: View, before: Service | None, after: Service, wanted: AddressSet) -> Change:
     """`after` holds `wanted` in addition to what `before` held."""
-    services = view.services() | {after.name: after}
+    services = {**view.services(), after.name: after}
     released: list[Held] = []
     taken: list[Held] = []
     for version in VERSIONS:
@@ -77,7 +77,7 @@ def release(view: View, service: Service, unwanted: AddressSet, *, end_if_empty:
 def sole_holders(view: View, unwanted: AddressSet) -> list[str]:
     """Services that hold some of `unwanted`. Raises Refused where two share an address of it."""
     found = {
-        held
+        held._replace(first=max(held.first, span[0]), last=min(held.last, span[1]))
         for version in VERSIONS
         for span in unwanted.spans(version)
         for held in view.touching(version, *span)
@@ -111,9 +111,9 @@ def alter(view: View, before: Service | None, after: Service) -> Change:
     """Other settings, same addresses. Raises Refused where new ports meet another service's."""
     if before is None:
         return Change(after=(after,))
-    if before.ports != after.ports:
+    if _sharing(before) != _sharing(after):
         own = list(view.held(before.name))
-        place(own, _neighbours(view, before.name, own), view.services() | {after.name: after})
+        place(own, _neighbours(view, before.name, own), {**view.services(), after.name: after})
     return Change(before=(before,), after=(after,))
 
 
@@ -137,7 +137,8 @@ def become(view: View, wanted: Mapping[str, tuple[Service, AddressSet]]) -> Chan
     after = {name: service for name, (service, _) in wanted.items()}
     # Services that keep their spans may no longer be allowed to share them.
     place(kept, (), after)
-    same = {name for name in services if after.get(name) == services[name]}
+    moved = {held.service for held in (*released, *taken)}
+    same = {name for name in services if after.get(name) == services[name] and name not in moved}
     return Change(
         before=tuple(s for n, s in services.items() if n not in same),
         after=tuple(s for n, s in after.items() if n not in same),
@@ -248,14 +249,24 @@ def _overlapping(spans: Iterable[Held]) -> Iterator[tuple[Held, Held]]:
 
 
 def _refuse_conflict(left: Held, right: Held, services: Mapping[str, Service]) -> None:
-    if ports_disjoint(services[left.service], services[right.service]):
-        return
-    shared = max(left.first, right.first), min(left.last, right.last)
-    raise Refused(
-        f"{span_text(left.version, shared)} would be held by services {left.service!r} and "
-        f"{right.service!r}",
-        hint="remove it from one of them, or let both name ports (--port) and share none",
-    )
+    some, other = services[left.service], services[right.service]
+    span = max(left.first, right.first), min(left.last, right.last)
+    shared = f"{span_text(left.version, span)} would be held by {some.name!r} and {other.name!r}"
+    if not ports_disjoint(some, other):
+        raise Refused(
+            shared,
+            hint="remove it from one of them, or let both name ports (--port) and share none",
+        )
+    if (some.ping, some.leftover) != (other.ping, other.leftover):
+        raise Refused(
+            f"{shared}, which treat ping or leftovers differently",
+            hint=f"give both the same --ping and --leftover: vipctl set-service {other.name} …",
+        )
+
+
+def _sharing(service: Service) -> tuple[object, ...]:
+    """What decides with whom a service may share VIPs."""
+    return service.ports, service.ping, service.leftover
 
 
 def _holds_only(view: View, name: str, released: list[Held]) -> bool:

@@ -98,12 +98,6 @@ def difference(left: Iterable[Span], right: Iterable[Span]) -> list[Span]:
     return rest
 
 
-def intersection(left: Iterable[Span], right: Iterable[Span]) -> list[Span]:
-    """The addresses in both; both canonical."""
-    first = list(left)
-    return difference(first, difference(first, right))
-
-
 def cut(version: int, first: int, last: int) -> Iterator[tuple[int, int]]:
     """The minimal prefixes of one span, in order, as (network address, length)."""
     bits = BITS[version]

@@ -11,7 +11,7 @@ EACH = 50_000  # lines between signs of life
 MAX_LINE = 256  # bytes; the longest range, two full IPv6 addresses, has 79
 
 
-def read(words: Iterable[str], notify: Callable[[str], None]) -> AddressSet:
+def read(words: Iterable[str], notify: Callable[[str], None] = lambda _: None) -> AddressSet:
     """Raises UsageError or Refused naming the word, or file and line, that is wrong."""
     wanted = from_spans(span for word in words for span in _spans(word, notify))
     if not wanted:
@@ -45,6 +45,8 @@ def _lines(name: str, file: BinaryIO, notify: Callable[[str], None]) -> Iterator
         if number % EACH == 0:
             notify(f"{name}: {number:,} lines read")
         text = _text(name, number, line)
+        while len(line) == MAX_LINE and not line.endswith(b"\n"):
+            line = file.readline(MAX_LINE)  # the rest of a comment
         if text:
             try:
                 yield parse_range(text)

@@ -1,11 +1,11 @@
 """Use cases of looking: each returns what `--json` prints. Nothing here changes anything."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vipctl import ipvs, syntax, sysctl, transaction
+from vipctl import ipvs, routing, syntax, sysctl, transaction
 from vipctl.controller import Outcome, refuse_foreign_state
 from vipctl.errors import Missing, Refused, VipctlError
 from vipctl.model import Held, Service
@@ -67,6 +67,7 @@ class Reporter:
                 "kernel": _kernel(store),
                 "services": listed,
                 "sysctls": _sysctls(services.values()),
+                "rules_ahead": routing.ahead(),
             } | _pending(store)
 
 
@@ -83,6 +84,7 @@ def outcome(done: Outcome, *, check: bool, diff: bool) -> Report:
         "changed": done.changed,
         "check": check,
         "restored": done.restored,
+        "changes": list(_changes(done)),
         "services": {s.name: syntax.plain(s) for s in done.change.after},
         "removed_services": sorted(
             {s.name for s in done.change.before} - {s.name for s in done.change.after}
@@ -95,6 +97,57 @@ def outcome(done: Outcome, *, check: bool, diff: bool) -> Report:
         before, after = difference(done)
         report["diff"] = {"before": before, "after": after}
     return report
+
+
+def _changes(done: Outcome) -> Iterator[str]:
+    """What is different now, in words."""
+    before = {s.name: s for s in done.change.before}
+    after = {s.name: s for s in done.change.after}
+    if done.restored:
+        yield "kernel restored to the stored state"
+    for sign, addresses in (("added", done.change.gained()), ("removed", done.change.lost())):
+        if addresses:
+            yield f"{sign} {_extent(_size(addresses))}"
+    for name, service in after.items():
+        if name not in before:
+            yield f"service {name} created with fwmark {service.fwmark:#x}"
+        else:
+            yield from (f"{name}: {words}" for words in _differences(before[name], service))
+    yield from (f"service {name} ended" for name in before if name not in after)
+
+
+def _differences(before: Service, after: Service) -> Iterator[str]:
+    old, new = syntax.plain(before), syntax.plain(after)
+    for field in old.keys() - {"reals"}:
+        if old[field] != new[field]:
+            yield f"{field} {_words(old[field])} → {_words(new[field])}"
+    weights = {real.endpoint: real.weight for real in before.reals}
+    for real in after.reals:
+        weight = weights.pop(real.endpoint, None)
+        if weight is None:
+            yield f"real server {real} added"
+        elif weight != real.weight:
+            drained = " (drained)" if not real.weight else ""
+            yield f"real server {real.endpoint} weight {weight} → {real.weight}{drained}"
+    yield from (f"real server {endpoint} removed" for endpoint in weights)
+
+
+def _words(value: object) -> str:
+    return (" ".join(value) or "all") if isinstance(value, list) else str(value)
+
+
+def _extent(size: Report) -> str:
+    return f"{_count(size['addresses'], 'address')} in {_count(size['prefixes'], 'prefix')}"
+
+
+def _count(number: int, noun: str) -> str:
+    plural = "" if number == 1 else "es"
+    return f"{large(number)} {noun}{plural}"
+
+
+def large(number: int) -> str:
+    """A number that fits a table: 2^64 says more than its twenty digits."""
+    return f"{number:,}" if number < 10**12 else f"2^{number.bit_length() - 1}"
 
 
 def difference(done: Outcome) -> tuple[str, str]:

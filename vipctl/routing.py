@@ -37,11 +37,21 @@ class Rule(NamedTuple):
     goto: int = 0
     iif: str = ""
 
+    def __str__(self) -> str:
+        action = {FR_ACT_TO_TBL: f"lookup {self.table}", FR_ACT_GOTO: f"goto {self.goto}"}
+        words = [f"ip -{self.version} rule pref {self.priority}"]
+        words += [f"fwmark {self.mark:#x}/{self.mask:#x}"] if self.mask else []
+        words += [f"iif {self.iif}"] if self.iif else []
+        return " ".join([*words, action.get(self.action, "nop")])
+
 
 class LocalDefault(NamedTuple):
     """`local default dev lo` in our table."""
 
     version: int
+
+    def __str__(self) -> str:
+        return f"ip -{self.version} route local default dev lo table {TABLE}"
 
 
 Owned = Rule | LocalDefault
@@ -76,6 +86,17 @@ def read() -> set[Owned]:
 def _of_family(version: int, messages: Iterable[Any]) -> Iterator[Any]:
     """Where IPv6 is disabled, the kernel answers a question for it with all that it has."""
     return (message for message in messages if message["family"] == FAMILY[version])
+
+
+def ahead() -> list[str]:
+    """Other people's rules that come before ours and may send packets for VIPs elsewhere."""
+    with _netlink() as ip:
+        return [
+            f"ip -{version} rule pref {r.get('FRA_PRIORITY')}"
+            for version in VERSIONS
+            for r in _of_family(version, ip.get_rules(family=FAMILY[version]))
+            if 0 < (r.get("FRA_PRIORITY") or 0) < PRIORITY and not r.get("FRA_L3MDEV")
+        ]
 
 
 def add(owned: set[Owned]) -> None:
@@ -153,7 +174,7 @@ def _change(ip: Any, verb: str, item: Owned) -> None:
             ip.rule(verb, **_rule_arguments(item))
     except NetlinkError as e:
         raise KernelError(
-            f"{verb} of {item}: {e.args[-1]}",
+            f"{verb}: {item}: {e.args[-1]}",
             hint="see what is there: ip rule; ip route show table all",
         ) from e
 
@@ -191,8 +212,11 @@ def _rule_arguments(rule: Rule) -> dict[str, object]:
 @contextmanager
 def _netlink(**options: bool) -> Iterator[Any]:
     try:
-        from pyroute2 import IPRoute
+        from pyroute2 import IPRoute, NetlinkError
     except ImportError as e:
         raise Missing(f"pyroute2 cannot be used: {e}", hint="pip install pyroute2") from e
-    with IPRoute(ext_ack=True, **options) as ip:
-        yield ip
+    try:
+        with IPRoute(ext_ack=True, **options) as ip:
+            yield ip
+    except (NetlinkError, OSError) as e:
+        raise KernelError(f"routing: {e.args[-1]}", hint="dmesg may say more; try again") from e

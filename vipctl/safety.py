@@ -1,13 +1,13 @@
 """Refusals that need to know the director: whose addresses must not become VIPs."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from ipaddress import ip_address
 from pathlib import Path
 
-from vipctl import routing
+from vipctl import routing, sysctl
 from vipctl.errors import Refused
-from vipctl.model import Forward, Held, Service
+from vipctl.model import Forward, Service
 from vipctl.planner import View
 from vipctl.prefixes import AddressSet, IPAddress
 
@@ -27,20 +27,63 @@ def check_ranges(wanted: AddressSet, services: Iterable[Service]) -> None:
                 )
 
 
-def check_reals(view: View, before: Service | None, after: Service, *, force: bool) -> None:
-    """Raises Refused for new real servers that are VIPs, or on the director where none can be."""
+def check_reals(
+    holder: Callable[[IPAddress], str | None],
+    before: Service | None,
+    after: Service,
+    *,
+    force: bool,
+) -> None:
+    """Raises Refused for new real servers that are VIPs, or that the service cannot serve with.
+
+    `holder` names the service that holds an address, if one does.
+    """
+    if before == after:
+        return
+    _refuse_undrainable(after)
     old = {real.address for real in before.reals} if before else set()
     same_forward = before is not None and before.forward is after.forward
     new = [real.address for real in after.reals if real.address not in old or not same_forward]
     for rip in new:
-        held = [h for h in view.touching(rip.version, int(rip), int(rip)) if _covers(h, rip)]
-        if held and not force:
+        if not force and (name := holder(rip)):
             raise Refused(
-                f"real server {rip} is a VIP of service {held[0].service!r}",
+                f"real server {rip} is a VIP of service {name!r}",
                 hint=f"vipctl remove-range {rip}, or use --force if you mean it",
             )
     if new and after.forward is not Forward.NAT:
         _refuse_local_reals(new, after)
+
+
+def stored_holder(view: View, address: IPAddress) -> str | None:
+    """The service that the state has for an address."""
+    value = int(address)
+    found = (
+        held.service
+        for held in view.touching(address.version, value, value)
+        if held.first <= value <= held.last
+    )
+    return next(found, None)
+
+
+def _refuse_undrainable(service: Service) -> None:
+    """Where weight 0 would cut clients off, or send them on all the same."""
+    drained = [real.endpoint for real in service.reals if not real.weight]
+    if not drained:
+        return
+    if not service.scheduler.drains():
+        name = "mh" if service.scheduler.name == "mh" else "sh"
+        raise Refused(
+            f"{drained[0]} has weight 0, and scheduler {service.scheduler} refuses the clients of "
+            "such a server instead of sending them to another",
+            hint=f"use --scheduler {name},fallback",
+        )
+    expiry = "net.ipv4.vs.expire_quiescent_template"
+    if service.persistence and not service.set_sysctls and sysctl.read(expiry) != "1":
+        raise Refused(
+            f"{drained[0]} has weight 0, and service {service.name!r} is persistent: without "
+            f"{expiry}=1 its clients would stay on it",
+            hint=f"sysctl -w {expiry}=1, or vipctl set-service {service.name} --set-sysctls",
+        )
 
 
 def _refuse_local_reals(reals: Iterable[IPAddress], service: Service) -> None:
@@ -60,10 +103,6 @@ def _precious(services: Iterable[Service]) -> Iterator[tuple[str, set[IPAddress]
     yield "a real server", reals
     yield "the default gateway", routing.gateways()
     yield "the peer of your SSH connection", ssh_peers()
-
-
-def _covers(held: Held, rip: IPAddress) -> bool:
-    return held.first <= int(rip) <= held.last
 
 
 def ssh_peers() -> set[IPAddress]:

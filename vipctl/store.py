@@ -12,7 +12,7 @@ import socket
 import sqlite3
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -31,7 +31,7 @@ SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE service (name TEXT PRIMARY KEY, spec TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE held (
-    service TEXT NOT NULL REFERENCES service (name),
+    service TEXT NOT NULL,
     version INTEGER NOT NULL,
     plane INTEGER NOT NULL,
     first BLOB NOT NULL,
@@ -112,6 +112,7 @@ class Store:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
+        self._services: dict[str, Service] | None = None  # as read last
 
     @classmethod
     def open(cls, directory: Path) -> Self:
@@ -121,9 +122,11 @@ class Store:
         try:
             return cls._ready(sqlite3.connect(directory / "state.db", isolation_level=None))
         except sqlite3.Error as e:
+            if os.geteuid():
+                raise Missing(f"the state in {directory} is root's", hint="use sudo") from e
             raise VipctlError(
                 f"cannot read the state in {directory}: {e}",
-                hint="restore the directory from a backup, or start anew with --state-dir",
+                hint="put the directory back from a backup, or vipctl restore from an empty one",
             ) from e
         finally:
             os.umask(previous)
@@ -136,7 +139,10 @@ class Store:
         except PermissionError as e:
             raise Missing(f"the state in {directory} is root's", hint="use sudo") from e
         if present:
-            return cls.open(directory)
+            store = cls.open(directory)
+            store._db.execute("BEGIN")  # one snapshot, whatever others commit meanwhile
+            store.intent()
+            return store
         return cls._ready(sqlite3.connect(":memory:", isolation_level=None))
 
     @classmethod
@@ -155,6 +161,7 @@ class Store:
 
     @staticmethod
     def _create(db: sqlite3.Connection) -> int:
+        db.execute("PRAGMA journal_mode = WAL")  # readers do not wait for writers
         db.execute("BEGIN IMMEDIATE")
         (found,) = db.execute("PRAGMA user_version").fetchone()
         if found == 0:  # nobody was faster
@@ -184,9 +191,12 @@ class Store:
         found = self.meta("intent")
         return None if found is None else frozenset(json.loads(found))
 
-    def services(self) -> dict[str, Service]:
-        rows = self._db.execute("SELECT name, spec FROM service ORDER BY name")
-        return {name: syntax.from_plain(name, json.loads(spec)) for name, spec in rows}
+    def services(self) -> Mapping[str, Service]:
+        """By name, in order."""
+        if self._services is None:
+            rows = self._db.execute("SELECT name, spec FROM service ORDER BY name")
+            self._services = {n: syntax.from_plain(n, json.loads(spec)) for n, spec in rows}
+        return self._services
 
     def held(self, service: str | None = None) -> Iterator[Held]:
         """In order of address; of all services (by version and plane) or of one."""
@@ -233,28 +243,36 @@ class Store:
     ) -> None:
         """Commits the new state together with the intent to bring the kernel there.
 
-        `marks` are those of the IPVS services that may come or go on the way.
+        `marks` are those of the IPVS services that may come or go on the way, `sysctls` what
+        may have to be put back.
         """
         with self._transaction():
             pending = {*marks, *(self.intent() or ())}
             self._set_meta("intent", json.dumps(sorted(pending)))
             self._set_meta("owner", identity())
             self._apply(change)
-            self._db.execute("DELETE FROM sysctl")
-            self._db.executemany(
-                "INSERT INTO sysctl VALUES (?, ?, ?)", ((n, *v) for n, v in sysctls.items())
-            )
+            self._keep(sysctls)
 
-    def finish(self, seals: dict[str, str]) -> None:
-        """Commits that the kernel is as the state says; `seals` are the methods' digests."""
+    def finish(self, seals: dict[str, str], sysctls: dict[str, tuple[str, str]]) -> None:
+        """Commits that the kernel is as the state says; `seals` are the methods' digests.
+
+        `sysctls` are those that stay vipctl's: the others have their old values again.
+        """
         with self._transaction():
+            self._keep(sysctls)
             self._set_meta("seals", json.dumps(seals))
             self._db.execute("DELETE FROM meta WHERE key = 'intent'")
 
     def seals(self) -> dict[str, str]:
         return dict(json.loads(self.meta("seals") or "{}"))
 
+    def _keep(self, sysctls: dict[str, tuple[str, str]]) -> None:
+        self._db.execute("DELETE FROM sysctl")
+        rows = ((name, *values) for name, values in sysctls.items())
+        self._db.executemany("INSERT INTO sysctl VALUES (?, ?, ?)", rows)
+
     def _apply(self, change: Change) -> None:
+        self._services = None
         self._count(change.released, -1)
         self._db.executemany(
             "DELETE FROM held WHERE version = ? AND plane = ? AND first = ?",
@@ -288,13 +306,20 @@ class Store:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
+        """All or nothing. Raises VipctlError where the disk does not take it."""
         try:
+            self._db.execute("BEGIN IMMEDIATE")
             yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
+            self._db.execute("COMMIT")
+        except BaseException as e:
+            self._services = None
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            if isinstance(e, sqlite3.Error):
+                raise VipctlError(
+                    f"the state cannot be written: {e}", hint="is the disk full or read-only?"
+                ) from e
             raise
-        self._db.execute("COMMIT")
 
 
 def _blob(version: int, value: int) -> bytes:

@@ -7,6 +7,7 @@ from vipctl.errors import KernelError
 from vipctl.model import Forward, Service
 
 ROOT = Path("/proc/sys")
+Kept = dict[str, tuple[str, str]]  # name → (value before vipctl, value that it set)
 CONNTRACK = "net.ipv4.vs.conntrack"
 
 
@@ -37,14 +38,9 @@ def _of_one(service: Service) -> dict[str, str]:
         found["net.ipv4.vs.pmtu_disc"] = "0"
     if service.persistence:
         found["net.ipv4.vs.expire_quiescent_template"] = "1"
-    if _conntrack_in_use():
+    if read("net.netfilter.nf_conntrack_count") is not None:
         found[CONNTRACK] = "1" if service.forward is Forward.NAT else "0"
     return found
-
-
-def _conntrack_in_use() -> bool:
-    """Whether a firewall or NAT rule makes the kernel track connections in this namespace."""
-    return read("net.netfilter.nf_conntrack_count") not in (None, "0") or read(CONNTRACK) == "1"
 
 
 def read(name: str) -> str | None:
@@ -71,19 +67,31 @@ def unmet(wanted: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in wanted.items() if read(name) not in (value, None)}
 
 
-def plan(
-    kept: dict[str, tuple[str, str]], services: Iterable[Service]
-) -> dict[str, tuple[str, str]]:
-    """What is to be set for services with `set_sysctls`: name → (value to put back, value)."""
+def missed(wanted: dict[str, str]) -> dict[str, str]:
+    """Those unmet that the operator should hear of: conntrack's only where it is at work."""
+    tracking = read("net.netfilter.nf_conntrack_count") not in (None, "0")
+    return {n: v for n, v in unmet(wanted).items() if tracking or n != CONNTRACK}
+
+
+def plan(kept: Kept, services: Iterable[Service]) -> Kept:
+    """What is to be set for services with `set_sysctls`: name → (value to put back, value).
+
+    What is set already stays as long as any service needs it.
+    """
+    known = list(services)
+    wanted = needed(s for s in known if s.set_sysctls)
+    for name, value in needed(known).items():
+        if name in kept and kept[name][1] == value:
+            wanted.setdefault(name, value)
     planned = {}
-    for name, value in needed(s for s in services if s.set_sysctls).items():
+    for name, value in wanted.items():
         old = kept[name][0] if name in kept else read(name)
         if name in kept or old not in (value, None):
             planned[name] = (str(old), value)
     return planned
 
 
-def enforce(kept: dict[str, tuple[str, str]], planned: dict[str, tuple[str, str]]) -> None:
+def enforce(kept: Kept, planned: Kept) -> None:
     """Sets what is planned and puts back what no longer is, if it is still as vipctl set it."""
     for name in unmet({name: new for name, (_, new) in planned.items()}):
         write(name, planned[name][1])

@@ -4,12 +4,12 @@ Traffic comes last and goes first: IPVS services are there before their packets 
 stay until they no longer are.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from vipctl import ipvs, methods, sysctl
-from vipctl.errors import Refused, VipctlError
-from vipctl.model import Acceptance, Change, Entry, Service, Shape, entries
+from vipctl.errors import KernelError, Refused
+from vipctl.model import Acceptance, Change, Entry, Held, Service, Shape, entries
 from vipctl.store import Store
 
 NOTHING = Acceptance((), frozenset())
@@ -45,8 +45,10 @@ def drifted(store: Store, *, full: bool = False) -> bool:
     if store.intent() is not None:
         return True
     wanted, seals = acceptances(store), store.seals()
-    if any(methods.get(name).seal() != seals.get(name) for name in wanted):
-        return True
+    for name in _methods(store):
+        seal = methods.get(name).seal(wanted.get(name, NOTHING))
+        if seal is None or seal != seals.get(name, ""):
+            return True
     virtuals = ipvs.desired(store.services().values())
     if ipvs.read(key.mark for key in virtuals) != virtuals:
         return True
@@ -58,22 +60,31 @@ def drifted(store: Store, *, full: bool = False) -> bool:
     )
 
 
-def heal(store: Store, notify: Notify) -> None:
-    """Brings the kernel to the stored state, whatever it is in. Raises KernelError, Missing."""
+def heal(store: Store, notify: Notify, *, adopt: bool = False) -> None:
+    """Brings the kernel to the stored state, whatever it is in. Raises KernelError, Missing.
+
+    With `adopt`, what was there before vipctl changed sysctls is looked up anew.
+    """
     _announce(notify, sum(count for _, _, count in store.tallies()))
-    services = store.services()
-    virtuals = ipvs.desired(services.values())
+    services = store.services().values()
+    virtuals = ipvs.desired(services)
     present = ipvs.read({key.mark for key in virtuals} | (store.intent() or frozenset()))
-    kept = store.sysctls()
-    sysctls = sysctl.plan(kept, services.values())
-    store.begin(Change(), {key.mark for key in virtuals}, sysctls)
+    kept = {} if adopt else store.sysctls()
+    sysctls = sysctl.plan(kept, services)
+    store.begin(Change(), {key.mark for key in virtuals}, kept | sysctls)
     ipvs.add(virtuals, present)
     sysctl.enforce(kept, sysctls)
     wanted = acceptances(store)
-    for name in sorted(wanted.keys() | store.seals().keys()):
+    for name in _methods(store):
         methods.get(name).load(wanted.get(name, NOTHING), _entries(store, name))
     ipvs.remove(virtuals, present)
-    finish(store)
+    _finish(store, sysctls)
+
+
+def check(store: Store, change: Change) -> None:
+    """Raises what `commit` would raise before it begins."""
+    old, new = ipvs.desired(change.before), ipvs.desired(change.after)
+    _refuse_foreign(ipvs.read({key.mark for key in (*old, *new)}), old)
 
 
 def commit(store: Store, change: Change, notify: Notify) -> None:
@@ -81,19 +92,26 @@ def commit(store: Store, change: Change, notify: Notify) -> None:
     _announce(notify, len(change.released) + len(change.taken))
     before, kept = acceptances(store), store.sysctls()
     old, new = ipvs.desired(change.before), ipvs.desired(change.after)
-    present = ipvs.read({key.mark for key in (*old, *new)})
-    _refuse_foreign(present, old)
+    marks = {key.mark for key in (*old, *new)}
+    present = ipvs.read(marks)
     sysctls = sysctl.plan(kept, _after(store, change))
-    store.begin(change, {key.mark for key in (*old, *new)}, sysctls)
+    store.begin(change, marks, kept | sysctls)
     try:
         ipvs.add(new, present)
         sysctl.enforce(kept, sysctls)
         _accept(store, change, before)
         ipvs.remove(new, present)
-        finish(store)
+        _finish(store, sysctls)
     except BaseException as e:
         _roll_back(store, change, e)
         raise
+
+
+def _methods(store: Store) -> list[str]:
+    """Those whose traces may be in the kernel: any, as far as an empty state can tell."""
+    if not store.services():
+        return list(methods.NAMES)
+    return sorted(acceptances(store).keys() | store.seals().keys())
 
 
 def _announce(notify: Notify, spans: int) -> None:
@@ -101,9 +119,19 @@ def _announce(notify: Notify, spans: int) -> None:
         notify(f"loading {spans:,} ranges into the kernel")
 
 
-def finish(store: Store) -> None:
-    names = acceptances(store).keys() | store.seals().keys()
-    store.finish({name: methods.get(name).seal() for name in sorted(names)})
+def _finish(store: Store, sysctls: dict[str, tuple[str, str]]) -> None:
+    """Verifies, and commits that kernel and store agree. Raises KernelError."""
+    wanted, seals = acceptances(store), {}
+    for name in _methods(store):
+        seal = methods.get(name).seal(wanted.get(name, NOTHING))
+        if seal is None:
+            raise KernelError(
+                "what was just set is not in the kernel any more",
+                hint="something else (nftables.service, systemd-networkd?) changes it at this "
+                "moment; try again",
+            )
+        seals[name] = seal
+    store.finish(seals, sysctls)
 
 
 def _accept(store: Store, change: Change, before: dict[str, Acceptance]) -> None:
@@ -120,33 +148,43 @@ def _roll_back(store: Store, change: Change, cause: BaseException) -> None:
         marks = {key.mark for key in ipvs.desired((*change.before, *change.after))}
         store.begin(change.inverse(), marks, store.sysctls())
         heal(store, lambda _: None)
-    except VipctlError as e:
-        cause.add_note(f"and the way back failed too: {e.message}; run vipctl restore")
+    except Exception as e:
+        cause.add_note(f"and the way back failed too ({e}): run vipctl restore")
 
 
 def _deltas(store: Store, change: Change) -> dict[str, Delta]:
     """By method. A service whose mark or method changes takes all its prefixes along."""
     old = {s.name: s for s in change.before}
     new = {s.name: s for s in change.after}
+    gone, come = _by_service(change.released), _by_service(change.taken)
+    for name in old.keys() & new.keys():
+        if _lane(old[name]) != _lane(new[name]):
+            stay = set(store.held(name)).difference(come.get(name, ()))
+            gone.setdefault(name, []).extend(stay)
+            come.setdefault(name, []).extend(stay)
     deltas: dict[str, Delta] = {}
-    for name in old.keys() | new.keys():
-        was, now = old.get(name), new.get(name)
-        gone = [h for h in change.released if h.service == name]
-        come = [h for h in change.taken if h.service == name]
-        if was and now and (was.fwmark, was.method) != (now.fwmark, now.method):
-            stay = set(store.held(name)) - set(come)
-            gone, come = [*gone, *stay], [*come, *stay]
-        if was:
-            delta = deltas.setdefault(was.method, Delta())
-            delta.removed |= set(entries(gone, {name: was.fwmark}))
-        if now:
-            delta = deltas.setdefault(now.method, Delta())
-            delta.added |= set(entries(come, {name: now.fwmark}))
+    for name, held in gone.items():
+        delta = deltas.setdefault(old[name].method, Delta())
+        delta.removed.update(entries(held, {name: old[name].fwmark}))
+    for name, held in come.items():
+        delta = deltas.setdefault(new[name].method, Delta())
+        delta.added.update(entries(held, {name: new[name].fwmark}))
     for delta in deltas.values():
         same = delta.removed & delta.added
         delta.removed -= same
         delta.added -= same
     return deltas
+
+
+def _lane(service: Service) -> tuple[str, int]:
+    return service.method, service.fwmark
+
+
+def _by_service(held: Iterable[Held]) -> dict[str, list[Held]]:
+    found: dict[str, list[Held]] = {}
+    for span in held:
+        found.setdefault(span.service, []).append(span)
+    return found
 
 
 def _entries(store: Store, method: str) -> Iterator[Entry]:

@@ -23,9 +23,9 @@ def run(words: Sequence[str]) -> int:
         click.echo(e.format_message())
         return UsageError.exit_code
     except (Exception, KeyboardInterrupt) as e:
-        if "-v" in words:
-            traceback.print_exc()
         error = _known(e)
+        if "-v" in words and type(error) is VipctlError:
+            traceback.print_exc()
         _show(error, as_json="--json" in words)
         return error.exit_code
     return 0

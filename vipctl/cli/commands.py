@@ -37,14 +37,21 @@ class Settings:
             click.echo(f"\r\x1b[K{sign}", nl=False, err=True)
 
 
+def _directory(text: str) -> Path:
+    if not text:
+        raise UsageError("--state-dir is empty", hint=f"leave it out for {STATE_DIR}")
+    return Path(text)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--check", is_flag=True, help="Change nothing, report what would change.")
 @click.option("--diff", is_flag=True, help="Show what changes, before and after.")
 @click.option(
     "--state-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=STATE_DIR,
+    callback=lambda _context, _option, text: _directory(text),
+    metavar="DIR",
+    default=str(STATE_DIR),
     show_default=True,
     help="Where the desired state is kept; one for each network namespace.",
 )
@@ -89,7 +96,7 @@ def _show(
     from vipctl.cli.render import PENDING
 
     if settings.json:
-        click.echo(json.dumps(result))
+        click.echo(json.dumps({"changed": False} | result))
         return
     click.echo(draw(result))
     if result.get("pending"):
@@ -229,10 +236,11 @@ def drain_real(settings: Settings, name: str, servers: tuple[str, ...]) -> None:
 @options.force
 @click.pass_obj
 def apply_file(settings: Settings, file: Path, force: bool) -> None:
-    """Make the whole state what the YAML FILE says, and nothing else."""
+    """Make the whole state what the YAML FILE (- for standard input) says, and nothing else."""
     from vipctl import document
 
-    _finish(settings, settings.controller(force=force).apply(document.load(file)))
+    source = Path("/dev/stdin") if file == Path("-") else file
+    _finish(settings, settings.controller(force=force).apply(document.load(source)))
 
 
 @group.command("export")

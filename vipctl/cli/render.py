@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from vipctl.report import Report
+from vipctl.report import Report, large
 
 PENDING = "an earlier command was interrupted; the next changing command repairs what it left"
 
@@ -42,28 +42,8 @@ def outcome(report: Report) -> str:
     """The last line of a changing command."""
     if not report["changed"]:
         return "unchanged"
-    verb = {True: "would be ", False: ""}[report["check"]]
-    parts = list(_happened(report))
-    return click.style(f"{verb}changed", fg="yellow") + (": " + "; ".join(parts) if parts else "")
-
-
-def _happened(report: Report) -> Iterator[str]:
-    if report["restored"]:
-        done = "would be" if report["check"] else "was"
-        yield f"the kernel was not as stored and {done} restored"
-    for sign, key in (("added", "added"), ("removed", "removed")):
-        size = report[key]
-        if size["addresses"]:
-            addresses = _count(size["addresses"], "address", "es")
-            yield f"{sign} {addresses} in {_count(size['prefixes'], 'prefix', 'es')}"
-    for name, service in report["services"].items():
-        yield f"service {name}, fwmark {service['fwmark']:#x}"
-    for name in report["removed_services"]:
-        yield f"service {name} ended"
-
-
-def _count(number: int, word: str, plural: str) -> str:
-    return f"{_large(number)} {word}{plural if number != 1 else ''}"
+    verb = "would be changed" if report["check"] else "changed"
+    return click.style(verb, fg="yellow") + ": " + "; ".join(report["changes"])
 
 
 def ranges(report: Report) -> str:
@@ -91,12 +71,8 @@ def _service_row(name: str, form: dict[str, Any]) -> list[str]:
     ports = " ".join(form["ports"]) or "all"
     balance = [form.get("forward", "-"), form.get("scheduler", "-")]
     reals = str(len(form["reals"])) if "reals" in form else "-"
-    sizes = [f"{form['prefixes']:,}", _large(form["addresses"])]
+    sizes = [f"{form['prefixes']:,}", large(form["addresses"])]
     return [name, f"{form['fwmark']:#x}", form["method"], *balance, ports, reals, *sizes]
-
-
-def _large(number: int) -> str:
-    return f"{number:,}" if number < 10**12 else f"2^{number.bit_length() - 1}"
 
 
 def status(report: Report) -> str:
@@ -106,6 +82,7 @@ def status(report: Report) -> str:
         parts.append(table(["SERVICE", "REAL SERVER", "WEIGHT", *COUNTERS], reals))
     unmet = {n: s for n, s in report["sysctls"].items() if s["value"] not in (None, s["needed"])}
     parts += [f"sysctl {n} is {s['value']}, should be {s['needed']}" for n, s in unmet.items()]
+    parts += [f"`{rule}` comes before vipctl's rules" for rule in report["rules_ahead"]]
     colour = "green" if report["kernel"] == "as stored" else "red"
     parts.append("kernel: " + click.style(report["kernel"], fg=colour))
     return "\n\n".join(parts)

@@ -16,10 +16,11 @@ class Method(Protocol):
     def probe(self) -> None:
         """Raises Missing, with the reason and the cure, where the director cannot do this."""
 
-    def seal(self) -> str:
+    def seal(self, acceptance: Acceptance) -> str | None:
         """A digest of all that is ours in the kernel but the prefixes themselves; O(1) in those.
 
-        It changes when somebody else changes what is ours.
+        It changes when somebody else changes what is ours. "" stands for nothing at all, None for
+        something else than `acceptance` needs.
         """
 
     def apply(

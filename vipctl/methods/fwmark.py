@@ -2,10 +2,13 @@
 
 The table, drawn by `ruleset`:
 
-    prerouting   PREROUTING, mangle   destination → fwmark; one hash map per prefix length
-    ping         PREROUTING, dstnat   echo requests of services with --ping go to the director
+    prerouting   PREROUTING, -140     destination → fwmark; one hash map per prefix length
+    ping         PREROUTING, -100     echo requests of services with --ping go to the director
     before_ipvs  LOCAL_IN, 97         ports of services that name some; services without servers
     after_ipvs   LOCAL_IN, 100        the guard: what is still for a VIP here, IPVS did not take
+
+Others may set marks too: wg-quick at -150, which -140 overrides; keepalived for addresses of the
+director, so that nothing is refused whose destination is no VIP.
 
 IPVS has priorities 98 and 99. All ICMP passes the first of its neighbours: errors must reach IPVS,
 and what it does not take meets the guard.
@@ -13,9 +16,11 @@ and what it does not take meets the guard.
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Network, IPv6Network
 from itertools import groupby
+from typing import Any
 
 from vipctl import nft, routing
 from vipctl.model import (
@@ -39,16 +44,31 @@ def probe() -> None:
     nft.declared()
 
 
-def seal() -> str:
-    parts = [json.dumps(nft.declared(), sort_keys=True), repr(sorted(map(repr, routing.read())))]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+def seal(acceptance: Acceptance) -> str | None:
+    declared = nft.declared()
+    if routing.read() != owned_routing(acceptance) or not _complete(declared, acceptance):
+        return None
+    text = json.dumps(declared, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest() if declared else ""
+
+
+def _complete(declared: list[dict[str, Any]], acceptance: Acceptance) -> bool:
+    """Whether all maps, chains and as many rules as we made are there, and no others."""
+    maps = {item["map"]["name"] for item in declared if "map" in item}
+    rules = Counter(item["rule"]["chain"] for item in declared if "rule" in item)
+    chains = {
+        item["chain"]["name"]: rules[item["chain"]["name"]] for item in declared if "chain" in item
+    }
+    shapes = acceptance.shapes if acceptance.active() else ()
+    wanted = {name: len(lines) for name, (_, lines) in ruleset(acceptance).items()}
+    return maps == set(map(map_name, shapes)) and chains == wanted
 
 
 def apply(
     before: Acceptance, after: Acceptance, removed: Iterable[Entry], added: Iterable[Entry]
 ) -> None:
-    if not after.active():
-        return load(after, ())
+    if not (before.active() and after.active()):
+        return load(after, added)
     stale = before.shapes - after.shapes
     commands = [f"add table {SELF}\n", *map(_add_map, sorted(after.shapes - before.shapes))]
     if ruleset(before) != ruleset(after):
@@ -121,7 +141,7 @@ def ruleset(acceptance: Acceptance) -> dict[str, tuple[str, list[str]]]:
     chains = {
         "leftover": ("", _leftover(services)),
         "still_vip": ("", [f"{lookup} goto leftover" for lookup in lookups]),
-        "prerouting": ("filter hook prerouting priority mangle", lookups),
+        "prerouting": ("filter hook prerouting priority mangle + 10", lookups),
         "after_ipvs": ("filter hook input priority 100", [f"{_marks(services)} jump still_vip"]),
     }
     if pinged := [s for s in services if s.ping]:
@@ -174,7 +194,7 @@ def _check(acceptance: Acceptance, checked: list[Service]) -> list[str]:
     if len({shape.plane for shape in acceptance.shapes}) > 1:
         for _, shapes in groupby(_lookup_order(acceptance.shapes), key=lambda s: s.plane):
             rules += [*map(_lookup, shapes), its_port]
-    return [*rules, "goto leftover"]
+    return [*rules, "goto still_vip"]
 
 
 def _served(checked: list[Service]) -> list[str]:
@@ -182,7 +202,7 @@ def _served(checked: list[Service]) -> list[str]:
     idle = [
         f"{FAMILY_NAME[version]} . {s.fwmark:#x}" for s in checked for version in idle_versions(s)
     ]
-    return [f"meta nfproto . meta mark {_set(idle)} goto leftover"] if idle else []
+    return [f"meta nfproto . meta mark {_set(idle)} goto still_vip"] if idle else []
 
 
 def _marks(services: Iterable[Service]) -> str:
