@@ -42,7 +42,7 @@ def outcome(report: Report) -> str:
     """The last line of a changing command."""
     if not report["changed"]:
         return "unchanged"
-    verb = "would be changed" if report["check"] else "changed"
+    verb = "would change" if report["check"] else "changed"
     return click.style(verb, fg="yellow") + ": " + "; ".join(report["changes"])
 
 
