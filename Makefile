@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PACKAGES := nftables iproute2 python3-venv qemu-system-x86 busybox-static kmod strace tcpdump \
-	ipvsadm procps iputils-ping libnftables1
+	ipvsadm procps iputils-ping libnftables1 systemd
 
 .PHONY: help deps root packages lint fmt test demo stress clean
 .DELETE_ON_ERROR:

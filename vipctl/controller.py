@@ -1,6 +1,5 @@
 """Use cases of changing a director: lock, plan, apply, verify, roll back."""
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from vipctl.prefixes import AddressSet, IPAddress
 from vipctl.store import Store, identity, lock
 
 Given = dict[str, Any]  # fields of a Service that the operator named
+CAP_NET_ADMIN = 12  # include/uapi/linux/capability.h
 BALANCING = ("reals", "scheduler", "forward", "persistence", "set_sysctls")
 
 
@@ -185,8 +185,8 @@ class Controller:
     @contextmanager
     def _session(self) -> Iterator[Store]:
         """The store, locked if it may change."""
-        if os.geteuid() != 0:
-            raise Missing("vipctl changes the kernel, which needs root", hint="use sudo")
+        if not _privileged():
+            raise Missing("vipctl changes the kernel, which needs CAP_NET_ADMIN", hint="use sudo")
         if self.check:
             with Store.read(self.state_dir) as store:
                 yield store
@@ -223,6 +223,12 @@ class Controller:
     def _check_reals(self, store: Store, before: Service | None, after: Service) -> None:
         holder = partial(safety.stored_holder, store)
         safety.check_reals(holder, before, after, force=self.force)
+
+
+def _privileged() -> bool:
+    status = Path("/proc/thread-self/status").read_text()
+    (effective,) = (line for line in status.splitlines() if line.startswith("CapEff:"))
+    return bool(int(effective.split()[1], 16) >> CAP_NET_ADMIN & 1)
 
 
 def refuse_foreign_state(store: Store, *, adopt: bool) -> bool:

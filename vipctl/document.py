@@ -17,7 +17,8 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.composer import Composer
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from vipctl import methods, model, syntax
 from vipctl.errors import UsageError, VipctlError
@@ -26,11 +27,13 @@ from vipctl.planner import choose_mark
 from vipctl.prefixes import AddressSet, from_spans, parse_range
 
 MAX_PROBLEMS = 5
+MAX_BYTES = 256 << 20
+MAX_DEPTH = 8
 T = TypeVar("T", bound=BaseModel)
 
 
-def _readable(parse: Callable[[str], object]) -> AfterValidator:
-    def check(text: str) -> str:
+def _readable(parse: Callable[[Any], object]) -> AfterValidator:
+    def check(text: Any) -> Any:
         try:
             parse(text)
         except VipctlError as e:
@@ -64,7 +67,9 @@ class Balanced(Accepted):
     forward: Annotated[str, Field(pattern="^(nat|dr|tun)$")] = str(Forward.NAT)
     persistence: Annotated[int, Field(ge=0, le=syntax.MAX_PERSISTENCE)] = 0
     set_sysctls: bool = False
-    reals: list[Annotated[str, _readable(syntax.parse_real)]] = []
+    reals: Annotated[
+        list[Annotated[str, _readable(syntax.parse_real)]], _readable(syntax.parse_reals)
+    ] = []
 
 
 class Document(BaseModel):
@@ -115,13 +120,33 @@ def to_yaml(value: object) -> str:
     return stream.getvalue()
 
 
+class Flat(Composer):
+    """Refuses aliases, which a state file never needs and which make a small one large."""
+
+    def return_alias(self, a: Any) -> Any:
+        raise MarkedYAMLError("aliases are not for a state file", problem_mark=a.start_mark)
+
+
+def _read(path: Path) -> str:
+    with path.open("rb") as file:
+        content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise UsageError(
+            f"{path}: is larger than {MAX_BYTES >> 20} MiB", hint="is it the right one?"
+        )
+    return content.decode("utf-8")
+
+
 def _parse(path: Path) -> object:
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Composer = Flat
+    yaml.max_depth = MAX_DEPTH
     try:
-        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        return yaml.load(_read(path))
     except (OSError, UnicodeDecodeError) as e:
         reason = e.strerror if isinstance(e, OSError) else "not a UTF-8 text"
         raise UsageError(f"cannot read {path}: {reason}", hint="give a YAML file") from e
-    except (YAMLError, ValueError, RecursionError) as e:
+    except (YAMLError, ValueError, LookupError) as e:  # a tag's value may raise the latter two
         words = " ".join(str(e).split())
         raise UsageError(f"{path}: {words[:400]}", hint="correct the YAML at that line") from e
 
@@ -143,7 +168,10 @@ def _form(path: Path, name: str, fields: dict[str, Any]) -> Accepted:
         accepted = _validate(path, Accepted, where, fields)
         mark = syntax.parse_mark(name.removeprefix(ACCEPTANCE_PREFIX))
         if name != model.acceptance_name(mark) or accepted.fwmark not in (None, mark):
-            raise UsageError("name and fwmark differ", hint=f"call it {ACCEPTANCE_PREFIX}{mark}")
+            raise UsageError(
+                f"{path}: services.{name}.fwmark: is {mark} by its name",
+                hint=f"the service of fwmark N is called {ACCEPTANCE_PREFIX}N",
+            )
         return accepted.model_copy(update={"fwmark": mark})
     syntax.check_name(name)
     return _validate(path, Balanced, where, fields)
@@ -181,6 +209,9 @@ def _wanted(path: Path, forms: Mapping[str, Accepted], present: Mapping[str, Ser
             fields = form.model_dump(exclude={"ranges"}) | {"fwmark": mark}
             addresses = from_spans(map(parse_range, form.ranges))
             if not (addresses or isinstance(form, Balanced)):
-                raise UsageError("accepts no range", hint="name ranges, or leave the service out")
+                raise UsageError(
+                    f"{path}: services.{name}.ranges: acceptance only, of nothing",
+                    hint="name ranges, or leave the service out",
+                )
             wanted[name] = syntax.from_plain(name, fields), addresses
     return wanted

@@ -22,6 +22,7 @@ IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 BITS = {4: 32, 6: 128}
 FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 VERSIONS = (4, 6)
+MAX_QUOTED = 100  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,22 +136,35 @@ def parse_address(text: str) -> tuple[int, int]:
         return version, int.from_bytes(socket.inet_pton(FAMILY[version], text), "big")
     except (OSError, ValueError) as e:
         raise UsageError(
-            f"{text!r} is not an IPv4 or IPv6 address",
+            f"{quoted(text)} is not an IPv4 or IPv6 address",
             hint="write 203.0.113.7, 203.0.113.0/24, 203.0.113.10-203.0.113.99 or 2001:db8::/64",
         ) from e
 
 
 def parse_range(text: str) -> tuple[int, Span]:
     """One RANGE: an address, PREFIX/LENGTH or FIRST-LAST. Raises UsageError or Refused."""
-    if "/" in text:
-        version, span = _parse_prefix(text)
-    elif "-" in text:
-        version, span = _parse_first_last(text)
-    else:
-        version, value = parse_address(text)
-        span = (value, value)
+    try:
+        version, span = _parse(text)
+    except UsageError as e:
+        if quoted(text) in e.message:
+            raise
+        raise UsageError(f"{quoted(text)}: {e.message}", hint=e.hint) from e
     refuse_reserved(text, version, span)
     return version, span
+
+
+def _parse(text: str) -> tuple[int, Span]:
+    if "/" in text:
+        return _parse_prefix(text)
+    if "-" in text:
+        return _parse_first_last(text)
+    version, value = parse_address(text)
+    return version, (value, value)
+
+
+def quoted(text: str) -> str:
+    """The item as a message shows it."""
+    return repr(text if len(text) <= MAX_QUOTED else text[:MAX_QUOTED] + "…")
 
 
 def _parse_prefix(text: str) -> tuple[int, Span]:
@@ -159,13 +173,13 @@ def _parse_prefix(text: str) -> tuple[int, Span]:
     bits = BITS[version]
     if not (tail.isascii() and tail.isdigit()) or len(tail) > 3 or int(tail) > bits:
         raise UsageError(
-            f"{text!r}: the prefix length must be a number from 1 to {bits}",
+            f"{quoted(text)}: the prefix length must be a number from 1 to {bits}",
             hint=f"for one address leave the length out: {base}",
         )
     mask = (1 << (bits - int(tail))) - 1
     if first & mask:
-        right = network(version, first & ~mask, int(tail))
-        raise Refused(f"{text} has host bits set", hint=f"did you mean {right}, or {base} alone?")
+        right = f"{network(version, first & ~mask, int(tail))}, or " if int(tail) else ""
+        raise Refused(f"{text} has host bits set", hint=f"did you mean {right}{base} alone?")
     return version, (first, first | mask)
 
 
@@ -173,10 +187,11 @@ def _parse_first_last(text: str) -> tuple[int, Span]:
     head, _, tail = text.partition("-")
     (version, first), (other, last) = parse_address(head.strip()), parse_address(tail.strip())
     if version != other:
-        raise UsageError(f"{text!r} mixes IPv4 and IPv6", hint="write one range for each")
+        raise UsageError(f"{quoted(text)} mixes IPv4 and IPv6", hint="write one range for each")
     if first > last:
         raise UsageError(
-            f"{text!r} ends before it starts", hint=f"did you mean {tail.strip()}-{head.strip()}?"
+            f"{quoted(text)} ends before it starts",
+            hint=f"did you mean {tail.strip()}-{head.strip()}?",
         )
     return version, (first, last)
 

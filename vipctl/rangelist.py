@@ -21,11 +21,18 @@ def read(words: Iterable[str], notify: Callable[[str], None] = lambda _: None) -
 
 def _spans(word: str, notify: Callable[[str], None]) -> Iterator[tuple[int, Span]]:
     if word == "-":
-        yield from _lines("standard input", sys.stdin.buffer, notify)
+        yield from _input(notify)
     elif word.startswith("@"):
         yield from _file(word[1:], notify)
     else:
         yield parse_range(word)
+
+
+def _input(notify: Callable[[str], None]) -> Iterator[tuple[int, Span]]:
+    try:
+        yield from _lines("standard input", sys.stdin.buffer, notify)
+    except (OSError, AttributeError) as e:  # Python has no sys.stdin where descriptor 0 is closed
+        raise UsageError(f"cannot read standard input: {e}", hint="give it one range a line") from e
 
 
 def _file(name: str, notify: Callable[[str], None]) -> Iterator[tuple[int, Span]]:

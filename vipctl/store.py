@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from vipctl import syntax
 from vipctl.errors import Missing, Refused, VipctlError
@@ -65,12 +65,19 @@ def lock(
 ) -> Iterator[None]:
     """Holds the state directory for one changing command. Raises Refused after `timeout` s."""
     _prepare(directory)
-    fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    fd = _open_lock(directory / "lock")
     try:
         _acquire(fd, directory, timeout, waiting)
         yield
     finally:
         os.close(fd)
+
+
+def _open_lock(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as e:
+        raise VipctlError(f"cannot open the lock {path}: {e.strerror}", hint="remove it") from e
 
 
 def _acquire(fd: int, directory: Path, timeout: float, waiting: Callable[[], None] | None) -> None:
@@ -110,8 +117,9 @@ def _prepare(directory: Path) -> None:
 class Store:
     """The database of one state directory. Use `Store.open`, which also creates it."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, directory: Path) -> None:
         self._db = connection
+        self._directory = directory
         self._services: dict[str, Service] | None = None  # as read last
 
     @classmethod
@@ -120,14 +128,12 @@ class Store:
         _prepare(directory)
         previous = os.umask(0o077)
         try:
-            return cls._ready(sqlite3.connect(directory / "state.db", isolation_level=None))
+            db = sqlite3.connect(directory / "state.db", isolation_level=None)
+            return cls._ready(db, directory)
         except sqlite3.Error as e:
             if os.geteuid():
                 raise Missing(f"the state in {directory} is root's", hint="use sudo") from e
-            raise VipctlError(
-                f"cannot read the state in {directory}: {e}",
-                hint="put the directory back from a backup, or vipctl restore from an empty one",
-            ) from e
+            raise _unreadable(directory, e) from e
         finally:
             os.umask(previous)
 
@@ -143,10 +149,10 @@ class Store:
             store._db.execute("BEGIN")  # one snapshot, whatever others commit meanwhile
             store.intent()
             return store
-        return cls._ready(sqlite3.connect(":memory:", isolation_level=None))
+        return cls._ready(sqlite3.connect(":memory:", isolation_level=None), directory)
 
     @classmethod
-    def _ready(cls, db: sqlite3.Connection) -> Self:
+    def _ready(cls, db: sqlite3.Connection, directory: Path) -> Self:
         db.execute("PRAGMA busy_timeout = 60000")
         (found,) = db.execute("PRAGMA user_version").fetchone()
         if found == 0:
@@ -157,7 +163,7 @@ class Store:
                 f"the state is of format {found}; this vipctl reads format {SCHEMA_VERSION}",
                 hint="upgrade vipctl, or `vipctl export` with the version that wrote it",
             )
-        return cls(db)
+        return cls(db, directory)
 
     @staticmethod
     def _create(db: sqlite3.Connection) -> int:
@@ -182,8 +188,14 @@ class Store:
 
     # reading
 
+    def _rows(self, query: str, values: Iterable[object] = ()) -> Iterator[Any]:
+        try:
+            yield from self._db.execute(query, tuple(values))
+        except sqlite3.Error as e:
+            raise _unreadable(self._directory, e) from e
+
     def meta(self, key: str) -> str | None:
-        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        row = next(self._rows("SELECT value FROM meta WHERE key = ?", (key,)), None)
         return None if row is None else str(row[0])
 
     def intent(self) -> frozenset[int] | None:
@@ -194,16 +206,16 @@ class Store:
     def services(self) -> Mapping[str, Service]:
         """By name, in order."""
         if self._services is None:
-            rows = self._db.execute("SELECT name, spec FROM service ORDER BY name")
+            rows = self._rows("SELECT name, spec FROM service ORDER BY name")
             self._services = {n: syntax.from_plain(n, json.loads(spec)) for n, spec in rows}
         return self._services
 
     def held(self, service: str | None = None) -> Iterator[Held]:
         """In order of address; of all services (by version and plane) or of one."""
         if service is None:
-            rows = self._db.execute("SELECT * FROM held ORDER BY version, plane, first")
+            rows = self._rows("SELECT * FROM held ORDER BY version, plane, first")
         else:
-            rows = self._db.execute(
+            rows = self._rows(
                 "SELECT * FROM held WHERE service = ? ORDER BY version, first", (service,)
             )
         return map(_decode, rows)
@@ -212,15 +224,15 @@ class Store:
         """All that overlaps FIRST-LAST or is next to it, of every service."""
         low, high = max(first - 1, 0), min(last + 1, (1 << BITS[version]) - 1)
         found: list[Held] = []
-        for (plane,) in self._db.execute("SELECT DISTINCT plane FROM tally").fetchall():
+        for (plane,) in list(self._rows("SELECT DISTINCT plane FROM tally")):
             key = (version, plane, _blob(version, low))
-            before = self._db.execute(
+            before = self._rows(
                 "SELECT * FROM held WHERE version = ? AND plane = ? AND first < ? "
                 "ORDER BY first DESC LIMIT 1",
                 key,
             )
             found += [held for held in map(_decode, before) if held.last >= low]
-            inside = self._db.execute(
+            inside = self._rows(
                 "SELECT * FROM held WHERE version = ? AND plane = ? AND first BETWEEN ? AND ?",
                 (*key, _blob(version, high)),
             )
@@ -229,12 +241,12 @@ class Store:
 
     def tallies(self) -> list[tuple[str, Shape, int]]:
         """How many prefixes of each shape each service has."""
-        rows = self._db.execute("SELECT service, version, plane, length, prefixes FROM tally")
+        rows = self._rows("SELECT service, version, plane, length, prefixes FROM tally")
         return [(name, Shape(*shape), count) for name, *shape, count in rows]
 
     def sysctls(self) -> dict[str, tuple[str, str]]:
         """What vipctl has set: name → (value before, value set)."""
-        return {name: (old, new) for name, old, new in self._db.execute("SELECT * FROM sysctl")}
+        return {name: (old, new) for name, old, new in self._rows("SELECT * FROM sysctl")}
 
     # writing
 
@@ -320,6 +332,13 @@ class Store:
                     f"the state cannot be written: {e}", hint="is the disk full or read-only?"
                 ) from e
             raise
+
+
+def _unreadable(directory: Path, error: sqlite3.Error) -> VipctlError:
+    return VipctlError(
+        f"cannot read the state in {directory}: {error}",
+        hint="put its directory back from a backup, or vipctl restore from an empty one",
+    )
 
 
 def _blob(version: int, value: int) -> bytes:

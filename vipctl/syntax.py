@@ -90,13 +90,13 @@ def parse_real(text: str) -> RealServer:
     """RIP[:PORT][,weight=N]; an IPv6 address with a port in brackets."""
     endpoint, *options = text.split(",")
     address, port = parse_endpoint(endpoint)
-    weight = 1
-    for option in options:
-        key, _, value = option.partition("=")
-        if key != "weight":
-            raise UsageError(f"{text!r}: a real server has no option {key!r}", hint="weight=N")
-        weight = number(value, "weight", 0, MAX_WEIGHT)
-    return RealServer(address, port or 0, weight)
+    if not options:
+        return RealServer(address, port or 0)
+    key, _, value = options[0].partition("=")
+    if key != "weight" or options[1:]:
+        wrong = options[1] if options[1:] else options[0]
+        raise UsageError(f"{text!r}: unexpected {wrong!r}", hint="a real server has one weight=N")
+    return RealServer(address, port or 0, number(value, "weight", 0, MAX_WEIGHT))
 
 
 def parse_weighted(text: str) -> tuple[IPAddress, int | None, int]:
