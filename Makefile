@@ -46,7 +46,7 @@ test: deps lint
 	$(BIN)/python -m tests.harness.suite
 
 demo: deps
-	$(BIN)/python -m tests.harness.guest --if-needed --kernel 6.12 -- $(BIN)/python examples/demo.py
+	$(BIN)/python -m tests.harness.guest --if-needed --kernel 6.12 -- $(BIN)/python -m examples.demo
 
 stress: deps
 	$(BIN)/pytest tests/stress

@@ -203,7 +203,11 @@ def _counters(services: Iterable[Service]) -> dict[int, Report]:
 
 def _sysctls(services: Iterable[Service]) -> dict[str, Report]:
     wanted = sysctl.needed(services)
-    return {n: {"value": sysctl.read(n), "needed": value} for n, value in wanted.items()}
+    missed = sysctl.missed(wanted)
+    return {
+        n: {"value": sysctl.read(n), "needed": value, "ok": n not in missed}
+        for n, value in wanted.items()
+    }
 
 
 def _pending(store: Store) -> Report:

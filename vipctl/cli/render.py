@@ -80,8 +80,11 @@ def status(report: Report) -> str:
     reals = list(_real_rows(report))
     if reals:
         parts.append(table(["SERVICE", "REAL SERVER", "WEIGHT", *COUNTERS], reals))
-    unmet = {n: s for n, s in report["sysctls"].items() if s["value"] not in (None, s["needed"])}
-    parts += [f"sysctl {n} is {s['value']}, should be {s['needed']}" for n, s in unmet.items()]
+    parts += [
+        f"sysctl {name} is {found['value']}, should be {found['needed']}"
+        for name, found in report["sysctls"].items()
+        if not found["ok"]
+    ]
     parts += [f"`{rule}` comes before vipctl's rules" for rule in report["rules_ahead"]]
     colour = "green" if report["kernel"] == "as stored" else "red"
     parts.append("kernel: " + click.style(report["kernel"], fg=colour))

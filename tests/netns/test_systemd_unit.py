@@ -1,0 +1,143 @@
+"""examples/systemd: what systemd says of the unit, and vipctl within the limits that it sets.
+
+No systemd runs here, so the limits are made by other means, or looked for in a trace.
+"""
+
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness.command import Vipctl
+from tests.harness.netns import Namespace, execute
+
+UNIT = Path(__file__).parents[2] / "examples/systemd/vipctl-restore.service"
+VIPCTL = Path(sys.executable).with_name("vipctl")
+EXPOSURE = 25  # in tenths: systemd's 2.5 of 10
+RANGES = ("203.0.113.0/24", "2001:db8:1::/64")
+
+# The unit's neighbours at boot; `iscsi` stands for what mounts file systems over the network.
+WANTED = {
+    "sysinit.target": ("nftables.service", "iscsi.service"),
+    "multi-user.target": ("vipctl-restore.service", "systemd-networkd.service"),
+    "nftables.service": ("vipctl-restore.service",),
+    "iscsi.service": ("network-online.target",),
+}
+ISCSI = """
+[Unit]
+DefaultDependencies=no
+After=network-online.target
+Before=remote-fs-pre.target sysinit.target
+[Service]
+ExecStart=/bin/true
+"""
+
+# Everything but the first argument read-only, as ProtectSystem=strict makes it.
+READ_ONLY = 'mount --bind "$0" "$0" && mount -o remount,bind,ro / && cd "$0" && exec "$@"'
+
+
+@pytest.fixture
+def unit(tmp_path: Path) -> Path:
+    """The unit, for the vipctl that is tested."""
+    for needed in ("systemd-analyze", "strace", "setpriv"):
+        assert shutil.which(needed), f"{needed} is missing: make deps installs it"
+    text = UNIT.read_text()
+    assert "=vipctl " in text
+    copy = tmp_path / UNIT.name
+    copy.write_text(text.replace("=vipctl ", f"={VIPCTL} "))
+    return copy
+
+
+@pytest.fixture
+def booted() -> Iterator[Namespace]:
+    """A kernel that has forgotten everything."""
+    host = Namespace.create("booted")
+    yield host
+    host.close()
+
+
+def test_systemd_finds_no_fault(unit: Path) -> None:
+    done = execute(["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", str(unit)])
+    assert done.stdout + done.stderr == ""
+
+
+def test_systemd_calls_it_hardened(unit: Path) -> None:
+    threshold = f"--threshold={EXPOSURE}"
+    execute(["systemd-analyze", "security", "--offline=true", threshold, str(unit)])
+
+
+def test_systemd_can_order_a_boot(unit: Path) -> None:
+    units = unit.parent
+    (units / "iscsi.service").write_text(ISCSI)
+    for target, names in WANTED.items():
+        (units / f"{target}.wants").mkdir()
+        for name in names:
+            (units / f"{target}.wants" / name).symlink_to(f"../{name}")
+    environment = os.environ | {"SYSTEMD_UNIT_PATH": f"{units}:", "SYSTEMD_LOG_LEVEL": "debug"}
+    verify = ["systemd-analyze", "verify", "--man=no", "multi-user.target"]
+    planned = execute(verify, check=False, env=environment).stderr  # others may have faults
+    assert [line for line in planned.splitlines() if "ordering cycle" in line] == []
+    for name in {name for names in WANTED.values() for name in names}:
+        assert f"{name}: Installed new job {name}/start" in planned
+
+
+def test_restore_works_within_the_limits(
+    unit: Path, vipctl: Vipctl, booted: Namespace, tmp_path: Path
+) -> None:
+    vipctl("add-range", *RANGES, "--fwmark", "17")
+    limits, trace = _settings(unit), tmp_path / "trace"
+    limited = _limited(limits, tmp_path)
+    traced = ["strace", "-f", "-qq", "-o", str(trace), str(VIPCTL)]
+    command = ["--json", "--state-dir", str(vipctl.state_dir), "restore"]
+    done = booted.run([*limited, *traced, *command])
+    assert json.loads(done.stdout)["restored"] is True
+    assert Vipctl(booted, vipctl.state_dir)("restore")["changed"] is False, "all was restored"
+    _check_trace(trace.read_text(), limits)
+
+
+def test_the_limits_are_limits(unit: Path, booted: Namespace, tmp_path: Path) -> None:
+    limited = _limited(_settings(unit), tmp_path)
+    assert booted.run([*limited, "touch", str(tmp_path / "allowed")], check=False).returncode == 0
+    for forbidden in (["touch", "/forbidden"], ["mount", "-t", "tmpfs", "none", "."]):
+        assert booted.run([*limited, *forbidden], check=False).returncode != 0, forbidden
+
+
+def _settings(unit: Path) -> dict[str, list[str]]:
+    pairs = re.findall(r"^(\w+)=(.*)$", unit.read_text(), re.MULTILINE)
+    return {key: value.split() for key, value in pairs}
+
+
+def _limited(limits: dict[str, list[str]], writable: Path) -> list[str]:
+    """The start of a command that has the unit's capabilities and read-only files."""
+    # The repository may be in somebody's home directory, where only this lets root read it.
+    names = [*limits["CapabilityBoundingSet"], "CAP_DAC_READ_SEARCH"]
+    bounds = ",".join(["-all", *(f"+{name.removeprefix('CAP_').lower()}" for name in names)])
+    capabilities = [f"--bounding-set={bounds}", "--inh-caps=-all", "--no-new-privs"]
+    return ["sh", "-c", READ_ONLY, str(writable), "setpriv", *capabilities]
+
+
+def _check_trace(trace: str, limits: dict[str, list[str]]) -> None:
+    """Look for what the unit's system call filters would have refused."""
+    calls = set(re.findall(r"^\d+ +(\w+)\(", trace, re.MULTILINE))
+    assert "execve" in calls, trace
+    allowed = {call for word in limits["SystemCallFilter"] for call in _system_calls(word)}
+    assert calls <= allowed, f"SystemCallFilter= refuses {calls - allowed}"
+    families = set(re.findall(r" socket(?:pair)?\((AF_\w+)", trace))
+    assert families <= set(limits["RestrictAddressFamilies"])
+    executable = re.compile(r" (?:mmap\(.*PROT_WRITE\|PROT_EXEC|\w*mprotect\(.*PROT_EXEC).*")
+    found = executable.search(trace)
+    assert found is None, f"MemoryDenyWriteExecute= refuses {found and found[0]}"
+
+
+def _system_calls(name: str) -> set[str]:
+    """What systemd means by a name of SystemCallFilter=: itself, or all of a @set."""
+    if not name.startswith("@"):
+        return {name}
+    listed = execute(["systemd-analyze", "--no-pager", "syscall-filter", name]).stdout
+    names = [word for word in map(str.strip, listed.splitlines()[1:]) if word[:1] not in ("", "#")]
+    return {call for word in names for call in _system_calls(word)}
