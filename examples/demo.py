@@ -32,13 +32,13 @@ VIPS = {
     "198.51.100.10-198.51.100.99": [f"198.51.100.{n}" for n in range(10, 100, 6)],
     "2001:db8:1::/64": [f"2001:db8:1:0:{n:x}::{n:x}" for n in range(1, 26)],
 }
-TRACES = (
-    "nft list ruleset",
-    "ip rule list protocol 118",
-    "ip -6 rule list protocol 118",
-    "ip route show table 30320",
-    "ipvsadm -Sn",
-)
+TRACES = {  # command → what it shows of vipctl
+    "nft list ruleset": "vipctl",
+    "ip rule": "30320",
+    "ip -6 rule": "30320",
+    "ip route show table all": "30320",
+    "ipvsadm -Sn": "-A",
+}
 
 
 @dataclass(slots=True)
@@ -97,6 +97,8 @@ def show(demo: Demo) -> None:
     headline("What the director says")
     time.sleep(3)  # IPVS sums its counters every two seconds
     demo.operator("status")
+    for line, trace in TRACES.items():
+        demo.expect(trace in demo.shell(line), f"`{line}` shows it in the kernel")
     headline("No VIP is on any interface of the director")
     owned = demo.shell("ip -brief address")
     print("    " + owned.replace("\n", "\n    "))
@@ -110,8 +112,8 @@ def show(demo: Demo) -> None:
         demo.expect(refused, f"{vip} port 22: refused")
     headline("And all is gone again")
     demo.operator("remove-service web")
-    for line in TRACES:
-        demo.expect(not demo.shell(line), f"nothing left in `{line}`")
+    for line, trace in TRACES.items():
+        demo.expect(trace not in demo.shell(line), f"nothing left in `{line}`")
 
 
 def main() -> int:
