@@ -186,7 +186,9 @@ class Controller:
     def _session(self) -> Iterator[Store]:
         """The store, locked if it may change."""
         if not _privileged():
-            raise Missing("vipctl changes the kernel, which needs CAP_NET_ADMIN", hint="use sudo")
+            raise Missing(
+                "vipctl changes the kernel, which needs root (CAP_NET_ADMIN)", hint="use sudo"
+            )
         if self.check:
             with Store.read(self.state_dir) as store:
                 yield store

@@ -1,0 +1,15 @@
+"""What the controller does around a change, without a kernel."""
+
+from vipctl.model import Change
+from vipctl.store import Store
+
+
+def commit(store: Store, change: Change) -> None:
+    """Commit the change twice, as if the kernel had taken it in between."""
+    store.begin(change, (), {})
+    done(store)
+
+
+def done(store: Store) -> None:
+    """The second commit alone."""
+    store.finish({}, {})

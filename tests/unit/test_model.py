@@ -1,0 +1,117 @@
+"""Marks, entries, changes and the rules that bind a service together."""
+
+from dataclasses import replace
+from ipaddress import ip_address
+
+import pytest
+
+from vipctl import model
+from vipctl.errors import Refused
+from vipctl.model import Change, Forward, Held, Port, RealServer, Scheduler, Service, Shape
+
+RIP, RIP6 = ip_address("10.0.1.11"), ip_address("fd00:1::11")
+WEB = Service("web", 0x1000)
+HTTP, DNS = Port("tcp", 80), Port("udp", 53)
+# Masks of others: AWS CNI, portmap, Kubernetes, Tailscale, Calico.
+FOREIGN = (0x80, 0x2000, 0xC000, 0xFF0000, 0xFFFF0000)
+
+
+def test_marks_are_given_out_lowest_first_and_avoid_those_of_others() -> None:
+    own = range(model.MARK_VALUE, model.MARK_VALUE << 1)
+    block = [mark for mark in own if not any(mark & mask for mask in FOREIGN)]
+    assert len(block) == 2048
+    assert all(mark & model.MARK_MASK == model.MARK_VALUE for mark in block)
+    for number in (0, 1, 127, 128, 2047):
+        assert model.free_mark(block[:number]) == block[number]
+    assert model.free_mark([*block[:7], *block[8:]]) == block[7]
+    with pytest.raises(Refused, match="all 2048 fwmarks") as caught:
+        model.free_mark(block)
+    assert "--fwmark" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("forward", [Forward.DR, Forward.TUN])
+def test_a_port_cannot_be_translated_without_nat(forward: Forward) -> None:
+    reals = (RealServer(RIP), RealServer(RIP6, 80))
+    with pytest.raises(Refused, match=r"\[fd00:1::11\]:80") as caught:
+        Service("web", 0x1000, forward=forward, reals=reals)
+    assert "fd00:1::11" in (caught.value.hint or "")
+    with pytest.raises(Refused):
+        replace(Service("web", 0x1000, reals=reals), forward=forward)
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "may_share"),
+    [
+        ((HTTP,), (DNS,), True),
+        ((HTTP,), (HTTP, DNS), False),
+        ((HTTP,), (Port("udp", 80),), True),
+        ((), (DNS,), False),
+        ((HTTP,), (), False),
+        ((), (), False),
+    ],
+)
+def test_services_that_name_different_ports_may_share(
+    left: tuple[Port, ...], right: tuple[Port, ...], may_share: bool
+) -> None:
+    services = replace(WEB, ports=left), Service("other", 0x1001, ports=right)
+    assert model.ports_disjoint(*services) is may_share
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "drains"),
+    [
+        *((Scheduler("wlc"), True), (Scheduler("dh"), False), (Scheduler("sh"), False)),
+        *((Scheduler("sh", ("port",)), False), (Scheduler("sh", ("fallback",)), True)),
+        *((Scheduler("mh"), False), (Scheduler("mh", ("fallback", "port")), True)),
+    ],
+)
+def test_which_schedulers_can_drain(scheduler: Scheduler, drains: bool) -> None:
+    assert scheduler.drains() is drains
+
+
+def test_entries_are_the_prefixes_with_their_service_s_mark() -> None:
+    held = [Held("web", 4, 0, 8, 12), Held("dns", 6, 1, 0, 0)]
+    found = list(model.entries(held, {"web": 1, "dns": 2}))
+    assert [(e.shape, e.start, e.mark) for e in found] == [
+        (Shape(4, 0, 30), 8, 1),
+        (Shape(4, 0, 32), 12, 1),
+        (Shape(6, 1, 128), 0, 2),
+    ]
+
+
+def test_what_a_change_gains_and_loses() -> None:
+    """A span that grows is one that goes and one that comes."""
+    change = Change(
+        before=(WEB,),
+        after=(WEB,),
+        released=(Held("web", 4, 0, 10, 19), Held("dns", 4, 1, 40, 49)),
+        taken=(Held("web", 4, 0, 10, 25), Held("web", 4, 0, 40, 44)),
+    )
+    assert (change.gained().v4, change.lost().v4) == (((20, 25),), ((45, 49),))
+    assert change.inverse().inverse() == change
+    assert change.inverse().gained() == change.lost()
+
+
+def test_a_change_of_nothing_is_none() -> None:
+    held = (Held("web", 4, 0, 1, 2),)
+    assert not Change()
+    assert not Change(before=(WEB,), after=(WEB,), released=held, taken=held)
+    assert Change(after=(WEB,))
+    assert Change(before=(WEB,), after=(replace(WEB, ping=True),))
+    assert Change(released=held)
+
+
+@pytest.mark.parametrize(
+    ("reals", "balanced", "idle"),
+    [
+        ((), True, (4, 6)),
+        ((RealServer(RIP),), True, (6,)),
+        ((RealServer(RIP6),), True, (4,)),
+        ((RealServer(RIP), RealServer(RIP6)), True, ()),
+        ((), False, ()),
+    ],
+)
+def test_versions_that_nobody_serves(
+    reals: tuple[RealServer, ...], balanced: bool, idle: tuple[int, ...]
+) -> None:
+    assert model.idle_versions(replace(WEB, reals=reals, balanced=balanced)) == idle

@@ -1,0 +1,238 @@
+"""The planner and the store, driven at random against a dictionary of sets."""
+
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from tests.unit.committing import commit
+from tests.unit.strategies import WIDTH, addresses, is_canonical
+from vipctl import planner, syntax
+from vipctl.errors import Refused
+from vipctl.model import Change, Held, Port, Service, Shape, ports_disjoint
+from vipctl.prefixes import BITS, AddressSet, cut, from_spans
+from vipctl.store import Store
+
+Model = dict[str, set[tuple[int, int]]]  # by service: (version, address)
+Sharing = tuple[tuple[Port, ...], bool]  # what decides with whom a service may share: ports, ping
+Rows = tuple[list[Held], dict[str, dict[str, object]], list[tuple[str, Shape, int]]]
+
+TCP, UDP, WEB = Port("tcp", 80), Port("udp", 53), Port("tcp", 443)
+PORTS: dict[str, tuple[Port, ...]] = {
+    "a": (),
+    "b": (TCP,),
+    "c": (UDP,),
+    "d": (TCP, WEB),
+    "e": (WEB,),
+    "f": (),
+}
+BASES = {4: 0, 6: (1 << 128) - WIDTH}  # the first and the last addresses that there are
+
+names = st.sampled_from(sorted(PORTS))
+ends = st.tuples(st.integers(0, WIDTH - 1), st.integers(0, WIDTH - 1)).map(sorted)
+one_span = st.tuples(st.sampled_from([4, 6]), ends).map(
+    lambda drawn: (drawn[0], (BASES[drawn[0]] + drawn[1][0], BASES[drawn[0]] + drawn[1][1]))
+)
+some = st.lists(one_span, min_size=1, max_size=4).map(from_spans)
+states = st.dictionaries(names, st.lists(one_span, max_size=2).map(from_spans), max_size=4)
+sharing = st.tuples(st.sampled_from(sorted(set(PORTS.values()))), st.booleans())
+
+
+def members(wanted: AddressSet) -> set[tuple[int, int]]:
+    return {(version, value) for version in BITS for value in addresses(wanted.spans(version))}
+
+
+def may_share(left: Service, right: Service) -> bool:
+    return ports_disjoint(left, right) and left.ping == right.ping
+
+
+class Planning(RuleBasedStateMachine):
+    """Every rule plans a change, compares the refusal with the model's, and commits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        memory = Path("/dev/shm")
+        self.directory = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
+        self.store = Store.open(self.directory / "state")
+        self.model: Model = {}
+        self.marks = dict(zip(sorted(PORTS), range(0x1000, 0x1100), strict=False))
+
+    def teardown(self) -> None:
+        self.store.close()
+        shutil.rmtree(self.directory)
+
+    # what happens
+
+    @rule(name=names, wanted=some)
+    def take(self, name: str, wanted: AddressSet) -> None:
+        services = dict(self.store.services())
+        service = services.get(name) or self._service(name, PORTS[name], ping=False)
+        model = self.model | {name: self.model.get(name, set()) | members(wanted)}
+        refused = self._conflicts(model, services | {name: service})
+        before = services.get(name)
+        self._try(refused, model, lambda: planner.take(self.store, before, service, wanted))
+
+    @rule(name=names, unwanted=some, end_if_empty=st.booleans())
+    def release(self, name: str, unwanted: AddressSet, end_if_empty: bool) -> None:
+        service = self.store.services().get(name)
+        if service is None:
+            return
+        change = planner.release(self.store, service, unwanted, end_if_empty=end_if_empty)
+        rest = self.model[name] - members(unwanted)
+        model = self.model | {name: rest}
+        if end_if_empty and not rest:
+            del model[name]
+        self._commit(change, model)
+
+    @rule(name=names)
+    def end(self, name: str) -> None:
+        service = self.store.services().get(name)
+        if service is not None:
+            model = {n: held for n, held in self.model.items() if n != name}
+            self._commit(planner.end(self.store, service), model)
+
+    @rule(name=names, settings=sharing)
+    def alter(self, name: str, settings: Sharing) -> None:
+        services = dict(self.store.services())
+        after = self._service(name, *settings)
+        model = {name: set[tuple[int, int]]()} | self.model
+        refused = self._conflicts(model, services | {name: after})
+        self._try(refused, model, lambda: planner.alter(self.store, services.get(name), after))
+
+    @rule(wanted=states, settings=st.dictionaries(names, sharing))
+    def become(self, wanted: dict[str, AddressSet], settings: dict[str, Sharing]) -> None:
+        services = {n: self._service(n, *settings.get(n, (PORTS[n], False))) for n in wanted}
+        model = {name: members(found) for name, found in wanted.items()}
+        asked = {name: (services[name], found) for name, found in wanted.items()}
+        refused = self._conflicts(model, services)
+        self._try(refused, model, lambda: planner.become(self.store, asked))
+        assert refused or not planner.become(self.store, asked), "becoming what it is is a change"
+
+    @precondition(lambda self: self.model)
+    @rule(unwanted=some)
+    def ask_for_holders(self, unwanted: AddressSet) -> None:
+        found = {n: held & members(unwanted) for n, held in self.model.items()}
+        holders = sorted(name for name, held in found.items() if held)
+        refused = any(found[left] & found[right] for left, right in combinations(holders, 2))
+        if refused:
+            with pytest.raises(Refused):
+                planner.sole_holders(self.store, unwanted)
+        else:
+            assert planner.sole_holders(self.store, unwanted) == holders
+
+    # how it is checked
+
+    def _service(self, name: str, ports: tuple[Port, ...], ping: bool) -> Service:
+        return Service(name=name, fwmark=self.marks[name], ports=ports, ping=ping)
+
+    def _conflicts(self, model: Model, services: dict[str, Service]) -> bool:
+        return any(
+            model[left] & model[right] and not may_share(services[left], services[right])
+            for left, right in combinations(sorted(model), 2)
+        )
+
+    def _try(self, refused: bool, model: Model, plan: Callable[[], Change]) -> None:
+        if refused:
+            with pytest.raises(Refused, match="would be held by"):
+                plan()
+        else:
+            self._commit(plan(), model)
+
+    def _commit(self, change: Change, model: Model) -> None:
+        before = self._rows()
+        self._apply(change)
+        after = self._rows()
+        assert bool(change) == (before != after)
+        self._apply(change.inverse())
+        assert self._rows() == before, "the inverse is not the way back"
+        self._apply(change)
+        assert self._rows() == after
+        come, gone = set().union(*model.values()), set().union(*self.model.values())
+        assert come - gone <= members(change.gained()) <= come
+        assert gone - come <= members(change.lost()) <= gone
+        self.model = model
+
+    def _apply(self, change: Change) -> None:
+        commit(self.store, change)
+        assert self.store.intent() is None
+
+    def _rows(self) -> Rows:
+        plain = {name: syntax.plain(s) for name, s in self.store.services().items()}
+        return list(self.store.held()), plain, sorted(self.store.tallies())
+
+    # what always holds
+
+    @invariant()
+    def each_service_holds_what_the_model_says(self) -> None:
+        found: Model = {name: set() for name in self.store.services()}
+        for held in self.store.held():
+            found[held.service] |= {(held.version, value) for value in addresses([held.span])}
+        assert found == self.model
+
+    @invariant()
+    def the_spans_of_a_service_are_canonical_and_in_order(self) -> None:
+        for name in self.model:
+            held = list(self.store.held(name))
+            assert {h.service for h in held} <= {name}
+            for version in BITS:
+                assert is_canonical(h.span for h in held if h.version == version)
+
+    @invariant()
+    def spans_of_one_plane_never_overlap(self) -> None:
+        lookups = Counter(
+            (held.version, held.plane, value)
+            for held in self.store.held()
+            for value in addresses([held.span])
+        )
+        assert set(lookups.values()) <= {1}
+
+    @invariant()
+    def tallies_are_a_recount(self) -> None:
+        recount = Counter(
+            (held.service, Shape(held.version, held.plane, length))
+            for held in self.store.held()
+            for _, length in cut(held.version, *held.span)
+        )
+        assert {(name, shape): n for name, shape, n in self.store.tallies()} == dict(recount)
+
+    @invariant()
+    def touching_finds_what_overlaps_or_is_next(self) -> None:
+        for version, base in BASES.items():
+            for first, last in [(0, 0), (0, WIDTH - 1), (7, 19), (WIDTH - 1, WIDTH - 1)]:
+                low, high = base + first, base + last
+                near = [
+                    held
+                    for held in self.store.held()
+                    if held.version == version and held.first <= high + 1 and low - 1 <= held.last
+                ]
+                assert Counter(self.store.touching(version, low, high)) == Counter(near)
+
+
+TestPlanning = Planning.TestCase
+TestPlanning.settings = settings(
+    max_examples=60,
+    stateful_step_count=20,
+    deadline=None,
+    phases=[phase for phase in Phase if phase is not Phase.explain],
+    suppress_health_check=[HealthCheck.too_slow],
+)
+
+
+def test_sharing_elsewhere_does_not_hinder_a_removal(tmp_path: Path) -> None:
+    """Two services share one address; what is removed is held by one of them alone."""
+    with Store.open(tmp_path / "state") as store:
+        for mark, (port, span) in enumerate([(TCP, (1, 2)), (UDP, (0, 1))], start=1):
+            service = Service(name=str(port), fwmark=mark, ports=(port,))
+            commit(store, planner.take(store, None, service, from_spans([(4, span)])))
+        assert planner.sole_holders(store, from_spans([(4, (0, 0))])) == [str(UDP)]
+        ends = from_spans([(4, (0, 0)), (4, (2, 2))])
+        assert planner.sole_holders(store, ends) == [str(TCP), str(UDP)]
+        with pytest.raises(Refused, match="share addresses"):
+            planner.sole_holders(store, from_spans([(4, (1, 1))]))

@@ -1,0 +1,161 @@
+"""Names, marks, ports and schedulers as operators write them."""
+
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.strategies import NAMES, acceptance, services
+from vipctl import syntax
+from vipctl.errors import UsageError
+from vipctl.model import Port, Scheduler, Service
+
+RIP, RIP6 = IPv4Address("10.0.1.11"), IPv6Address("fd00:1::11")
+
+
+def refusal(parse: Callable[[str], object], text: str) -> UsageError:
+    with pytest.raises(UsageError) as caught:
+        parse(text)
+    assert caught.value.hint
+    return caught.value
+
+
+# names
+
+
+@pytest.mark.parametrize("name", [*NAMES, "w", "0", "web-1.example_com", "fwmark", "Fwmark-1"])
+def test_names(name: str) -> None:
+    assert syntax.check_name(name) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "",
+            " ",
+            "-web",
+            ".web",
+            "_web",
+            "web ",
+            " web",
+            "web\n",
+            "we b",
+            "web/1",
+            "web:1",
+            "wéb",
+        ),
+        *("x" * 64, "web\0", "\udcff", "--help", "a,b", "１"),
+    ],
+)
+def test_bad_names_are_quoted(name: str) -> None:
+    assert repr(name) in refusal(syntax.check_name, name).message
+
+
+@pytest.mark.parametrize("name", ["fwmark-", "fwmark-17", "fwmark-web"])
+def test_names_of_acceptance_only_services_are_not_to_be_chosen(name: str) -> None:
+    assert "--fwmark" in (refusal(syntax.check_name, name).hint or "")
+
+
+# numbers
+
+
+@pytest.mark.parametrize(
+    ("text", "mark"),
+    [("1", 1), ("17", 17), ("0x11", 17), ("0X1F", 31), ("4294967295", 2**32 - 1), ("007", 7)],
+)
+def test_marks(text: str, mark: int) -> None:
+    assert syntax.parse_mark(text) == mark
+
+
+BAD_NUMBERS = ["", " ", "x", "-1", "+1", " 1", "1 ", "1_0", "1.0", "1e3", "0x", "0xg", "１", "1\n"]
+
+
+@pytest.mark.parametrize("text", [*BAD_NUMBERS, "0", "0x0", "4294967296", "9" * 5000])
+def test_bad_marks_are_quoted(text: str) -> None:
+    error = refusal(syntax.parse_mark, text)
+    assert f"{text!r} is not a fwmark" in error.message
+    assert "from 1 to 4294967295" in (error.hint or "")
+
+
+# ports
+
+
+def test_ports_are_sorted_and_each_is_there_once() -> None:
+    ports = syntax.parse_ports(["udp/53", "tcp/443", "tcp/80", "udp/53"])
+    assert ports == (Port("tcp", 80), Port("tcp", 443), Port("udp", 53))
+    assert [str(port) for port in ports] == ["tcp/80", "tcp/443", "udp/53"]
+
+
+def test_all_is_no_restriction_and_stands_alone() -> None:
+    assert syntax.parse_ports(["all"]) == syntax.parse_ports([]) == ()
+    with pytest.raises(UsageError, match="'all' is not a port"):
+        syntax.parse_ports(["all", "tcp/80"])
+
+
+@pytest.mark.parametrize("text", ["sctp/3868", "tcp/1", "udp/65535"])
+def test_ports(text: str) -> None:
+    assert str(syntax.parse_port(text)) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "80", "tcp", "tcp80", "TCP/80", "icmp/8", "/80", " tcp/80", "tcp:80", "tcp-udp/53"],
+)
+def test_bad_ports_are_quoted(text: str) -> None:
+    assert f"{text!r} is not a port" in refusal(syntax.parse_port, text).message
+
+
+@pytest.mark.parametrize("number", [*BAD_NUMBERS, "0", "65536", "80/tcp", "80-90", "http"])
+def test_bad_port_numbers_are_quoted(number: str) -> None:
+    assert f"{number!r} is not a port" in refusal(syntax.parse_port, f"tcp/{number}").message
+
+
+# schedulers
+
+
+@pytest.mark.parametrize(
+    ("text", "scheduler"),
+    [
+        ("rr", Scheduler("rr")),
+        ("sh,fallback", Scheduler("sh", ("fallback",))),
+        ("mh,port,fallback,port", Scheduler("mh", ("fallback", "port"))),
+    ],
+)
+def test_schedulers(text: str, scheduler: Scheduler) -> None:
+    assert syntax.parse_scheduler(text) == scheduler
+    assert syntax.parse_scheduler(str(scheduler)) == scheduler
+
+
+@pytest.mark.parametrize(
+    "text", ["", "RR", "round-robin", "rr ", "ip_vs_rr", "fallback", "sh port"]
+)
+def test_bad_schedulers_are_quoted_and_the_good_ones_listed(text: str) -> None:
+    error = refusal(syntax.parse_scheduler, text)
+    assert f"{text!r} is not a scheduler" in error.message
+    assert all(name in (error.hint or "").split() for name in syntax.SCHEDULERS)
+
+
+@pytest.mark.parametrize(
+    ("text", "flag", "hint"),
+    [
+        ("rr,fallback", "fallback", "none"),
+        ("sh,Port", "Port", "fallback port"),
+        ("mh,", "", "fallback port"),
+        ("sh,port, fallback", " fallback", "fallback port"),
+    ],
+)
+def test_bad_flags_are_quoted_and_the_good_ones_listed(text: str, flag: str, hint: str) -> None:
+    error = refusal(syntax.parse_scheduler, text)
+    assert f"scheduler {text.split(',', maxsplit=1)[0]} has no flag {flag!r}" in error.message
+    assert hint in (error.hint or "")
+
+
+# services
+
+
+@given(services(st.sampled_from(NAMES), 0x1000) | acceptance(17))
+def test_a_service_is_read_back_as_it_was_written(service: Service) -> None:
+    assert syntax.from_plain(service.name, syntax.plain(service)) == service
