@@ -171,7 +171,7 @@ class Controller:
             change = plan(store)
             transaction.check(store, change)
             restored = foreign or transaction.drifted(store, full=full)
-            if restored and not (adopt or store.services() or store.intent()):
+            if restored and not (adopt or store.in_use()):
                 raise Refused(
                     "vipctl is at work in this kernel, but not from this state directory",
                     hint="name the right one with --state-dir; or take over: vipctl restore",
@@ -236,7 +236,7 @@ def _privileged() -> bool:
 def refuse_foreign_state(store: Store, *, adopt: bool) -> bool:
     """Whether the state is another boot's or namespace's. Raises Refused if it is not to be."""
     owner, here = store.meta("owner"), identity()
-    if owner in (None, here) or not (store.services() or store.intent()):
+    if owner in (None, here) or not store.in_use():
         return False
     if adopt:
         return True

@@ -203,6 +203,10 @@ class Store:
         found = self.meta("intent")
         return None if found is None else frozenset(json.loads(found))
 
+    def in_use(self) -> bool:
+        """Whether anything of this state is, or may be, in a kernel."""
+        return bool(self.services()) or self.intent() is not None
+
     def services(self) -> Mapping[str, Service]:
         """By name, in order."""
         if self._services is None:

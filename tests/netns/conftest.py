@@ -7,12 +7,14 @@ import pytest
 
 from tests.harness.command import Vipctl
 from tests.harness.lab import Lab, lab
+from tests.netns import snapshot
 
 
 @pytest.fixture
 def net() -> Iterator[Lab]:
     """A client and a director; nothing here balances, so there are no real servers."""
     with lab(reals=0) as built:
+        snapshot.settle(built.director)
         yield built
 
 

@@ -1,9 +1,11 @@
 """All that a command could have changed, to compare before and after."""
 
 import hashlib
+from functools import partial
 from pathlib import Path
 
 from tests.harness.netns import Namespace
+from tests.harness.waiting import wait_until
 
 KERNEL = (
     "nft list ruleset",
@@ -14,6 +16,11 @@ KERNEL = (
 )
 # Counters and timers of the kernel's own, not settings.
 VOLATILE = ("nf_conntrack_count", "nf_conntrack_max", "nf_conntrack_buckets")
+
+
+def settle(host: Namespace) -> None:
+    """Wait until the kernel has made all routes that follow from links and addresses."""
+    wait_until(partial(_has_its_own_routes, host), f"{host.name} has its IPv6 routes")
 
 
 def kernel(host: Namespace) -> dict[str, str]:
@@ -47,6 +54,16 @@ def directory(path: Path) -> dict[str, str] | None:
         str(file.relative_to(path)): hashlib.sha256(file.read_bytes()).hexdigest()
         for file in sorted(path.rglob("*"))
     }
+
+
+def _has_its_own_routes(host: Namespace) -> bool:
+    """Tell whether each link has fe80::/64, its own address there, fe80:: itself and ff00::/8."""
+    routes = [line.split() for line in host.proc_net("ipv6_route").splitlines()]
+    links = [line.split()[-1] for line in host.proc_net("if_inet6").splitlines()]
+    return all(
+        sum(route[0].startswith(("fe80", "ff00")) and route[-1] == link for route in routes) == 4
+        for link in set(links) - {"lo"}
+    )
 
 
 def _read(path: Path) -> bytes | None:

@@ -1,0 +1,29 @@
+"""The moments of a command at which it changes the kernel or the database, found with strace."""
+
+import re
+from pathlib import Path
+
+from tests.harness.command import Vipctl
+from tests.netns.zygote import StrikeAt, Zygote, recording
+
+# Whether a file was synchronised makes no difference to a kernel that lives on.
+CALLS = ("sendto", "sendmsg", "pwrite64", "ftruncate", "unlink")
+# Nor does what a kernel was only asked; strace knows some messages by number only, GETs of
+# rtnetlink among them (include/uapi/linux/rtnetlink.h), and nftables' that are not in a batch.
+QUESTION = re.compile(r"sendto.*?nlmsg_type=(\S*GET|0x\w{3,}|0x\w*[26ae]\b)")
+
+
+def moments(vipctl: Vipctl, trace: Path, *words: str) -> list[StrikeAt]:
+    """Run a command, which must succeed; return every call of it that changes something."""
+    with Zygote(recording(CALLS, trace)) as watched:
+        done = watched.run(vipctl, *words)
+    assert done.code == 0, done
+    made = dict.fromkeys(CALLS, 0)
+    found = []
+    for line in trace.read_text().splitlines():
+        call = line.split()[1].partition("(")[0]
+        if call in made:
+            made[call] += 1
+            if not QUESTION.search(line):
+                found.append((call, made[call]))
+    return found

@@ -1,0 +1,86 @@
+"""When the kernel refuses half-way, kernel and stored state are as they were: exit 4, and why."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness.command import Vipctl
+from tests.harness.lab import Lab
+from tests.netns import snapshot
+from tests.netns.moments import moments
+from tests.netns.zygote import Zygote, striking
+
+VIPS = {"203.0.113.77": 17, "2001:db8:1::77": 17}
+APPLIED = """
+services:
+  fwmark-18: {ranges: [203.0.113.0/25, "2001:db8:3::/48"]}
+  web: {ranges: [192.0.2.0/24], ports: [udp/53]}
+"""
+COMMANDS = {
+    "new service": "add-range 192.0.2.0/24 2001:db8:2::/48 --fwmark 18",
+    "new length": "add-range 203.0.112.0/25 --fwmark 17",
+    "removal": "remove-range 203.0.113.0/24 2001:db8:1::/64",
+    "other mark": "set-service web --fwmark 77 --ping",
+    "apply": "apply {file}",
+}
+
+
+@pytest.fixture
+def stored(vipctl: Vipctl) -> Vipctl:
+    """vipctl with two services."""
+    vipctl("add-range", "203.0.113.0/24", "2001:db8:1::/64", "--fwmark", "17")
+    vipctl("add-service", "web", "--port", "tcp/80")
+    vipctl("add-range", "198.51.100.0/30", "--service", "web")
+    return vipctl
+
+
+@pytest.fixture(scope="module")
+def without_buffers() -> Iterator[Zygote]:
+    """Where the kernel has no buffer for one message."""
+    with Zygote(striking(("sendto", "sendmsg"), "error=ENOBUFS")) as zygote:
+        yield zygote
+
+
+def test_a_route_of_somebody_elses_is_in_the_way(net: Lab, vipctl: Vipctl) -> None:
+    net.director.ip("route add blackhole default table 30320")
+    before = snapshot.kernel(net.director)
+    code, error = vipctl.error("add-range", "203.0.113.0/24", "--fwmark", "17")
+    assert (code, error["kind"]) == (4, "kernel")
+    assert "File exists" in error["message"]
+    assert snapshot.kernel(net.director) == before
+    assert vipctl("list-services")["services"] == {}
+    assert vipctl("status")["pending"] is False
+
+
+def test_there_is_no_ipv6(net: Lab, stored: Vipctl) -> None:
+    stored("remove-range", "2001:db8:1::/64")
+    net.director.ip("link set lo down")
+    net.director.ip("link set lo up")
+    stored("restore")
+    net.director.sysctl("net.ipv6.conf.lo.disable_ipv6", 1)
+    before = snapshot.kernel(net.director), stored("export")
+    code, error = stored.error("add-range", "2001:db8:1::/64", "--fwmark", "17")
+    assert (code, error["kind"]) == (4, "kernel")
+    assert (snapshot.kernel(net.director), stored("export")) == before
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_any_message_can_fail(
+    net: Lab, stored: Vipctl, tmp_path: Path, without_buffers: Zygote, name: str
+) -> None:
+    (tmp_path / "file").write_text(APPLIED)
+    words = COMMANDS[name].format(file=tmp_path / "file").split()
+    (tmp_path / "before").write_text(stored.text("export").stdout)
+    kernel, exported = snapshot.unordered(net.director), stored("export")
+    when = moments(stored, tmp_path / "trace", *words)
+    stored("apply", str(tmp_path / "before"))
+    messages = [(call, number) for call, number in when if call.startswith("send")]
+    for moment in messages:
+        done = without_buffers.run(stored, *words, strike_at=moment)
+        assert (done.code, json.loads(done.stdout)["error"]["kind"]) == (4, "kernel"), done
+        assert stored("export") == exported, moment
+        assert stored("status")["kernel"] == "as stored", moment
+        assert snapshot.unordered(net.director) == kernel, moment
+    assert messages
