@@ -1,0 +1,83 @@
+"""Labs that all tests of a guest share, and a vipctl for each test that must leave no trace."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.harness.command import Vipctl
+from tests.harness.lab import Lab, lab
+from tests.harness.netns import Namespace
+from tests.harness.servers import TcpServer, UdpServer
+from tests.vm.observe import forget_tracked, kernel_state
+
+OWNED = ("203.0.113.0/24", "2001:db8:1::/64")  # by the real servers of `direct`
+SERVICE_PORTS = (80, 53)
+OWN_PORTS = (22, 53)  # of a director: sshd, a resolver
+_BUILT: dict[str, str] = {}  # directors as they are without vipctl, by name
+
+
+def serve(host: Namespace, name: str, ports: tuple[int, ...]) -> None:
+    """Have a host answer HTTP and UDP on these ports, both IP versions."""
+    for port in ports:
+        for bind in ("0.0.0.0", "::"):
+            TcpServer(host, bind, port, name)
+            UdpServer(host, bind, port, name)
+
+
+@contextmanager
+def served_lab() -> Iterator[Lab]:
+    """A lab whose real servers serve; connections without a real server do not linger in it."""
+    with lab() as built:
+        for number, real in enumerate(built.reals, 1):
+            serve(real, f"real{number}", SERVICE_PORTS)
+        serve(built.director, "director", OWN_PORTS)
+        built.director.run(["ipvsadm", "--set", "900", "5", "5"])
+        built.director.sysctl("net.ipv4.vs.expire_nodest_conn", 1)
+        _BUILT[built.director.name] = kernel_state(built.director)
+        yield built
+
+
+@contextmanager
+def traceless(host: Namespace, state_dir: Path) -> Iterator[Vipctl]:
+    """vipctl on a director; in the end all is removed, and the kernel must be as it was built."""
+    vipctl = Vipctl(host, state_dir / "state")
+    empty = state_dir / "empty.yaml"
+    empty.write_text("services: {}\n")
+    try:
+        yield vipctl
+    finally:
+        vipctl("apply", str(empty))
+        forget_tracked(host)
+    assert kernel_state(host) == _BUILT[host.name]
+
+
+@pytest.fixture(scope="session")
+def net() -> Iterator[Lab]:
+    """Real servers that answer through the director, as nat needs it."""
+    with served_lab() as built:
+        yield built
+
+
+@pytest.fixture(scope="session")
+def direct() -> Iterator[Lab]:
+    """Real servers that own the VIPs of OWNED and answer the client themselves: dr and tun."""
+    with served_lab() as built:
+        for real in built.reals:
+            built.accept_vips(real, *OWNED, tun=True)
+        yield built
+
+
+@pytest.fixture
+def vipctl(net: Lab, tmp_path: Path) -> Iterator[Vipctl]:
+    """vipctl on the director of `net`."""
+    with traceless(net.director, tmp_path) as command:
+        yield command
+
+
+@pytest.fixture
+def vipctl_direct(direct: Lab, tmp_path: Path) -> Iterator[Vipctl]:
+    """vipctl on the director of `direct`."""
+    with traceless(direct.director, tmp_path) as command:
+        yield command

@@ -1,0 +1,108 @@
+"""The one line that does the main job, as the README and the demo have it."""
+
+import ipaddress
+import random
+import shlex
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from tests.harness.command import Vipctl
+from tests.harness.lab import Lab
+from tests.harness.traffic import tcp_post
+from tests.harness.waiting import wait_until
+from tests.vm.conftest import traceless
+from tests.vm.observe import addresses, ipvs, kernel_state, outcomes, tcp, udp
+
+ONE_LINE = (
+    "vipctl add-range 203.0.113.0/24 198.51.100.10-198.51.100.99 2001:db8:1::/64 --service web "
+    "--real 10.0.1.11 --real 10.0.1.12,weight=2 --real fd00:1::11 --scheduler wrr --forward nat"
+)
+VIPS4 = [
+    *(f"203.0.113.{host}" for host in (0, 1, 2, 7, 63, 64, 77, 99, 128, 200, 254, 255)),
+    *(f"198.51.100.{host}" for host in (10, 11, 12, 31, 32, 33, 63, 64, 65, 97, 98, 99)),
+]
+VIPS6 = [
+    str(ipaddress.IPv6Address(0x20010DB8_0001_0000 << 64 | random.getrandbits(64)))
+    for _ in range(12)
+]
+OUTSIDE = ("198.51.100.9", "198.51.100.100", "203.0.112.255", "2001:db8:2::1")
+THIRD = len(VIPS4) // 3
+
+
+@pytest.fixture(scope="module")
+def vipctl(net: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vipctl]:
+    with traceless(net.director, tmp_path_factory.mktemp("one-line")) as command:
+        before = addresses(net.director)
+        done = command(*shlex.split(ONE_LINE)[1:])
+        assert done["changed"]
+        assert not done["warnings"]
+        assert addresses(net.director) == before
+        yield command
+
+
+def test_every_vip_is_balanced_by_weight(net: Lab, vipctl: Vipctl) -> None:
+    assert tcp(net.client, VIPS4) == Counter(real1=THIRD, real2=2 * THIRD)
+    assert udp(net.client, VIPS4) == Counter(real1=THIRD, real2=2 * THIRD)
+    assert tcp(net.client, VIPS6) == udp(net.client, VIPS6) == Counter(real1=len(VIPS6))
+
+
+def test_addresses_beside_the_ranges_are_not_taken(net: Lab, vipctl: Vipctl) -> None:
+    replies = outcomes(net.client, OUTSIDE, 80)
+    assert not {"real1", "real2"} & {word for pair in replies.values() for word in pair}
+
+
+def test_ipvs_has_both_families(net: Lab, vipctl: Vipctl) -> None:
+    assert ipvs(net.director) == {
+        "-A -f 4096 -s wrr",
+        "-a -f 4096 -r 10.0.1.11:0 -m -w 1",
+        "-a -f 4096 -r 10.0.1.12:0 -m -w 2",
+        "-A -f 4096 -6 -s wrr",
+        "-a -f 4096 -6 -r [fd00:1::11]:0 -m -w 1",
+    }
+
+
+def test_status_counts(net: Lab, vipctl: Vipctl) -> None:
+    """IPVS's totals lag by its estimators' interval of two seconds."""
+
+    def connections() -> dict[str, int]:
+        shown = vipctl("status")["services"]["web"]["ipvs"].values()
+        reals = {name: counts for family in shown for name, counts in family["reals"].items()}
+        return {name: counts["connections"] for name, counts in reals.items()}
+
+    before = connections()
+    tcp(net.client, [*VIPS4, *VIPS6])
+    tcp_post(net.client, VIPS4[0], 80, 100_000)
+    grown = {"10.0.1.11": THIRD, "10.0.1.12": 2 * THIRD, "fd00:1::11": len(VIPS6)}
+    wanted = {real: before[real] + more for real, more in grown.items()}
+
+    def counted() -> bool:
+        counts = connections()
+        return all(0 <= counts[real] - wanted[real] <= 1 for real in wanted)
+
+    wait_until(counted, "status counts the connections")
+    total = vipctl("status")["services"]["web"]["ipvs"]["ipv4"]
+    assert total["connections"] == sum(r["connections"] for r in total["reals"].values())
+    assert total["bytes_in"] > 100_000 > total["bytes_out"] > 0
+
+
+def test_status_for_people(vipctl: Vipctl) -> None:
+    shown = vipctl.text("status").stdout
+    assert "kernel: as stored" in shown
+    rows = [line.split()[:3] for line in shown.splitlines()]
+    for row in (["10.0.1.11", "1"], ["10.0.1.12", "2"], ["fd00:1::11", "1"]):
+        assert ["web", *row] in rows
+
+
+def test_again_changes_nothing(net: Lab, vipctl: Vipctl) -> None:
+    before = kernel_state(net.director)
+    assert not vipctl(*shlex.split(ONE_LINE)[1:])["changed"]
+    assert kernel_state(net.director) == before
+
+
+def test_removed_range_is_not_taken(net: Lab, vipctl: Vipctl) -> None:
+    assert vipctl("remove-range", "203.0.113.64/26")["removed"]["addresses"] == 64
+    gone = outcomes(net.client, ["203.0.113.64", "203.0.113.127"], 80)
+    assert set(gone.values()) == {("unreachable", "unreachable")}
+    assert tcp(net.client, ["203.0.113.63", "203.0.113.128"] * 3) == Counter(real1=2, real2=4)

@@ -1,0 +1,43 @@
+"""Clients that stay on their real server."""
+
+from collections import Counter
+
+from tests.harness.command import Vipctl
+from tests.harness.lab import CLIENT_SOURCES_4, CLIENT_SOURCES_6, Lab
+from tests.harness.traffic import tcp_get, udp_ask
+from tests.vm.observe import ipvs, is_ipv6
+
+VIPS = ("203.0.113.7", "203.0.113.99", "2001:db8:1::7", "2001:db8:1::99")
+REALS = [f"--real={real}" for real in ("10.0.1.11", "10.0.1.12", "fd00:1::11", "fd00:1::12")]
+FALLBACK_AND_PORT = "-b sh-fallback,sh-port"
+
+
+def _servers(net: Lab, source: str) -> set[str]:
+    """Return who answers a client over both protocols, at two VIPs of the service."""
+    vips = [vip for vip in VIPS if is_ipv6(vip) == is_ipv6(source)]
+    asked = [ask(net.client, vip, 80, source=source) for vip in vips for ask in (tcp_get, udp_ask)]
+    return {reply.server for reply in asked}
+
+
+def test_persistence_keeps_each_client_on_one_server(net: Lab, vipctl: Vipctl) -> None:
+    options = ["--persistence=300", "--scheduler=rr", "--set-sysctls"]
+    vipctl("add-range", *VIPS, "--service=web", *REALS, *options)
+    assert {"-A -f 4096 -s rr -p 300", "-A -f 4096 -6 -s rr -p 300"} <= ipvs(net.director)
+    for sources in (CLIENT_SOURCES_4, CLIENT_SOURCES_6):
+        servers = [_servers(net, source) for source in sources]
+        assert all(len(found) == 1 for found in servers)
+        assert Counter(server for found in servers for server in found) == {"real1": 4, "real2": 4}
+
+
+def test_persistence_and_flags_of_the_scheduler(net: Lab, vipctl: Vipctl) -> None:
+    vipctl("add-range", *VIPS, "--service=web", *REALS, "--scheduler=sh,port,fallback")
+    services = {f"-A -f 4096{family} -s sh {FALLBACK_AND_PORT}" for family in ("", " -6")}
+    assert services <= ipvs(net.director)
+    for words, service in (
+        (["--scheduler=mh,fallback"], "-A -f 4096 -s mh -b mh-fallback"),
+        (["--persistence=100"], "-A -f 4096 -s mh -p 100 -b mh-fallback"),
+        (["--persistence=0", "--scheduler=sh"], "-A -f 4096 -s sh"),
+    ):
+        vipctl("set-service", "web", *words)
+        assert service in ipvs(net.director)
+    assert all(len(_servers(net, source)) == 1 for source in CLIENT_SOURCES_4[:3])
