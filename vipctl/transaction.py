@@ -11,6 +11,7 @@ from vipctl import ipvs, methods, sysctl
 from vipctl.errors import KernelError, Refused
 from vipctl.model import Acceptance, Change, Entry, Held, Service, Shape, entries
 from vipctl.store import Store
+from vipctl.sysctl import Kept
 
 NOTHING = Acceptance((), frozenset())
 Notify = Callable[[str], None]
@@ -60,17 +61,18 @@ def drifted(store: Store, *, full: bool = False) -> bool:
     )
 
 
-def heal(store: Store, notify: Notify, *, adopt: bool = False) -> None:
+def heal(store: Store, notify: Notify, *, adopt: bool = False, sysctls: Kept | None = None) -> None:
     """Brings the kernel to the stored state, whatever it is in. Raises KernelError, Missing.
 
-    With `adopt`, what was there before vipctl changed sysctls is looked up anew.
+    With `adopt`, what was there before vipctl changed sysctls is looked up anew; `sysctls` are
+    those to have, if they are not to be found out.
     """
     _announce(notify, sum(count for _, _, count in store.tallies()))
     services = store.services().values()
     virtuals = ipvs.desired(services)
     present = ipvs.read({key.mark for key in virtuals} | (store.intent() or frozenset()))
     kept = {} if adopt else store.sysctls()
-    sysctls = sysctl.plan(kept, services)
+    sysctls = sysctl.plan(kept, services) if sysctls is None else sysctls
     store.begin(Change(), {key.mark for key in virtuals}, kept | sysctls)
     ipvs.add(virtuals, present)
     sysctl.enforce(kept, sysctls)
@@ -103,7 +105,7 @@ def commit(store: Store, change: Change, notify: Notify) -> None:
         ipvs.remove(new, present)
         _finish(store, sysctls)
     except BaseException as e:
-        _roll_back(store, change, e)
+        _roll_back(store, change, kept, e)
         raise
 
 
@@ -119,7 +121,7 @@ def _announce(notify: Notify, spans: int) -> None:
         notify(f"loading {spans:,} ranges into the kernel")
 
 
-def _finish(store: Store, sysctls: dict[str, tuple[str, str]]) -> None:
+def _finish(store: Store, sysctls: Kept) -> None:
     """Verifies, and commits that kernel and store agree. Raises KernelError."""
     wanted, seals = acceptances(store), {}
     for name in _methods(store):
@@ -143,11 +145,11 @@ def _accept(store: Store, change: Change, before: dict[str, Acceptance]) -> None
         )
 
 
-def _roll_back(store: Store, change: Change, cause: BaseException) -> None:
+def _roll_back(store: Store, change: Change, sysctls: Kept, cause: BaseException) -> None:
     try:
         marks = {key.mark for key in ipvs.desired((*change.before, *change.after))}
         store.begin(change.inverse(), marks, store.sysctls())
-        heal(store, lambda _: None)
+        heal(store, lambda _: None, sysctls=sysctls)
     except Exception as e:
         cause.add_note(f"and the way back failed too ({e}): run vipctl restore")
 
