@@ -260,7 +260,7 @@ def _refuse_conflict(left: Held, right: Held, services: Mapping[str, Service]) -
     if (some.ping, some.leftover) != (other.ping, other.leftover):
         raise Refused(
             f"{shared}, which treat ping or leftovers differently",
-            hint=f"give both the same --ping and --leftover: vipctl set-service {other.name} …",
+            hint="give both the same --ping and --leftover; to change both at once: vipctl apply",
         )
 
 

@@ -171,7 +171,10 @@ def test_services_that_share_vips_treat_leftovers_and_pings_alike(
     assert code == 3
     assert option[0] in error["hint"]
     assert vipctl(*words, *option)["changed"] is True
-    assert vipctl.error("set-service", "fwmark-18", "--leftover", "reject", "--no-ping")[0] == 3
+    words = ["set-service", "fwmark-18", "--leftover", "reject", "--no-ping"]
+    code, error = vipctl.error(*words)
+    assert code == 3
+    assert "apply" in error["hint"], "the same on the other service is refused as well"
     file = tmp_path / "state.yaml"
     text = vipctl.text("export").stdout
     file.write_text(text.replace("leftover: drop", "leftover: reject").replace("true", "false"))

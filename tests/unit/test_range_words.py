@@ -50,6 +50,14 @@ def test_what_is_written_is_read_back(wanted: tuple[int, Span]) -> None:
     assert parse_range(span_text(*wanted)) == wanted
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["203.0.113.7", "203.0.113.0/24", "203.0.113.10-203.0.113.99", "2001:db8::/64", "::2-::5"],
+)
+def test_a_span_is_written_as_it_would_be_typed(text: str) -> None:
+    assert span_text(*parse_range(text)) == text
+
+
 @given(st.sampled_from([4, 6]), st.data())
 def test_host_bits_are_refused_with_the_right_prefix(version: int, data: st.DataObject) -> None:
     bits = BITS[version]

@@ -53,20 +53,37 @@ def test_what_is_written_is_there_the_next_time(tmp_path: Path) -> None:
         assert store.meta("owner") == identity()
 
 
-def test_processes_that_come_first_together_make_one_database(tmp_path: Path) -> None:
-    together = process.Barrier(6)
+def change(directory: Path) -> None:
+    with lock(directory), Store.open(directory) as store:
+        assert store.services() == {}
 
-    def come() -> None:
-        together.wait()
-        with Store.open(tmp_path / "s") as store:
-            os._exit(0 if store.services() == {} else 1)
 
-    children = [process.Process(target=come) for _ in range(6)]
+def look(directory: Path) -> None:
+    while not (directory / "state.db").exists():
+        pass
+    with Store.read(directory) as store:
+        assert store.services() == {}
+
+
+@pytest.mark.parametrize("commands", [(change, change), (change, look, look)], ids=len)
+def test_commands_that_come_first_together_make_one_database(
+    tmp_path: Path, commands: tuple[Callable[[Path], None], ...]
+) -> None:
+    """Time and again, as each round is a race of its own."""
+    directories = [tmp_path / str(n) for n in range(80)]
+    together = process.Barrier(len(commands))
+
+    def come(command: Callable[[Path], None]) -> None:
+        for directory in directories:
+            together.wait(10)
+            command(directory)
+
+    children = [process.Process(target=come, args=(command,)) for command in commands]
     for child in children:
         child.start()
     for child in children:
-        child.join(20)
-    assert [child.exitcode for child in children] == [0] * 6
+        child.join()
+    assert [child.exitcode for child in children] == [0] * len(commands)
 
 
 def test_nobody_else_can_read_the_state(tmp_path: Path) -> None:
