@@ -11,7 +11,8 @@ from vipctl import methods, planner, routing, safety, sysctl, transaction
 from vipctl.errors import Missing, Refused
 from vipctl.model import ACCEPTANCE_PREFIX, Change, RealServer, Service, idle_versions, real_key
 from vipctl.prefixes import AddressSet, IPAddress
-from vipctl.store import Store, identity, lock
+from vipctl.statedir import identity, lock
+from vipctl.store import Store
 
 Given = dict[str, Any]  # fields of a Service that the operator named
 CAP_NET_ADMIN = 12  # include/uapi/linux/capability.h

@@ -5,27 +5,20 @@ before the kernel is touched, and without it after; a database with an intent be
 that is running or was killed. Only what returns everything is slower than O(log n).
 """
 
-import fcntl
 import json
 import os
-import socket
 import sqlite3
-import stat
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from vipctl import syntax
+from vipctl import statedir, syntax
 from vipctl.errors import Missing, Refused, VipctlError
 from vipctl.model import Change, Held, Service, Shape
 from vipctl.prefixes import BITS, cut
 
 SCHEMA_VERSION = 1
-LOCK_TIMEOUT = 60.0  # seconds
-LOCK_NOTICE = 1.0  # seconds until a waiting command says so
-SO_NETNS_COOKIE = 71  # include/uapi/asm-generic/socket.h
 
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -51,69 +44,6 @@ CREATE TABLE sysctl (name TEXT PRIMARY KEY, old TEXT NOT NULL, new TEXT NOT NULL
 """
 
 
-def identity() -> str:
-    """This boot and network namespace; the kernel gives no cookie twice within a boot."""
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    with socket.socket() as s:
-        cookie = s.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8)
-    return f"{boot}/{int.from_bytes(cookie, 'little')}"
-
-
-@contextmanager
-def lock(
-    directory: Path, *, timeout: float = LOCK_TIMEOUT, waiting: Callable[[], None] | None = None
-) -> Iterator[None]:
-    """Holds the state directory for one changing command. Raises Refused after `timeout` s."""
-    _prepare(directory)
-    fd = _open_lock(directory / "lock")
-    try:
-        _acquire(fd, directory, timeout, waiting)
-        yield
-    finally:
-        os.close(fd)
-
-
-def _open_lock(path: Path) -> int:
-    try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    except OSError as e:
-        raise VipctlError(f"cannot open the lock {path}: {e.strerror}", hint="remove it") from e
-
-
-def _acquire(fd: int, directory: Path, timeout: float, waiting: Callable[[], None] | None) -> None:
-    start = time.monotonic()
-    while True:
-        try:
-            return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            waited = time.monotonic() - start
-        if waited > timeout:
-            raise Refused(
-                f"another vipctl command has held {directory} for {timeout:.0f} s",
-                hint=f"see who: fuser -v {directory / 'lock'}",
-            )
-        if waiting is not None and waited > LOCK_NOTICE:
-            waiting()
-            waiting = None
-        time.sleep(0.02)
-
-
-def _prepare(directory: Path) -> None:
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        info = directory.stat()
-    except OSError as e:
-        raise Missing(
-            f"cannot use the state directory {directory}: {e.strerror}",
-            hint="run as root, or name another with --state-dir",
-        ) from e
-    if info.st_uid not in (0, os.geteuid()) or stat.S_IMODE(info.st_mode) & 0o022:
-        raise Refused(
-            f"the state directory {directory} can be written by others than root",
-            hint=f"chown root: {directory} && chmod 0700 {directory}",
-        )
-
-
 class Store:
     """The database of one state directory. Use `Store.open`, which also creates it."""
 
@@ -125,7 +55,7 @@ class Store:
     @classmethod
     def open(cls, directory: Path) -> Self:
         """Raises Missing if the directory cannot be used, Refused if it is another version's."""
-        _prepare(directory)
+        statedir.prepare(directory)
         previous = os.umask(0o077)
         try:
             db = sqlite3.connect(directory / "state.db", isolation_level=None)
@@ -265,7 +195,7 @@ class Store:
         with self._transaction():
             pending = {*marks, *(self.intent() or ())}
             self._set_meta("intent", json.dumps(sorted(pending)))
-            self._set_meta("owner", identity())
+            self._set_meta("owner", statedir.identity())
             self._apply(change)
             self._keep(sysctls)
 

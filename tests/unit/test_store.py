@@ -15,7 +15,8 @@ from vipctl import planner
 from vipctl.errors import Missing, Refused, VipctlError
 from vipctl.model import Change, Service
 from vipctl.prefixes import from_spans
-from vipctl.store import Store, identity, lock
+from vipctl.statedir import identity, lock
+from vipctl.store import Store
 
 process = multiprocessing.get_context("fork")
 WEB = Service(name="web", fwmark=0x1000)

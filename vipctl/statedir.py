@@ -1,0 +1,80 @@
+"""The state directory: root's own, of one network namespace, used by one command at a time."""
+
+import fcntl
+import os
+import socket
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from vipctl.errors import Missing, Refused, VipctlError
+
+LOCK_TIMEOUT = 60.0  # seconds
+LOCK_NOTICE = 1.0  # seconds until a waiting command says so
+SO_NETNS_COOKIE = 71  # include/uapi/asm-generic/socket.h
+
+
+def identity() -> str:
+    """This boot and network namespace; the kernel gives no cookie twice within a boot."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    with socket.socket() as s:
+        cookie = s.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8)
+    return f"{boot}/{int.from_bytes(cookie, 'little')}"
+
+
+@contextmanager
+def lock(
+    directory: Path, *, timeout: float = LOCK_TIMEOUT, waiting: Callable[[], None] | None = None
+) -> Iterator[None]:
+    """Holds the state directory for one changing command. Raises Refused after `timeout` s."""
+    prepare(directory)
+    fd = _open_lock(directory / "lock")
+    try:
+        _acquire(fd, directory, timeout, waiting)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _open_lock(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as e:
+        raise VipctlError(f"cannot open the lock {path}: {e.strerror}", hint="remove it") from e
+
+
+def _acquire(fd: int, directory: Path, timeout: float, waiting: Callable[[], None] | None) -> None:
+    start = time.monotonic()
+    while True:
+        try:
+            return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waited = time.monotonic() - start
+        if waited > timeout:
+            raise Refused(
+                f"another vipctl command has held {directory} for {timeout:.0f} s",
+                hint=f"see who: fuser -v {directory / 'lock'}",
+            )
+        if waiting is not None and waited > LOCK_NOTICE:
+            waiting()
+            waiting = None
+        time.sleep(0.02)
+
+
+def prepare(directory: Path) -> None:
+    """Creates it if need be. Raises Missing, or Refused if others than root may write there."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        info = directory.stat()
+    except OSError as e:
+        raise Missing(
+            f"cannot use the state directory {directory}: {e.strerror}",
+            hint="run as root, or name another with --state-dir",
+        ) from e
+    if info.st_uid not in (0, os.geteuid()) or stat.S_IMODE(info.st_mode) & 0o022:
+        raise Refused(
+            f"the state directory {directory} can be written by others than root",
+            hint=f"chown root: {directory} && chmod 0700 {directory}",
+        )
