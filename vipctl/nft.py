@@ -1,7 +1,9 @@
-"""libnftables: the only file that knows it. A ruleset is text in, JSON out."""
+"""libnftables: the only file that knows it."""
 
 import json
 import logging
+import re
+from dataclasses import dataclass
 from typing import Any
 
 from vipctl.errors import KernelError, Missing
@@ -19,26 +21,43 @@ def run(commands: str) -> None:
         raise _refusal(error)
 
 
-def declared() -> list[dict[str, Any]]:
-    """Chains, rules and maps of the table, with handles but without elements: [] if there is none.
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """The table without elements: its maps, the number of rules by chain, all of it as text."""
 
-    A terse listing of the whole family is the one that libnftables makes without fetching elements.
+    text: str
+    maps: frozenset[str]
+    rules: dict[str, int]
+
+
+def declared() -> Declared | None:
+    """The table without elements, with handles; None if there is none.
+
+    A terse listing of the whole family is the one that libnftables makes without fetching elements,
+    and as text: its JSON of a table with flags, anybody's, is damaged and damages memory (1.0.6).
     """
     context = _context()
     context.set_terse_output(True)
     context.set_handle_output(True)
-    return [item for item in _query(context, f"list ruleset {FAMILY}") if _is_ours(item)]
+    context.set_numeric_symbol_output(True)
+    code, output, error = context.cmd(f"list ruleset {FAMILY}")
+    if code:
+        raise _refusal(error)
+    found = re.search(rf"^table {FAMILY} {TABLE} {{.*?^}}", output, re.MULTILINE | re.DOTALL)
+    return _declared(found[0]) if found else None
+
+
+def _declared(text: str) -> Declared:
+    maps = re.findall(r"^\tmap (\S+) {", text, re.MULTILINE)
+    chains = re.findall(r"^\tchain (\S+) {(.*?)^\t}", text, re.MULTILINE | re.DOTALL)
+    rules = {name: body.count("# handle ") - 1 for name, body in chains}  # one is the chain's
+    return Declared(text, frozenset(maps), rules)
 
 
 def elements(name: str) -> dict[str, int]:
     """All of a map from address to mark: slow, and large, in a large map."""
     (found,) = _query(_context(), f"list map {FAMILY} {TABLE} {name}")
     return dict(found["map"].get("elem", ()))
-
-
-def _is_ours(item: dict[str, Any]) -> bool:
-    ((kind, body),) = item.items()
-    return bool((body["name"] if kind == "table" else body["table"]) == TABLE)
 
 
 def _query(context: Any, command: str) -> list[dict[str, Any]]:

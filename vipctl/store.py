@@ -9,8 +9,9 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 from vipctl import statedir, syntax
@@ -58,6 +59,8 @@ class Store:
         statedir.prepare(directory)
         previous = os.umask(0o077)
         try:
+            if not (directory / "state.db").exists():
+                _create(directory)
             db = sqlite3.connect(directory / "state.db", isolation_level=None)
             return cls._ready(db, directory)
         except sqlite3.Error as e:
@@ -79,14 +82,14 @@ class Store:
             store._db.execute("BEGIN")  # one snapshot, whatever others commit meanwhile
             store.intent()
             return store
-        return cls._ready(sqlite3.connect(":memory:", isolation_level=None), directory)
+        db = sqlite3.connect(":memory:", isolation_level=None)
+        _define(db)
+        return cls._ready(db, directory)
 
     @classmethod
     def _ready(cls, db: sqlite3.Connection, directory: Path) -> Self:
         db.execute("PRAGMA busy_timeout = 60000")
         (found,) = db.execute("PRAGMA user_version").fetchone()
-        if found == 0:
-            found = cls._create(db)
         if found != SCHEMA_VERSION:
             db.close()
             raise Refused(
@@ -94,18 +97,6 @@ class Store:
                 hint="upgrade vipctl, or `vipctl export` with the version that wrote it",
             )
         return cls(db, directory)
-
-    @staticmethod
-    def _create(db: sqlite3.Connection) -> int:
-        db.execute("PRAGMA journal_mode = WAL")  # readers do not wait for writers
-        db.execute("BEGIN IMMEDIATE")
-        (found,) = db.execute("PRAGMA user_version").fetchone()
-        if found == 0:  # nobody was faster
-            for statement in SCHEMA.split(";"):
-                db.execute(statement)
-            db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        db.execute("COMMIT")
-        return int(found) or SCHEMA_VERSION
 
     def close(self) -> None:
         self._db.close()
@@ -266,6 +257,21 @@ class Store:
                     f"the state cannot be written: {e}", hint="is the disk full or read-only?"
                 ) from e
             raise
+
+
+def _create(directory: Path) -> None:
+    """A database appears whole, or not at all, whoever comes first."""
+    with TemporaryDirectory(dir=directory, prefix="new-") as scratch:
+        db = sqlite3.connect(Path(scratch) / "state.db", isolation_level=None)
+        db.execute("PRAGMA journal_mode = WAL")  # readers do not wait for writers
+        _define(db)
+        db.close()
+        with suppress(FileExistsError):
+            (directory / "state.db").hardlink_to(Path(scratch) / "state.db")
+
+
+def _define(db: sqlite3.Connection) -> None:
+    db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
 
 
 def _unreadable(directory: Path, error: sqlite3.Error) -> VipctlError:

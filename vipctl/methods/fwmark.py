@@ -15,12 +15,9 @@ and what it does not take meets the guard.
 """
 
 import hashlib
-import json
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Network, IPv6Network
 from itertools import groupby
-from typing import Any
 
 from vipctl import nft, routing
 from vipctl.model import (
@@ -48,20 +45,15 @@ def seal(acceptance: Acceptance) -> str | None:
     declared = nft.declared()
     if routing.read() != owned_routing(acceptance) or not _complete(declared, acceptance):
         return None
-    text = json.dumps(declared, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest() if declared else ""
+    return hashlib.sha256(declared.text.encode()).hexdigest() if declared else ""
 
 
-def _complete(declared: list[dict[str, Any]], acceptance: Acceptance) -> bool:
+def _complete(declared: nft.Declared | None, acceptance: Acceptance) -> bool:
     """Whether all maps, chains and as many rules as we made are there, and no others."""
-    maps = {item["map"]["name"] for item in declared if "map" in item}
-    rules = Counter(item["rule"]["chain"] for item in declared if "rule" in item)
-    chains = {
-        item["chain"]["name"]: rules[item["chain"]["name"]] for item in declared if "chain" in item
-    }
-    shapes = acceptance.shapes if acceptance.active() else ()
+    if declared is None or not acceptance.active():
+        return declared is None and not acceptance.active()
     wanted = {name: len(lines) for name, (_, lines) in ruleset(acceptance).items()}
-    return maps == set(map(map_name, shapes)) and chains == wanted
+    return declared.maps == set(map(map_name, acceptance.shapes)) and declared.rules == wanted
 
 
 def apply(
@@ -94,8 +86,10 @@ def holds(acceptance: Acceptance, entries: Iterator[Entry]) -> bool:
     wanted: dict[Shape, dict[str, int]] = {shape: {} for shape in acceptance.shapes}
     for shape, start, mark in entries:
         wanted[shape][str(address(shape.version, start))] = mark
-    maps = {i["map"]["name"] for i in nft.declared() if "map" in i}
-    return maps == set(map(map_name, wanted)) and all(
+    declared = nft.declared()
+    if declared is None:
+        return not wanted
+    return declared.maps == set(map(map_name, wanted)) and all(
         nft.elements(map_name(shape)) == found for shape, found in wanted.items()
     )
 
