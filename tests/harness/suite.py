@@ -20,6 +20,7 @@ from tests.harness.kernels import METAPACKAGES, Kernel, KernelError, kernel
 
 REPORT = "report.xml"
 MEMORY = "1G"
+UNUSED = ("-p", "no:hypothesispytest")  # to import it takes a guest a quarter of a minute
 _PRINTING = Lock()
 
 
@@ -56,8 +57,8 @@ def read_report(system: str, report: Path, status: int, seconds: float) -> Resul
     return Result(system, seconds, passed, failures + errors, skipped, problem)
 
 
-def _pytest(paths: Sequence[str], report: Path) -> list[str]:
-    options = ["-v", "-p", "no:cacheprovider", f"--junit-xml={report}"]
+def _pytest(paths: Sequence[str], report: Path, *more: str) -> list[str]:
+    options = ["-v", "-p", "no:cacheprovider", f"--junit-xml={report}", *more]
     return [sys.executable, "-m", "pytest", *options, *paths]
 
 
@@ -95,7 +96,7 @@ def _stream(argv: list[str], emit: Emit) -> int:
 
 def run_guests(systems: Mapping[str, Kernel], paths: Sequence[str]) -> list[Result]:
     """Run tests under each kernel, all guests at the same time."""
-    argv = _pytest(paths, SHARED / REPORT)
+    argv = _pytest(paths, SHARED / REPORT, *UNUSED)
     with ThreadPoolExecutor() as pool, ExitStack() as guests:
         booted = {
             name: guests.enter_context(boot(system, argv, MEMORY))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import vipctl
+from tests.harness.netns import Namespace
 from tests.unit.checked import Vipctl
 from vipctl.cli import run
 from vipctl.cli.commands import group
@@ -144,7 +145,15 @@ def test_reading_an_absent_state(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_check_leaves_no_trace_and_says_what_would_be(vipctl_check: Vipctl, tmp_path: Path) -> None:
+def kernel(host: Namespace) -> str:
+    listings = ("nft list ruleset", "ip rule", "ip -6 rule", "ip route show table all")
+    return "".join(host.run(listing.split()).stdout for listing in listings)
+
+
+def test_check_leaves_no_trace_and_says_what_would_be(
+    vipctl_check: Vipctl, host: Namespace, tmp_path: Path
+) -> None:
+    before = kernel(host)
     done = vipctl_check("--json", "--diff", "add-range", "203.0.113.0/24", "--fwmark", "0x11")
     report = json.loads(done.stdout)
     assert (done.code, report["changed"], report["check"]) == (0, True, True)
@@ -152,3 +161,4 @@ def test_check_leaves_no_trace_and_says_what_would_be(vipctl_check: Vipctl, tmp_
     assert report["diff"]["before"] == "services: {}\n"
     assert "fwmark-17" in report["diff"]["after"]
     assert list(tmp_path.iterdir()) == []
+    assert kernel(host) == before

@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
 
 from tests.unit.committing import commit
 from tests.unit.strategies import addresses, is_canonical
@@ -70,6 +76,12 @@ class Planning(RuleBasedStateMachine):
 
     # what happens
 
+    @initialize(wanted=some)
+    def share(self, wanted: AddressSet) -> None:
+        """Meetings are what planning is about: begin with one."""
+        for name in ("b", "c", "d"):
+            self.take(name, wanted)
+
     @rule(name=names, wanted=some)
     def take(self, name: str, wanted: AddressSet) -> None:
         services = dict(self.store.services())
@@ -79,11 +91,11 @@ class Planning(RuleBasedStateMachine):
         before = services.get(name)
         self._try(refused, model, lambda: planner.take(self.store, before, service, wanted))
 
-    @rule(name=names, unwanted=some, end_if_empty=st.booleans())
-    def release(self, name: str, unwanted: AddressSet, end_if_empty: bool) -> None:
-        service = self.store.services().get(name)
-        if service is None:
-            return
+    @precondition(lambda self: self.model)
+    @rule(data=st.data(), unwanted=some, end_if_empty=st.booleans())
+    def release(self, data: st.DataObject, unwanted: AddressSet, end_if_empty: bool) -> None:
+        name = data.draw(st.sampled_from(sorted(self.model)))
+        service = self.store.services()[name]
         change = planner.release(self.store, service, unwanted, end_if_empty=end_if_empty)
         rest = self.model[name] - members(unwanted)
         model = self.model | {name: rest}
@@ -91,20 +103,21 @@ class Planning(RuleBasedStateMachine):
             del model[name]
         self._commit(change, model)
 
-    @rule(name=names)
-    def end(self, name: str) -> None:
-        service = self.store.services().get(name)
-        if service is not None:
-            model = {n: held for n, held in self.model.items() if n != name}
-            self._commit(planner.end(self.store, service), model)
+    @precondition(lambda self: self.model)
+    @rule(data=st.data())
+    def end(self, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from(sorted(self.model)))
+        model = {n: held for n, held in self.model.items() if n != name}
+        self._commit(planner.end(self.store, self.store.services()[name]), model)
 
-    @rule(name=names, settings=sharing)
-    def alter(self, name: str, settings: Sharing) -> None:
+    @rule(name=names, settings=sharing, same_ports=st.booleans())
+    def alter(self, name: str, settings: Sharing, same_ports: bool) -> None:
         services = dict(self.store.services())
-        after = self._service(name, *settings)
+        before, (ports, ping) = services.get(name), settings
+        after = self._service(name, before.ports if before and same_ports else ports, ping)
         model = {name: set[tuple[int, int]]()} | self.model
         refused = self._conflicts(model, services | {name: after})
-        self._try(refused, model, lambda: planner.alter(self.store, services.get(name), after))
+        self._try(refused, model, lambda: planner.alter(self.store, before, after))
 
     @rule(wanted=states, settings=st.dictionaries(names, sharing))
     def become(self, wanted: dict[str, AddressSet], settings: dict[str, Sharing]) -> None:
@@ -116,10 +129,13 @@ class Planning(RuleBasedStateMachine):
         assert refused or not planner.become(self.store, asked), "becoming what it is is a change"
 
     @precondition(lambda self: self.model)
-    @rule(settings=st.dictionaries(names, sharing, min_size=1))
-    def become_the_same_with_other_settings(self, settings: dict[str, Sharing]) -> None:
-        spans = {n: [(h.version, h.span) for h in self.store.held(n)] for n in self.model}
-        self.become({name: from_spans(found) for name, found in spans.items()}, settings)
+    @rule(settings=st.dictionaries(names, sharing), wanted=states)
+    def become_in_part(self, settings: dict[str, Sharing], wanted: dict[str, AddressSet]) -> None:
+        services, model = self.store.services(), self.model
+        spans = {n: [(h.version, h.span) for h in self.store.held(n)] for n in model}
+        present = {name: from_spans(found) for name, found in spans.items()}
+        kept: dict[str, Sharing] = {n: (s.ports, s.ping) for n, s in services.items()}
+        self.become(present | wanted, kept | settings)
 
     @precondition(lambda self: self.model)
     @rule(unwanted=some)
@@ -219,7 +235,7 @@ class Planning(RuleBasedStateMachine):
 
 TestPlanning = Planning.TestCase
 TestPlanning.settings = settings(
-    max_examples=60,
+    max_examples=50,
     stateful_step_count=20,
     deadline=None,
     phases=[phase for phase in Phase if phase is not Phase.explain],

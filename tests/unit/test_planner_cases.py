@@ -1,7 +1,9 @@
 """Planning, case by case: the ends of the address space, shared VIPs, real servers, marks."""
 
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,7 +11,7 @@ from tests.unit.committing import commit
 from tests.unit.test_planner import TCP, UDP, near
 from vipctl import planner
 from vipctl.errors import Refused
-from vipctl.model import RealServer, Service
+from vipctl.model import Leftover, RealServer, Service
 from vipctl.prefixes import BITS, from_spans
 from vipctl.store import Store
 
@@ -39,6 +41,22 @@ def test_the_first_and_the_last_address_are_found(tmp_path: Path, version: int) 
         commit(store, planner.take(store, None, Service("web", 1), wanted))
         for low, high in [(0, 0), (1, 1), (0, top), (4, 4), (top, top), (top - 1, top - 1)]:
             assert store.touching(version, low, high) == near(store, version, low, high)
+
+
+@pytest.mark.parametrize("change", [{"ping": True}, {"leftover": Leftover.DROP}], ids=str)
+def test_services_that_share_vips_treat_what_is_left_over_alike(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    shared = from_spans([(4, (1, 9))])
+    http, dns = Service("http", 1, ports=(TCP,)), Service("dns", 2, ports=(UDP,))
+    with Store.open(tmp_path / "state") as store:
+        commit(store, planner.take(store, None, http, shared))
+        with pytest.raises(Refused, match="ping or leftovers"):
+            planner.take(store, None, replace(dns, **change), shared)
+        commit(store, planner.take(store, None, dns, shared))
+        with pytest.raises(Refused, match="ping or leftovers"):
+            planner.alter(store, dns, replace(dns, **change))
+        assert planner.alter(store, dns, replace(dns, persistence=60))
 
 
 def test_real_servers_are_added_in_order_and_each_once() -> None:

@@ -108,8 +108,9 @@ def test_a_pipe_is_a_file(tmp_path: Path) -> None:
         (b"203.0.113.7\n-\n", 2),
         (b"203.0.113.7\n" + b"1" * 300 + b"\n", 2),
         (b"203.0.113.7,203.0.113.8\n", 1),
+        (b"203.0.113.7\n203.0.113.8\xa0\n", 2),
     ],
-    ids=range(13),
+    ids=range(14),
 )
 def test_a_bad_line_is_a_usage_error_with_its_number(
     tmp_path: Path, content: bytes, line: int

@@ -53,6 +53,7 @@ def test_real_servers(text: str, real: RealServer) -> None:
         *(
             "fd00:1::11]:80",
             "[fd00:1::11]80",
+            "[fd00:1::11]x80",
             "[fd00:1::11]:",
             "[fd00:1::11]:0",
             "[]:80",

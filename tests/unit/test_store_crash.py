@@ -148,6 +148,17 @@ def test_a_full_disk_changes_nothing_and_says_so(tmp_path: Path, cached: int) ->
     assert "rollback" not in words
 
 
+def test_a_change_that_cannot_be_is_undone_to_its_beginning(tmp_path: Path) -> None:
+    held = Held("web", 4, 0, 1, 2)
+    with Store.open(tmp_path) as store:
+        with pytest.raises(VipctlError, match="cannot be written"):
+            store.begin(Change(after=(WEB,), taken=(held, held)), (), {})
+        assert store.services() == {}
+        assert store.intent() is None
+        commit(store, Change(after=(WEB,), taken=(held,)))
+    assert rows(tmp_path) == (["web"], [held])
+
+
 # readers
 
 

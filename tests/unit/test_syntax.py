@@ -158,4 +158,5 @@ def test_bad_flags_are_quoted_and_the_good_ones_listed(text: str, flag: str, hin
 
 @given(services(st.sampled_from(NAMES), 0x1000) | acceptance(17))
 def test_a_service_is_read_back_as_it_was_written(service: Service) -> None:
-    assert syntax.from_plain(service.name, syntax.plain(service)) == service
+    found = syntax.from_plain(service.name, syntax.plain(service))
+    assert (found, repr(found)) == (service, repr(service)), "repr tells words from enumerations"
