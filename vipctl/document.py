@@ -141,6 +141,7 @@ def _parse(path: Path) -> object:
     yaml = YAML(typ="safe", pure=True)
     yaml.Composer = Flat
     yaml.max_depth = MAX_DEPTH
+    yaml.composer.warn_double_anchors = False  # no warning of Python's to an operator
     try:
         return yaml.load(_read(path))
     except (OSError, UnicodeDecodeError) as e:

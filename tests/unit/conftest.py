@@ -7,11 +7,16 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.harness.command import Finished
 from tests.harness.netns import Namespace
 from tests.unit.checked import Vipctl
 from vipctl.cli import run
+
+# Machines that run tests are slow at times, and the suite is to be quick all the same.
+settings.register_profile("unit", max_examples=60, deadline=None)
+settings.load_profile("unit")
 
 
 @pytest.fixture(scope="module")

@@ -57,7 +57,6 @@ def state(host: Namespace, tmp_path: Path) -> None:
 
 
 @settings(
-    deadline=None,
     max_examples=150,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -17,7 +17,7 @@ from vipctl.prefixes import AddressSet
 Wanted = dict[str, tuple[Service, AddressSet]]
 
 same_directory = settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25
 )
 
 

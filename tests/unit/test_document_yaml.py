@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import resource
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ MEMORY = 512 << 20
 CPU_SECONDS = 4
 
 same_directory = settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200
 )
 
 
@@ -106,6 +107,14 @@ def test_anything_is_read_or_refused(tmp_path: Path, parts: list[str]) -> None:
     except (UsageError, Refused) as refused:
         message = refused.message
     assert str(file) in message
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_anchor_given_twice_is_no_python_warning(tmp_path: Path) -> None:
+    file = tmp_path / "vips.yaml"
+    file.write_text("services: &a {web: &a {}}")
+    with suppress(UsageError):
+        document.load(file)
 
 
 def test_a_long_word_is_not_repeated_in_full(tmp_path: Path) -> None:

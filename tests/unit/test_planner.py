@@ -235,9 +235,8 @@ class Planning(RuleBasedStateMachine):
 
 TestPlanning = Planning.TestCase
 TestPlanning.settings = settings(
-    max_examples=50,
+    max_examples=40,
     stateful_step_count=20,
-    deadline=None,
     phases=[phase for phase in Phase if phase is not Phase.explain],
     suppress_health_check=[HealthCheck.too_slow],
 )

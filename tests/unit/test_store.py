@@ -71,7 +71,7 @@ def test_commands_that_come_first_together_make_one_database(
     tmp_path: Path, commands: tuple[Callable[[Path], None], ...]
 ) -> None:
     """Time and again, as each round is a race of its own."""
-    directories = [tmp_path / str(n) for n in range(50)]
+    directories = [tmp_path / str(n) for n in range(40)]
     together = process.Barrier(len(commands))
 
     def come(command: Callable[[Path], None]) -> None:
