@@ -9,7 +9,18 @@ from typing import Any
 
 from vipctl import methods, planner, routing, safety, sysctl, transaction
 from vipctl.errors import Missing, Refused
-from vipctl.model import ACCEPTANCE_PREFIX, Change, RealServer, Service, idle_versions, real_key
+from vipctl.model import (
+    ACCEPTANCE_PREFIX,
+    AUTO,
+    PROXY,
+    ROUTE,
+    Change,
+    Forward,
+    RealServer,
+    Service,
+    idle_versions,
+    real_key,
+)
 from vipctl.prefixes import AddressSet, IPAddress
 from vipctl.statedir import identity, lock
 from vipctl.store import Store
@@ -17,6 +28,7 @@ from vipctl.store import Store
 Given = dict[str, Any]  # fields of a Service that the operator named
 CAP_NET_ADMIN = 12  # include/uapi/linux/capability.h
 BALANCING = ("reals", "scheduler", "forward", "persistence", "set_sysctls")
+ACCEPT_LOCAL = "net.ipv4.conf.all.accept_local"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +79,7 @@ class Controller:
             names = [name] if name else planner.sole_holders(store, unwanted)
             found = [services[n] for n in names if n in services]
             return planner.merged(
-                planner.release(store, s, unwanted, end_if_empty=not s.balanced) for s in found
+                planner.release(store, s, unwanted, end_if_empty=s.accepted_only) for s in found
             )
 
         return self._change(plan)
@@ -88,9 +100,10 @@ class Controller:
         def plan(store: Store) -> Change:
             before = _known(store, name)
             _refuse_balancing(before, given)
+            asked = _with_method(given, before) if "method" in given else given
             if given.get("fwmark", before.fwmark) != before.fwmark:
                 planner.choose_mark(store.services().values(), given["fwmark"])
-            return self._altered(store, before, replace(before, **given))
+            return self._altered(store, before, replace(before, **asked))
 
         return self._change(plan)
 
@@ -152,6 +165,8 @@ class Controller:
                 safety.check_ranges(change.gained(), (s for s, _ in wanted.values()))
             for service, _ in wanted.values():
                 before = present.get(service.name)
+                if before is None or before.method != service.method:
+                    methods.get(service.method).probe()
                 holder = partial(_holder, wanted)
                 safety.check_reals(holder, before, service, force=self.force)
             return change
@@ -208,9 +223,8 @@ class Controller:
 
     def _new(self, store: Store, name: str, given: Given) -> Service:
         mark = planner.choose_mark(store.services().values(), given.get("fwmark"))
-        fields = given | {"fwmark": mark}
-        service = Service(name=name, balanced=not name.startswith(ACCEPTANCE_PREFIX), **fields)
-        methods.get(service.method).probe()
+        service = Service(name=name, **_with_method(given, None) | {"fwmark": mark})
+        _refuse_for_proxy(service, given)
         return service
 
     def _altered(self, store: Store, before: Service | None, after: Service) -> Change:
@@ -252,7 +266,7 @@ def refuse_foreign_state(store: Store, *, adopt: bool) -> bool:
 def _existing(service: Service, given: Given) -> Service:
     """The service, if it is as the options say. Raises Refused."""
     for field, value in given.items():
-        if getattr(service, field) != value:
+        if getattr(service, field) != value and (field, value) != ("method", AUTO):
             command = "add-real" if field == "reals" else "set-service"
             raise Refused(
                 f"service {service.name!r} has {field} {_said(getattr(service, field))}",
@@ -265,10 +279,40 @@ def _holder(wanted: Mapping[str, tuple[Service, AddressSet]], address: IPAddress
     return next((name for name, (_, held) in wanted.items() if address in held), None)
 
 
+def _with_method(given: Given, before: Service | None) -> Given:
+    """`given` with a method that the director can use. Raises Missing, Refused."""
+    method = given.get("method", AUTO)
+    proxied = method == PROXY or "to_port" in given
+    if before is not None and before.proxied is not proxied and method != AUTO:
+        raise Refused(
+            f"service {before.name!r} cannot go from method {before.method} to {method}: one is "
+            "balanced by IPVS, the other by a local proxy",
+            hint=f"remove-service {before.name} and add it anew; both at once: vipctl apply",
+        )
+    if method == AUTO:
+        return given | {"method": methods.best(proxied=before.proxied if before else proxied)}
+    methods.get(method).probe()
+    return given
+
+
+def _refuse_for_proxy(service: Service, given: Given) -> None:
+    for field in BALANCING:
+        if field in given and service.proxied:
+            raise Refused(
+                f"method {PROXY} hands packets to a local proxy, IPVS never sees them: it has no "
+                f"{field}",
+                hint="configure that in the proxy, or use a method that IPVS balances",
+            )
+
+
 def _refuse_balancing(service: Service, given: Given) -> None:
-    """An acceptance-only service is named after its mark, and its IPVS side is somebody else's."""
+    """Refuses options of IPVS for a service whose IPVS side is not ours, or that has none.
+
+    An acceptance-only service is named after its mark, which thus stays.
+    """
+    _refuse_for_proxy(service, given)
     for field in (*BALANCING, "fwmark"):
-        if field in given and not service.balanced:
+        if field in given and service.accepted_only:
             raise Refused(
                 f"service {service.name!r} is acceptance only: its {field} is not vipctl's to set",
                 hint="change it where the IPVS service is managed, or add-range --fwmark another",
@@ -297,7 +341,11 @@ def _warnings(store: Store, change: Change) -> Iterator[str]:
         yield f"`{rule}` comes before vipctl's rules: VIPs that it matches are not accepted"
     ranges = {(name, shape.version) for name, shape, _ in store.tallies()}
     ranges |= {(held.service, held.version) for held in change.taken}
+    methods_before = {service.name: service.method for service in change.before}
     for service in change.after:
+        if methods_before.get(service.name) != service.method:
+            yield from methods.get(service.method).probe()
+        yield from _martians(service)
         for version in idle_versions(service):
             if (service.name, version) in ranges:
                 yield (
@@ -310,3 +358,13 @@ def _warnings(store: Store, change: Change) -> Iterator[str]:
                     f"service {service.name!r} needs {name}={value}: set it, or "
                     f"vipctl set-service {service.name} --set-sysctls"
                 )
+
+
+def _martians(service: Service) -> Iterator[str]:
+    direct = service.forward is not Forward.NAT and 4 in service.versions()
+    if service.method == ROUTE and direct and sysctl.read(ACCEPT_LOCAL) != "1":
+        yield (
+            f"service {service.name!r}: with method {ROUTE} VIPs are local to the director, which "
+            f"drops answers of real servers (--forward {service.forward}, IPv4) that pass through "
+            "it; let them answer without the director, or use --method fwmark"
+        )

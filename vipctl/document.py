@@ -22,7 +22,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from vipctl import methods, model, syntax
 from vipctl.errors import UsageError, VipctlError
-from vipctl.model import ACCEPTANCE_PREFIX, Forward, Leftover, Service
+from vipctl.model import ACCEPTANCE_PREFIX, AUTO, PROXY, Forward, Leftover, Service
 from vipctl.planner import choose_mark
 from vipctl.prefixes import AddressSet, from_spans, parse_range
 
@@ -43,6 +43,11 @@ def _readable(parse: Callable[[Any], object]) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _check_method(name: str) -> None:
+    if name != AUTO:
+        methods.get(name)
+
+
 Ranges = list[Annotated[str, _readable(parse_range)]]
 Ports = list[Annotated[str, _readable(syntax.parse_port)]]
 
@@ -53,7 +58,8 @@ class Accepted(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     fwmark: Annotated[int, Field(ge=1, le=0xFFFFFFFF)] | None = None
-    method: Annotated[str, _readable(methods.get)] = "fwmark"
+    method: Annotated[str, _readable(_check_method)] = AUTO
+    arp: bool = False
     ports: Ports = []
     leftover: Annotated[str, Field(pattern="^(reject|drop)$")] = str(Leftover.REJECT)
     ping: bool = False
@@ -70,6 +76,13 @@ class Balanced(Accepted):
     reals: Annotated[
         list[Annotated[str, _readable(syntax.parse_real)]], _readable(syntax.parse_reals)
     ] = []
+
+
+class Proxied(Accepted):
+    """A service that a local proxy balances."""
+
+    to_port: Annotated[int, Field(ge=1, le=65535)]
+    to_addresses: Annotated[list[str], _readable(syntax.parse_listener)] = []
 
 
 class Document(BaseModel):
@@ -175,7 +188,8 @@ def _form(path: Path, name: str, fields: dict[str, Any]) -> Accepted:
             )
         return accepted.model_copy(update={"fwmark": mark})
     syntax.check_name(name)
-    return _validate(path, Balanced, where, fields)
+    kind = Proxied if fields.get("method") == PROXY or "to_port" in fields else Balanced
+    return _validate(path, kind, where, fields)
 
 
 def _validate(path: Path, kind: type[T], where: tuple[str, ...], value: object) -> T:
@@ -208,11 +222,21 @@ def _wanted(path: Path, forms: Mapping[str, Accepted], present: Mapping[str, Ser
                 mark = model.free_mark([*named, *(s.fwmark for s in chosen)])
             choose_mark(chosen, mark)
             fields = form.model_dump(exclude={"ranges"}) | {"fwmark": mark}
+            if form.method == AUTO:
+                fields["method"] = _method(form, present.get(name))
             addresses = from_spans(map(parse_range, form.ranges))
-            if not (addresses or isinstance(form, Balanced)):
+            if not (addresses or type(form) is not Accepted):
                 raise UsageError(
                     f"{path}: services.{name}.ranges: acceptance only, of nothing",
                     hint="name ranges, or leave the service out",
                 )
             wanted[name] = syntax.from_plain(name, fields), addresses
     return wanted
+
+
+def _method(form: Accepted, before: Service | None) -> str:
+    """Where the file leaves it open: as it is, or the best that the director can use."""
+    proxied = isinstance(form, Proxied)
+    if before is not None and before.proxied is proxied:
+        return before.method
+    return methods.best(proxied=proxied)

@@ -10,6 +10,9 @@ from vipctl.errors import Refused
 from vipctl.prefixes import VERSIONS, AddressSet, IPAddress, Span
 
 ACCEPTANCE_PREFIX = "fwmark-"  # names of acceptance-only services
+AUTO = "auto"  # asks for the best method that the director supports; never stored
+PROXY = "tproxy"  # the method that balances in userspace
+ROUTE = "route"  # the method for which the kernel may answer ARP
 
 # Marks that vipctl gives out: bit 12 set, bits 0-6 and 8-11 free. The other bits belong to others:
 # 7 to the AWS CNI, 13 to portmap, 14-15 to Kubernetes, 16-23 to Tailscale, 16-31 to Calico.
@@ -83,13 +86,12 @@ DEFAULT_SCHEDULER = Scheduler()
 class Service:
     """A named set of VIPs and how its traffic is balanced.
 
-    `balanced` is False for an acceptance-only service: keepalived or ipvsadm owns the IPVS side.
     `persistence` is in seconds, 0 for none; empty `ports` means every protocol and port.
+    `to_port` and `to_addresses` (at most one of an IP version) are where a local proxy listens.
     """
 
     name: str
     fwmark: int
-    balanced: bool = True
     method: str = "fwmark"
     scheduler: Scheduler = DEFAULT_SCHEDULER
     forward: Forward = Forward.NAT
@@ -99,8 +101,12 @@ class Service:
     ping: bool = False
     set_sysctls: bool = False
     reals: tuple[RealServer, ...] = ()
+    arp: bool = False
+    to_port: int = 0
+    to_addresses: tuple[IPAddress, ...] = ()
 
     def __post_init__(self) -> None:
+        _refuse_options_of_other_methods(self)
         if self.forward is Forward.NAT:
             return
         for real in self.reals:
@@ -111,12 +117,51 @@ class Service:
                     hint=f"name it as {real.address}, or use --forward nat",
                 )
 
+    @property
+    def accepted_only(self) -> bool:
+        """Whether keepalived or ipvsadm owns the IPVS side."""
+        return self.name.startswith(ACCEPTANCE_PREFIX)
+
+    @property
+    def proxied(self) -> bool:
+        """Whether a local proxy gets the packets, and IPVS none."""
+        return self.method == PROXY
+
+    @property
+    def balanced(self) -> bool:
+        """Whether IPVS has virtual services of ours for it."""
+        return not (self.accepted_only or self.proxied)
+
     def versions(self) -> frozenset[int]:
         """IP versions for which there is a real server."""
         return frozenset(real.address.version for real in self.reals)
 
     def with_reals(self, reals: Iterable[RealServer]) -> "Service":
         return replace(self, reals=tuple(sorted(reals, key=real_key)))
+
+
+def _refuse_options_of_other_methods(service: Service) -> None:
+    if service.proxied and not service.to_port:
+        raise Refused(
+            f"method {PROXY} needs the port that the proxy listens on", hint="add --to-port PORT"
+        )
+    if service.proxied and (service.accepted_only or service.reals):
+        raise Refused(
+            f"method {PROXY} hands packets to a local proxy, IPVS never sees them: real servers "
+            "and fwmarks for keepalived or ipvsadm are not for it",
+            hint="configure the servers in the proxy; for a service that IPVS balances, "
+            "remove-service and add it anew",
+        )
+    if not service.proxied and (service.to_port or service.to_addresses):
+        raise Refused(
+            f"--to-port and --to-address are for --method {PROXY}, not {service.method}",
+            hint="leave them out",
+        )
+    if service.arp and service.method != ROUTE:
+        raise Refused(
+            f"with method {service.method} the director never answers ARP for VIPs",
+            hint=f"use --method {ROUTE}, or --no-arp and a route at the upstream router",
+        )
 
 
 def real_key(real: RealServer) -> tuple[int, int, int]:
@@ -165,13 +210,20 @@ def entries(held: Iterable[Held], marks: dict[str, int]) -> Iterator[Entry]:
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """All that a method has to know beside the prefixes themselves."""
+    """All that a method has to know beside the prefixes themselves.
+
+    `witnesses` are a few of those, that can be looked for where all cannot.
+    """
 
     services: tuple[Service, ...]
     shapes: frozenset[Shape]
+    witnesses: tuple[Entry, ...] = ()
 
     def active(self) -> bool:
         return bool(self.services and self.shapes)
+
+    def has(self, version: int) -> bool:
+        return any(shape.version == version for shape in self.shapes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -257,16 +257,22 @@ def _refuse_conflict(left: Held, right: Held, services: Mapping[str, Service]) -
             shared,
             hint="remove it from one of them, or let both name ports (--port) and share none",
         )
-    if (some.ping, some.leftover) != (other.ping, other.leftover):
+    if _treatment(some) != _treatment(other):
         raise Refused(
-            f"{shared}, which treat ping or leftovers differently",
-            hint="give both the same --ping and --leftover; to change both at once: vipctl apply",
+            f"{shared}, which accept packets or treat what is left over differently",
+            hint="give both the same --method, --arp, --ping and --leftover; to change both at "
+            "once: vipctl apply",
         )
 
 
 def _sharing(service: Service) -> tuple[object, ...]:
     """What decides with whom a service may share VIPs."""
-    return service.ports, service.ping, service.leftover
+    return service.ports, *_treatment(service)
+
+
+def _treatment(service: Service) -> tuple[object, ...]:
+    """What happens to packets whose service cannot be told."""
+    return service.method, service.arp, service.ping, service.leftover
 
 
 def _holds_only(view: View, name: str, released: list[Held]) -> bool:

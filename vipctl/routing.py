@@ -7,15 +7,16 @@ import logging
 import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, NamedTuple
 
 from vipctl.errors import KernelError, Missing
+from vipctl.model import MARK_MASK, MARK_VALUE, Acceptance
 from vipctl.prefixes import FAMILY, VERSIONS, IPAddress
 
 PROTOCOL = 118  # unassigned in /etc/iproute2/rt_protos and in include/uapi/linux/rtnetlink.h
-TABLE = 30320
-PRIORITY = 4300  # and the two after it: before Tailscale's 5210, after a VRF's 1000
+PRIORITIES = range(4300, 4400)  # of all blocks: before Tailscale's 5210, after a VRF's 1000
 
 log = logging.getLogger(__name__)
 
@@ -46,41 +47,91 @@ class Rule(NamedTuple):
 
 
 class LocalDefault(NamedTuple):
-    """`local default dev lo` in our table."""
+    """`local default dev lo` in a table of ours."""
 
     version: int
+    table: int
 
     def __str__(self) -> str:
-        return f"ip -{self.version} route local default dev lo table {TABLE}"
+        return f"ip -{self.version} route local default dev lo table {self.table}"
 
 
 Owned = Rule | LocalDefault
 
 
-def accepting(version: int, marks: list[tuple[int, int]]) -> set[Owned]:
-    """Rules and route that make packets with these (mark, mask) local.
+@dataclass(frozen=True, slots=True)
+class Block:
+    """What one method has to itself: three rule priorities, the first given, and a table."""
 
-    The `goto` keeps reverse-path lookups out, which come from `lo`: where src_valid_mark is set
-    they carry the packet's mark, would find every source local, and all packets be martians.
-    """
-    owned: set[Owned] = {LocalDefault(version), Rule(version, PRIORITY + 2, FR_ACT_NOP)}
-    for mark, mask in marks:
-        owned.add(Rule(version, PRIORITY, FR_ACT_GOTO, mark, mask, goto=PRIORITY + 2, iif="lo"))
-        owned.add(Rule(version, PRIORITY + 1, FR_ACT_TO_TBL, mark, mask, table=TABLE))
-    return owned
+    priority: int
+    table: int
+
+    def accepting(self, acceptance: Acceptance) -> set[Owned]:
+        """Rules and routes that make packets with these services' marks local."""
+        masked = {_masked(service.fwmark) for service in acceptance.services}
+        return {
+            item
+            for version in VERSIONS
+            if masked and acceptance.has(version)
+            for item in self._accepting(version, sorted(masked))
+        }
+
+    def _accepting(self, version: int, marks: list[tuple[int, int]]) -> set[Owned]:
+        """The `goto` keeps reverse-path lookups out, which come from `lo`.
+
+        Where src_valid_mark is set these carry the packet's mark, would find every source local,
+        and all packets be martians.
+        """
+        skip, accept, end = self.priorities
+        owned: set[Owned] = {LocalDefault(version, self.table), Rule(version, end, FR_ACT_NOP)}
+        for mark, mask in marks:
+            owned.add(Rule(version, skip, FR_ACT_GOTO, mark, mask, goto=end, iif="lo"))
+            owned.add(Rule(version, accept, FR_ACT_TO_TBL, mark, mask, table=self.table))
+        return owned
+
+    @property
+    def priorities(self) -> range:
+        return range(self.priority, self.priority + 3)
 
 
-def read() -> set[Owned]:
-    """All rules and routes that are ours."""
+def _masked(mark: int) -> tuple[int, int]:
+    """The whole block of vipctl's marks needs one rule."""
+    if mark & MARK_MASK == MARK_VALUE:
+        return MARK_VALUE, MARK_MASK
+    return mark, 0xFFFFFFFF
+
+
+def read(block: Block) -> set[Owned]:
+    """The rules and routes that are ours in this block."""
     with _netlink(strict_check=True) as ip:  # the kernel filters by table
         found: set[Owned] = set()
         for version in VERSIONS:
             rules = _of_family(version, ip.get_rules(family=FAMILY[version]))
-            found |= {_rule(version, r) for r in rules if r.get("FRA_PROTOCOL") == PROTOCOL}
-            routes = _of_family(version, ip.get_routes(family=FAMILY[version], table=TABLE))
+            found |= {_rule(version, r) for r in rules if _is_ours(r, block)}
+            routes = _of_family(version, ip.get_routes(family=FAMILY[version], table=block.table))
             if any(r["proto"] == PROTOCOL and r["type"] == RTN_LOCAL for r in routes):
-                found.add(LocalDefault(version))
+                found.add(LocalDefault(version, block.table))
         return found
+
+
+@contextmanager
+def changing(block: Block, wanted: set[Owned]) -> Iterator[None]:
+    """What is to be accepted is so before the body runs, what is not only after it.
+
+    If the body fails, all is as it was.
+    """
+    present = read(block)
+    try:
+        add(wanted - present)
+        yield
+    except BaseException:
+        delete(read(block) - present)
+        raise
+    delete(present - wanted)
+
+
+def _is_ours(rule: Any, block: Block) -> bool:
+    return rule.get("FRA_PROTOCOL") == PROTOCOL and rule.get("FRA_PRIORITY") in block.priorities
 
 
 def _of_family(version: int, messages: Iterable[Any]) -> Iterator[Any]:
@@ -95,7 +146,7 @@ def ahead() -> list[str]:
             f"ip -{version} rule pref {r.get('FRA_PRIORITY')}"
             for version in VERSIONS
             for r in _of_family(version, ip.get_rules(family=FAMILY[version]))
-            if 0 < (r.get("FRA_PRIORITY") or 0) < PRIORITY and not r.get("FRA_L3MDEV")
+            if 0 < (r.get("FRA_PRIORITY") or 0) < PRIORITIES.start and not r.get("FRA_L3MDEV")
         ]
 
 
@@ -169,7 +220,7 @@ def _change(ip: Any, verb: str, item: Owned) -> None:
     log.debug("routing: %s %s", verb, item)
     try:
         if isinstance(item, LocalDefault):
-            _route(ip, verb, item.version)
+            _route(ip, verb, item)
         else:
             ip.rule(verb, **_rule_arguments(item))
     except NetlinkError as e:
@@ -179,16 +230,16 @@ def _change(ip: Any, verb: str, item: Owned) -> None:
         ) from e
 
 
-def _route(ip: Any, verb: str, version: int) -> None:
+def _route(ip: Any, verb: str, item: LocalDefault) -> None:
     ip.route(
         verb,
-        family=FAMILY[version],
+        family=FAMILY[item.version],
         dst="default",
         type="local",
         oif=socket.if_nametoindex("lo"),
-        table=TABLE,
+        table=item.table,
         proto=PROTOCOL,
-        **({"scope": "host"} if version == 4 else {}),
+        **({"scope": "host"} if item.version == 4 else {}),
     )
 
 

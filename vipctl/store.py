@@ -145,6 +145,15 @@ class Store:
             )
         return map(_decode, rows)
 
+    def outermost(self, service: str, version: int) -> list[Held]:
+        """The first and the last span of a service, if it has any."""
+        found = "SELECT * FROM held WHERE service = ? AND version = ? ORDER BY first"
+        return [
+            _decode(row)
+            for query in (f"{found} LIMIT 1", f"{found} DESC LIMIT 1")
+            for row in self._rows(query, (service, version))
+        ]
+
     def touching(self, version: int, first: int, last: int) -> list[Held]:
         """All that overlaps FIRST-LAST or is next to it, of every service."""
         low, high = max(first - 1, 0), min(last + 1, (1 << BITS[version]) - 1)

@@ -8,6 +8,7 @@ from vipctl import prefixes
 from vipctl.errors import UsageError
 from vipctl.model import (
     ACCEPTANCE_PREFIX,
+    ROUTE,
     SCHEDULER_FLAGS,
     Forward,
     Leftover,
@@ -137,6 +138,18 @@ def parse_reals(texts: Iterable[str]) -> tuple[RealServer, ...]:
     return tuple(found[key] for key in sorted(found))
 
 
+def parse_listener(texts: Iterable[str]) -> tuple[IPAddress, ...]:
+    """Where a local proxy listens: at most one address of an IP version, IPv4 first."""
+    found = sorted(prefixes.parse_address(text) for text in texts)
+    versions = [version for version, _ in found]
+    if len(set(versions)) < len(versions):
+        raise UsageError(
+            f"--to-address has more than one IPv{versions[0]} address",
+            hint="one of IPv4 and one of IPv6 at most",
+        )
+    return tuple(prefixes.address(version, value) for version, value in found)
+
+
 def plain(service: Service) -> dict[str, object]:
     """The service in strings and numbers, as `export`, `--json` and the store write it."""
     common: dict[str, object] = {
@@ -146,6 +159,11 @@ def plain(service: Service) -> dict[str, object]:
         "leftover": str(service.leftover),
         "ping": service.ping,
     }
+    if service.proxied:
+        listener = [str(address) for address in service.to_addresses]
+        return common | {"to_port": service.to_port, "to_addresses": listener}
+    if service.method == ROUTE:
+        common["arp"] = service.arp
     if not service.balanced:
         return common
     return common | {
@@ -159,13 +177,13 @@ def plain(service: Service) -> dict[str, object]:
 
 def from_plain(name: str, form: dict[str, Any]) -> Service:
     """The inverse of `plain`; what is absent has its default. Raises UsageError or Refused."""
-    balanced = not name.startswith(ACCEPTANCE_PREFIX)
     read: dict[str, Callable[[Any], Any]] = {
         "scheduler": parse_scheduler,
         "forward": Forward,
         "ports": parse_ports,
         "leftover": Leftover,
         "reals": parse_reals,
+        "to_addresses": parse_listener,
     }
     fields = {key: read[key](value) if key in read else value for key, value in form.items()}
-    return Service(name=name, balanced=balanced, **fields)
+    return Service(name=name, **fields)

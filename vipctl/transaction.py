@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from vipctl import ipvs, methods, sysctl
-from vipctl.errors import KernelError, Refused
+from vipctl.errors import KernelError, Missing, Refused
 from vipctl.model import Acceptance, Change, Entry, Held, Service, Shape, entries
 from vipctl.store import Store
 from vipctl.sysctl import Kept
@@ -20,25 +20,36 @@ MANY = 10_000  # ranges whose loading an operator notices
 
 @dataclass(slots=True)
 class Delta:
-    """Prefixes that one method gains and loses."""
+    """Prefixes that one method loses and gains; those `arriving` come from another method."""
 
     removed: set[Entry] = field(default_factory=set)
     added: set[Entry] = field(default_factory=set)
+    arriving: set[Entry] = field(default_factory=set)
 
 
 def acceptances(store: Store) -> dict[str, Acceptance]:
     """What each method in use has to accept."""
     services = store.services()
-    holders: dict[str, dict[str, Service]] = {}
-    shapes: dict[str, set[Shape]] = {}
+    shapes: dict[str, dict[str, set[Shape]]] = {}
     for name, shape, _ in store.tallies():
-        service = services[name]
-        holders.setdefault(service.method, {})[name] = service
-        shapes.setdefault(service.method, set()).add(shape)
+        shapes.setdefault(services[name].method, {}).setdefault(name, set()).add(shape)
     return {
-        method: Acceptance(tuple(s for _, s in sorted(found.items())), frozenset(shapes[method]))
-        for method, found in holders.items()
+        method: Acceptance(
+            tuple(services[name] for name in sorted(found)),
+            frozenset().union(*found.values()),
+            tuple(_witnesses(store, found)),
+        )
+        for method, found in shapes.items()
     }
+
+
+def _witnesses(store: Store, shapes: dict[str, set[Shape]]) -> Iterator[Entry]:
+    """The outermost prefixes of each service."""
+    for name, found in sorted(shapes.items()):
+        mark = {name: store.services()[name].fwmark}
+        for version in sorted({shape.version for shape in found}):
+            prefixes = list(entries(store.outermost(name, version), mark))
+            yield from {prefixes[0], prefixes[-1]}
 
 
 def drifted(store: Store, *, full: bool = False) -> bool:
@@ -47,7 +58,7 @@ def drifted(store: Store, *, full: bool = False) -> bool:
         return True
     wanted, seals = acceptances(store), store.seals()
     for name in _methods(store):
-        seal = methods.get(name).seal(wanted.get(name, NOTHING))
+        seal = _seal(name, wanted.get(name, NOTHING))
         if seal is None or seal != seals.get(name, ""):
             return True
     virtuals = ipvs.desired(store.services().values())
@@ -78,7 +89,8 @@ def heal(store: Store, notify: Notify, *, adopt: bool = False, sysctls: Kept | N
     sysctl.enforce(kept, sysctls)
     wanted = acceptances(store)
     for name in _methods(store):
-        methods.get(name).load(wanted.get(name, NOTHING), _entries(store, name))
+        if name in wanted or _seal(name, NOTHING) != "":
+            methods.get(name).load(wanted.get(name, NOTHING), _entries(store, name))
     ipvs.remove(virtuals, present)
     _finish(store, sysctls)
 
@@ -125,7 +137,7 @@ def _finish(store: Store, sysctls: Kept) -> None:
     """Verifies, and commits that kernel and store agree. Raises KernelError."""
     wanted, seals = acceptances(store), {}
     for name in _methods(store):
-        seal = methods.get(name).seal(wanted.get(name, NOTHING))
+        seal = _seal(name, wanted.get(name, NOTHING))
         if seal is None:
             raise KernelError(
                 "what was just set is not in the kernel any more",
@@ -133,16 +145,42 @@ def _finish(store: Store, sysctls: Kept) -> None:
                 "moment; try again",
             )
         seals[name] = seal
-    store.finish(seals, sysctls)
+    store.finish({name: seal for name, seal in seals.items() if seal}, sysctls)
+
+
+def _seal(name: str, acceptance: Acceptance) -> str | None:
+    """A method that the director cannot use has left nothing in the kernel."""
+    try:
+        return methods.get(name).seal(acceptance)
+    except Missing:
+        if acceptance.active():
+            raise
+        return ""
 
 
 def _accept(store: Store, change: Change, before: dict[str, Acceptance]) -> None:
+    """What goes from one method to another is there before it leaves."""
     after, deltas = acceptances(store), _deltas(store, change)
+    between = dict(before)
+    for name, delta in deltas.items():
+        if delta.arriving:
+            old = before.get(name, NOTHING)
+            between[name] = _joined(old, after[name], delta)
+            methods.get(name).apply(old, between[name], (), delta.arriving)
     for name in sorted(before.keys() | after.keys()):
         delta = deltas.get(name, Delta())
         methods.get(name).apply(
-            before.get(name, NOTHING), after.get(name, NOTHING), delta.removed, delta.added
+            between.get(name, NOTHING), after.get(name, NOTHING), delta.removed, delta.added
         )
+
+
+def _joined(before: Acceptance, after: Acceptance, delta: Delta) -> Acceptance:
+    """What was there and what arrives."""
+    arriving = {entry.mark for entry in delta.arriving}
+    stay = [s for s in before.services if s.fwmark not in arriving]
+    come = [s for s in after.services if s.fwmark in arriving]
+    shapes = before.shapes | {entry.shape for entry in delta.arriving}
+    return Acceptance((*stay, *come), frozenset(shapes))
 
 
 def _roll_back(store: Store, change: Change, sysctls: Kept, cause: BaseException) -> None:
@@ -155,15 +193,10 @@ def _roll_back(store: Store, change: Change, sysctls: Kept, cause: BaseException
 
 
 def _deltas(store: Store, change: Change) -> dict[str, Delta]:
-    """By method. A service whose mark or method changes takes all its prefixes along."""
+    """By method. A service whose mark, method or ARP changes takes all its prefixes along."""
     old = {s.name: s for s in change.before}
     new = {s.name: s for s in change.after}
     gone, come = _by_service(change.released), _by_service(change.taken)
-    for name in old.keys() & new.keys():
-        if _lane(old[name]) != _lane(new[name]):
-            stay = set(store.held(name)).difference(come.get(name, ()))
-            gone.setdefault(name, []).extend(stay)
-            come.setdefault(name, []).extend(stay)
     deltas: dict[str, Delta] = {}
     for name, held in gone.items():
         delta = deltas.setdefault(old[name].method, Delta())
@@ -175,11 +208,28 @@ def _deltas(store: Store, change: Change) -> dict[str, Delta]:
         same = delta.removed & delta.added
         delta.removed -= same
         delta.added -= same
+    for name in old.keys() & new.keys():
+        if _lane(old[name]) != _lane(new[name]):
+            stay = set(store.held(name)).difference(come.get(name, ()))
+            for service, side in ((old[name], "removed"), (new[name], "added")):
+                delta = deltas.setdefault(service.method, Delta())
+                getattr(delta, side).update(entries(stay, {name: service.fwmark}))
+    for name in old.keys() & new.keys():
+        if old[name].method != new[name].method:
+            _let_arrive(deltas.setdefault(new[name].method, Delta()), new[name])
     return deltas
 
 
-def _lane(service: Service) -> tuple[str, int]:
-    return service.method, service.fwmark
+def _let_arrive(delta: Delta, service: Service) -> None:
+    """Unless something else has to leave its place first."""
+    arriving = {entry for entry in delta.added if entry.mark == service.fwmark}
+    if not {e[:2] for e in arriving} & {e[:2] for e in delta.removed}:
+        delta.arriving |= arriving
+        delta.added -= arriving
+
+
+def _lane(service: Service) -> tuple[object, ...]:
+    return service.method, service.fwmark, service.arp
 
 
 def _by_service(held: Iterable[Held]) -> dict[str, list[Held]]:

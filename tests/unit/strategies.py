@@ -120,7 +120,6 @@ def acceptance(mark: int) -> st.SearchStrategy[Service]:
         Service,
         name=st.just(acceptance_name(mark)),
         fwmark=st.just(mark),
-        balanced=st.just(False),
         ports=PORTS,
         leftover=st.sampled_from(Leftover),
         ping=st.booleans(),

@@ -51,7 +51,7 @@ def state(host: Namespace, tmp_path: Path) -> None:
                 Service("dns", 0x1001, ports=(Port("udp", 53),)),
                 [shared, parse_range("2001:db8::1")],
             ),
-            (Service("fwmark-17", 17, balanced=False), [parse_range("192.0.2.0/24")]),
+            (Service("fwmark-17", 17), [parse_range("192.0.2.0/24")]),
         ]:
             commit(store, planner.take(store, None, service, from_spans(ranges)))
 

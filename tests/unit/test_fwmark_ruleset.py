@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness.netns import Namespace
+from vipctl import ruleset
 from vipctl.methods import fwmark
 from vipctl.model import Acceptance, Leftover, Port, RealServer, Service, Shape
 
@@ -22,7 +23,7 @@ RIP6 = RealServer(ip_address("fd00:1::11"))
 HTTP, HTTPS, DNS = Port("tcp", 80), Port("tcp", 443), Port("udp", 53)
 
 WEB = Service("web", 0x1000, reals=(RIP, RIP6))
-ACCEPTED = Service("fwmark-17", 17, balanced=False)
+ACCEPTED = Service("fwmark-17", 17)
 PORTED = Service("ported", 0x1001, reals=(RIP, RIP6), ports=(HTTP, HTTPS))
 NAMES = Service("dns", 0x1002, reals=(RIP, RIP6), ports=(DNS,))
 PINGED = Service("pinged", 0x1003, reals=(RIP, RIP6), ping=True)
@@ -43,7 +44,7 @@ CASES = {
     "every-length": acceptance(WEB, shapes=(*HOSTS, V4, V6, Shape(4, 0, 1), Shape(6, 0, 3))),
     "acceptance-only": acceptance(ACCEPTED, shapes=(V4,)),
     "acceptance-only-with-ports": acceptance(
-        Service("fwmark-17", 17, balanced=False, ports=(DNS, HTTP)), shapes=(V4,)
+        Service("fwmark-17", 17, ports=(DNS, HTTP)), shapes=(V4,)
     ),
     "ports": acceptance(WEB, PORTED),
     "planes": acceptance(PORTED, NAMES, shapes=(V4, V6, Shape(4, 1, 25), Shape(6, 1, 128))),
@@ -59,13 +60,13 @@ CASES = {
 
 
 def text(found: Acceptance) -> str:
-    return fwmark.table_text(fwmark.ruleset(found))
+    return fwmark.TABLE.text(fwmark.chains(found))
 
 
 def maps(found: Acceptance) -> str:
     """The maps that the rules look up, as declarations of their own."""
     return "add table inet vipctl\n" + "".join(
-        f"add map inet vipctl {fwmark.map_name(shape)} {{ type ipv{shape.version}_addr : mark; }}\n"
+        f"add map inet vipctl {ruleset.map_name(shape)} {{ type ipv{shape.version}_addr : mark; }}\n"
         for shape in sorted(found.shapes)
     )
 
@@ -96,14 +97,14 @@ def test_there_is_a_case_for_each_golden_file() -> None:
     "nothing", [Acceptance((), frozenset()), acceptance(), acceptance(WEB, shapes=())]
 )
 def test_nothing_to_accept_has_no_rules(nothing: Acceptance) -> None:
-    assert fwmark.ruleset(nothing) == {}
-    assert fwmark.owned_routing(nothing) == set()
+    assert fwmark.chains(nothing) == {}
+    assert fwmark.BLOCK.accepting(nothing) == set()
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_chains_come_after_those_that_they_jump_to(name: str) -> None:
     declared: list[str] = []
-    for chain, (_, rules) in fwmark.ruleset(CASES[name]).items():
+    for chain, (_, rules) in fwmark.chains(CASES[name]).items():
         words = " ".join(rules).split()
         targets = {t for verb, t in pairwise(words) if verb in ("goto", "jump")}
         assert targets <= set(declared)
@@ -112,15 +113,15 @@ def test_chains_come_after_those_that_they_jump_to(name: str) -> None:
 
 def test_the_order_of_prefix_lengths_is_longest_last() -> None:
     """The last lookup that finds something sets the mark; with disjoint spans any order will do."""
-    _, rules = fwmark.ruleset(CASES["every-length"])["prerouting"]
-    assert [rule.rpartition("@")[2] for rule in rules] == [
+    _, rules = fwmark.chains(CASES["every-length"])["prerouting"]
+    assert [rule.rpartition("@")[2] for rule in rules if "@" in rule] == [
         *("v4_1", "v4_24", "v4_32", "v6_3", "v6_64", "v6_128"),
     ]
 
 
 def test_map_names_differ() -> None:
     shapes = [Shape(v, p, n) for v, p, n in [(4, 0, 24), (4, 1, 24), (6, 0, 24), (4, 0, 2)]]
-    assert len({fwmark.map_name(shape) for shape in shapes}) == len(shapes)
+    assert len({ruleset.map_name(shape) for shape in shapes}) == len(shapes)
 
 
 if __name__ == "__main__":

@@ -102,16 +102,16 @@ def test_a_change_of_nothing_is_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reals", "balanced", "idle"),
+    ("name", "reals", "idle"),
     [
-        ((), True, (4, 6)),
-        ((RealServer(RIP),), True, (6,)),
-        ((RealServer(RIP6),), True, (4,)),
-        ((RealServer(RIP), RealServer(RIP6)), True, ()),
-        ((), False, ()),
+        ("web", (), (4, 6)),
+        ("web", (RealServer(RIP),), (6,)),
+        ("web", (RealServer(RIP6),), (4,)),
+        ("web", (RealServer(RIP), RealServer(RIP6)), ()),
+        ("fwmark-17", (), ()),
     ],
 )
 def test_versions_that_nobody_serves(
-    reals: tuple[RealServer, ...], balanced: bool, idle: tuple[int, ...]
+    name: str, reals: tuple[RealServer, ...], idle: tuple[int, ...]
 ) -> None:
-    assert model.idle_versions(replace(WEB, reals=reals, balanced=balanced)) == idle
+    assert model.idle_versions(replace(WEB, name=name, reals=reals)) == idle

@@ -43,7 +43,9 @@ def test_the_first_and_the_last_address_are_found(tmp_path: Path, version: int) 
             assert store.touching(version, low, high) == near(store, version, low, high)
 
 
-@pytest.mark.parametrize("change", [{"ping": True}, {"leftover": Leftover.DROP}], ids=str)
+@pytest.mark.parametrize(
+    "change", [{"ping": True}, {"leftover": Leftover.DROP}, {"method": "route"}], ids=str
+)
 def test_services_that_share_vips_treat_what_is_left_over_alike(
     tmp_path: Path, change: dict[str, Any]
 ) -> None:
@@ -51,10 +53,10 @@ def test_services_that_share_vips_treat_what_is_left_over_alike(
     http, dns = Service("http", 1, ports=(TCP,)), Service("dns", 2, ports=(UDP,))
     with Store.open(tmp_path / "state") as store:
         commit(store, planner.take(store, None, http, shared))
-        with pytest.raises(Refused, match="ping or leftovers"):
+        with pytest.raises(Refused, match="left over differently"):
             planner.take(store, None, replace(dns, **change), shared)
         commit(store, planner.take(store, None, dns, shared))
-        with pytest.raises(Refused, match="ping or leftovers"):
+        with pytest.raises(Refused, match="left over differently"):
             planner.alter(store, dns, replace(dns, **change))
         assert planner.alter(store, dns, replace(dns, persistence=60))
 

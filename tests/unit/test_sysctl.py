@@ -41,7 +41,7 @@ def host() -> Iterator[Namespace]:
         (DR, {}),
         (TUN, {PMTU: "0"}),
         (replace(DR, persistence=60), {EXPIRE: "1"}),
-        (Service("fwmark-17", 17, balanced=False), {}),
+        (Service("fwmark-17", 17), {}),
     ],
 )
 def test_what_a_service_needs(service: Service, wanted: dict[str, str]) -> None:

@@ -10,7 +10,7 @@ from vipctl import model, syntax
 from vipctl.controller import BALANCING, Given
 from vipctl.errors import UsageError
 from vipctl.methods import NAMES
-from vipctl.model import Forward, Leftover
+from vipctl.model import AUTO, Forward, Leftover
 
 Command = Callable[..., Any]
 OPTIONS = (
@@ -42,7 +42,22 @@ OPTIONS = (
         "--persistence", metavar="SECONDS", help="Keep a client on its real server; 0: do not."
     ),
     click.option(
-        "--method", type=click.Choice(NAMES), help="How packets are accepted; default fwmark."
+        "--method",
+        type=click.Choice((AUTO, *NAMES)),
+        help="How packets are accepted; default auto, the best here.",
+    ),
+    click.option(
+        "--arp/--no-arp",
+        default=None,
+        help="Method route: the director answers ARP for the VIPs; default no.",
+    ),
+    click.option("--to-port", metavar="PORT", help="Method tproxy: where the local proxy listens."),
+    click.option(
+        "--to-address",
+        "to_addresses",
+        multiple=True,
+        metavar="IP",
+        help="Method tproxy: its address, of each IP version one; default any.",
     ),
     click.option("--fwmark", metavar="MARK", help="Default: the lowest free of vipctl's block."),
     click.option(
@@ -64,6 +79,9 @@ FIELDS: dict[str, Callable[[Any], Any]] = {
     "ports": syntax.parse_ports,
     "persistence": lambda t: syntax.number(t, "persistence", 0, syntax.MAX_PERSISTENCE),
     "method": str,
+    "arp": bool,
+    "to_port": lambda t: syntax.number(t, "port", 1, 65535),
+    "to_addresses": syntax.parse_listener,
     "fwmark": syntax.parse_mark,
     "leftover": Leftover,
     "ping": bool,

@@ -4,17 +4,20 @@ from collections.abc import Iterable, Iterator
 from importlib import import_module
 from typing import Protocol, cast
 
-from vipctl.errors import UsageError
-from vipctl.model import Acceptance, Entry
+from vipctl.errors import Missing, UsageError
+from vipctl.model import PROXY, Acceptance, Entry
 
-NAMES = ("fwmark",)
+NAMES = ("fwmark", "route", PROXY)  # best first
 
 
 class Method(Protocol):
     """One module of this package, acting on the calling thread's network namespace."""
 
-    def probe(self) -> None:
-        """Raises Missing, with the reason and the cure, where the director cannot do this."""
+    def probe(self) -> tuple[str, ...]:
+        """What the operator should know of it here. Cheap.
+
+        Raises Missing, with the reason and the cure, where the director cannot do this.
+        """
 
     def seal(self, acceptance: Acceptance) -> str | None:
         """A digest of all that is ours in the kernel but the prefixes themselves; O(1) in those.
@@ -30,10 +33,14 @@ class Method(Protocol):
         removed: Iterable[Entry],
         added: Iterable[Entry],
     ) -> None:
-        """From one state to the next in one step, or not at all. Raises KernelError."""
+        """From one state to the next. Raises KernelError.
+
+        A packet for a VIP of both states is accepted all the time. What is both in `removed` and in
+        `added` is of a service that changed.
+        """
 
     def load(self, after: Acceptance, entries: Iterable[Entry]) -> None:
-        """Replaces whatever is there in one step, or not at all. Raises KernelError."""
+        """To `after` from whatever is there, with as little interruption. Raises KernelError."""
 
     def holds(self, acceptance: Acceptance, entries: Iterator[Entry]) -> bool:
         """Whether the kernel has exactly these prefixes. Reads them all: slow."""
@@ -44,3 +51,36 @@ def get(name: str) -> Method:
     if name not in NAMES:
         raise UsageError(f"{name!r} is not a method", hint="one of " + " ".join(NAMES))
     return cast(Method, import_module(f"{__name__}.{name.replace('-', '_')}"))
+
+
+def unusable(name: str) -> Missing | None:
+    """Why the director cannot use it, if it cannot."""
+    try:
+        get(name).probe()
+    except Missing as e:
+        return e
+    return None
+
+
+def best(*, proxied: bool) -> str:
+    """The first that the director can use, for a local proxy or for IPVS.
+
+    Raises Missing with every reason if there is none.
+    """
+    reasons = {}
+    for name in NAMES:
+        if (name == PROXY) is proxied:
+            problem = unusable(name)
+            if problem is None:
+                return name
+            reasons[name] = problem
+    said = "; ".join(f"{name}: {problem.message}" for name, problem in reasons.items())
+    hint = next((problem.hint for problem in reasons.values()), None)
+    raise Missing(f"this director can use no method ({said})", hint=hint)
+
+
+def passed_over(name: str) -> dict[str, str]:
+    """Methods better than `name` that the director cannot use, and why."""
+    better = [n for n in NAMES[: NAMES.index(name)] if n != PROXY]
+    problems = {n: unusable(n) for n in better}
+    return {n: problem.message for n, problem in problems.items() if problem}

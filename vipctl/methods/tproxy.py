@@ -1,0 +1,116 @@
+"""The `tproxy` method: a transparent proxy on the director gets the packets (haproxy, envoy).
+
+The table, drawn by `chains`:
+
+    prerouting   PREROUTING, -140     destination → mark → the service's listener, or a refusal
+    ping         PREROUTING, -100     echo requests of services with --ping go to the director
+
+The listener (IP_TRANSPARENT) sees the client's address and the VIP. A packet that has no listener
+is refused in PREROUTING: a packet for a VIP meets no other socket of the director.
+
+Where the proxy takes the client's address towards the servers too (haproxy's `usesrc clientip`),
+their answers are addressed to the client: those of a connected transparent socket stay here.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from vipctl import nft, routing, ruleset
+from vipctl.model import Acceptance, Entry, Service
+from vipctl.routing import Block
+from vipctl.ruleset import Chains
+
+BLOCK = Block(priority=4320, table=30322)
+ERRORS = {
+    "icmp": "{ destination-unreachable, time-exceeded, parameter-problem }",
+    "icmpv6": "{ destination-unreachable, packet-too-big, time-exceeded, parameter-problem }",
+}
+
+
+def probe() -> tuple[str, ...]:
+    nft.declared(TABLE.name)
+    return ()
+
+
+def seal(acceptance: Acceptance) -> str | None:
+    if routing.read(BLOCK) != BLOCK.accepting(acceptance):
+        return None
+    return TABLE.seal(acceptance)
+
+
+def apply(
+    before: Acceptance, after: Acceptance, removed: Iterable[Entry], added: Iterable[Entry]
+) -> None:
+    with routing.changing(BLOCK, BLOCK.accepting(after)):
+        nft.run(TABLE.changing(before, after, removed, added))
+
+
+def load(after: Acceptance, entries: Iterable[Entry]) -> None:
+    with routing.changing(BLOCK, BLOCK.accepting(after)):
+        nft.run(TABLE.replacing(after, entries))
+
+
+def holds(acceptance: Acceptance, entries: Iterator[Entry]) -> bool:
+    return TABLE.holds(acceptance, entries)
+
+
+def chains(acceptance: Acceptance) -> Chains:
+    if not acceptance.active():
+        return {}
+    services = acceptance.services
+    return {
+        **ruleset.refusal(acceptance),
+        "proxied": ("", _proxied(services)),
+        "prerouting": (
+            "filter hook prerouting priority mangle + 10",
+            [
+                _answers_to_the_proxy(services),
+                *(f"{lookup} jump proxied" for lookup in ruleset.lookups(acceptance)),
+                f"{ruleset.marks(services)} jump still_vip",
+            ],
+        ),
+        **ruleset.pings_redirected(services),
+    }
+
+
+def _answers_to_the_proxy(services: tuple[Service, ...]) -> str:
+    mark = services[0].fwmark
+    return f"meta mark 0 socket transparent 1 socket wildcard 0 meta mark set {mark:#x} accept"
+
+
+def _proxied(services: tuple[Service, ...]) -> list[str]:
+    """Accepts what has a listener, errors of its connections, and pings; returns the rest."""
+    rules = [f"{kind} type {types} accept" for kind, types in ERRORS.items()]
+    if pinged := [s for s in services if s.ping]:
+        marks = ruleset.marks(pinged)
+        rules += [f"{marks} {kind} type echo-request accept" for kind in ERRORS]
+    return rules + [
+        f"meta mark {service.fwmark:#x} {_ports(service, protocol)} {listener} accept"
+        for service in services
+        for protocol in _protocols(service)
+        for listener in _listeners(service)
+    ]
+
+
+def _protocols(service: Service) -> list[str]:
+    named = {port.protocol for port in service.ports}
+    return [p for p in ("tcp", "udp") if not named or p in named]
+
+
+def _ports(service: Service, protocol: str) -> str:
+    numbers = [str(port.number) for port in service.ports if port.protocol == protocol]
+    return f"{protocol} dport {ruleset.words(numbers)}" if numbers else f"meta l4proto {protocol}"
+
+
+def _listeners(service: Service) -> Iterator[str]:
+    """Where an address is given, for its IP version; for the other, whichever listens there."""
+    named = {address.version: address for address in service.to_addresses}
+    if not named:
+        yield f"tproxy to :{service.to_port}"
+        return
+    for version, family in ruleset.PROTOCOL_NAME.items():
+        host = "" if version not in named else str(named[version])
+        host = f"[{host}]" if version == 6 and host else host
+        yield f"tproxy {family} to {host}:{service.to_port}"
+
+
+TABLE = nft.Table("vipctl_tproxy", chains)
