@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vipctl import ipvs, routing, syntax, sysctl, transaction
+from vipctl import ipvs, methods, routing, syntax, sysctl, transaction
 from vipctl.controller import Outcome, refuse_foreign_state
 from vipctl.errors import Missing, Refused, VipctlError
 from vipctl.model import Held, Service
@@ -66,6 +66,7 @@ class Reporter:
             return {
                 "kernel": _kernel(store),
                 "services": listed,
+                "methods": _methods(),
                 "sysctls": _sysctls(services.values()),
                 "rules_ahead": routing.ahead(),
             } | _pending(store)
@@ -76,6 +77,17 @@ def _kernel(store: Store) -> str:
         return "differs" if transaction.drifted(store) else "as stored"
     except VipctlError as e:
         return f"unknown: {e.message}"
+
+
+def _methods() -> dict[str, Report]:
+    """Whether this director can use each, best first, and what is to be known of it."""
+    found: dict[str, Report] = {}
+    for name in methods.NAMES:
+        try:
+            found[name] = {"usable": True, "notes": list(methods.get(name).probe())}
+        except Missing as e:
+            found[name] = {"usable": False, "notes": [f"{e.message}; {e.hint}"]}
+    return found
 
 
 def outcome(done: Outcome, *, check: bool, diff: bool) -> Report:
@@ -110,15 +122,21 @@ def _changes(done: Outcome) -> Iterator[str]:
             yield f"{sign} {_extent(_size(addresses))}"
     for name, service in after.items():
         if name not in before:
-            yield f"service {name} created with fwmark {service.fwmark:#x}"
+            yield f"service {name} created with fwmark {service.fwmark:#x}, {_by(service)}"
         else:
             yield from (f"{name}: {words}" for words in _differences(before[name], service))
     yield from (f"service {name} ended" for name in before if name not in after)
 
 
+def _by(service: Service) -> str:
+    better = methods.passed_over(service.method)
+    why = "; ".join(f"{name} cannot be used: {reason}" for name, reason in better.items())
+    return f"method {service.method}" + (f" ({why})" if why else "")
+
+
 def _differences(before: Service, after: Service) -> Iterator[str]:
     old, new = syntax.plain(before), syntax.plain(after)
-    for field in old.keys() - {"reals"}:
+    for field in (old.keys() & new.keys()) - {"reals"}:
         if old[field] != new[field]:
             yield f"{field} {_words(old[field])} → {_words(new[field])}"
     weights = {real.endpoint: real.weight for real in before.reals}

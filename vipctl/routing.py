@@ -11,18 +11,18 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, NamedTuple
 
+from vipctl import localroutes
 from vipctl.errors import KernelError, Missing
+from vipctl.localroutes import PROTOCOL
 from vipctl.model import MARK_MASK, MARK_VALUE, Acceptance
 from vipctl.prefixes import FAMILY, VERSIONS, IPAddress
 
-PROTOCOL = 118  # unassigned in /etc/iproute2/rt_protos and in include/uapi/linux/rtnetlink.h
 PRIORITIES = range(4300, 4400)  # of all blocks: before Tailscale's 5210, after a VRF's 1000
 
 log = logging.getLogger(__name__)
 
 # include/uapi/linux/fib_rules.h and rtnetlink.h
 FR_ACT_TO_TBL, FR_ACT_GOTO, FR_ACT_NOP = 1, 2, 3
-RTN_LOCAL = 2
 RTM_F_FIB_MATCH = 0x2000
 # Only a default route leads there: "this network" and the discard prefix.
 NOWHERE = {4: "0.0.0.1", 6: "100::"}
@@ -103,13 +103,12 @@ def _masked(mark: int) -> tuple[int, int]:
 
 def read(block: Block) -> set[Owned]:
     """The rules and routes that are ours in this block."""
-    with _netlink(strict_check=True) as ip:  # the kernel filters by table
+    with _netlink() as ip:
         found: set[Owned] = set()
         for version in VERSIONS:
             rules = _of_family(version, ip.get_rules(family=FAMILY[version]))
             found |= {_rule(version, r) for r in rules if _is_ours(r, block)}
-            routes = _of_family(version, ip.get_routes(family=FAMILY[version], table=block.table))
-            if any(r["proto"] == PROTOCOL and r["type"] == RTN_LOCAL for r in routes):
+            if localroutes.has_default(version, block.table):
                 found.add(LocalDefault(version, block.table))
         return found
 
@@ -261,13 +260,13 @@ def _rule_arguments(rule: Rule) -> dict[str, object]:
 
 
 @contextmanager
-def _netlink(**options: bool) -> Iterator[Any]:
+def _netlink() -> Iterator[Any]:
     try:
         from pyroute2 import IPRoute, NetlinkError
     except ImportError as e:
         raise Missing(f"pyroute2 cannot be used: {e}", hint="pip install pyroute2") from e
     try:
-        with IPRoute(ext_ack=True, **options) as ip:
+        with IPRoute(ext_ack=True) as ip:
             yield ip
     except (NetlinkError, OSError) as e:
         raise KernelError(f"routing: {e.args[-1]}", hint="dmesg may say more; try again") from e

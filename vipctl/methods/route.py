@@ -3,7 +3,7 @@
 Forwarded traffic pays nothing: there is no rule, and no chain that it passes. The tables:
 
     inet vipctl_route
-        mark         LOCAL_IN, 96      destination → fwmark; one hash map per prefix length
+        marking      LOCAL_IN, 96      destination → fwmark; one hash map per prefix length
         before_ipvs  LOCAL_IN, 97      ports of services that name some; services without servers
         after_ipvs   LOCAL_IN, 100     the guard: what is still for a VIP here, IPVS did not take
     arp vipctl_route
@@ -120,7 +120,7 @@ def chains(acceptance: Acceptance) -> Chains:
         guard["leftover"] = ("", [*answered, *guard["leftover"][1]])
     return {
         **guard,
-        "mark": ("filter hook input priority 96", ruleset.lookups(acceptance)),
+        "marking": ("filter hook input priority 96", ruleset.lookups(acceptance)),
         **ruleset.checks_before_ipvs(acceptance),
     }
 

@@ -1,0 +1,299 @@
+"""The `fwmark-iptables` method: as `fwmark`, with legacy iptables and ipset instead of nftables.
+
+One set for each IP version and plane, `vipctl4`, `vipctl4_p1`, from prefix to mark, and chains of
+our own, drawn by `tables`:
+
+    mangle PREROUTING   VIPCTL         destination → fwmark
+    nat    PREROUTING   VIPCTL         echo requests of services with --ping go to the director
+    mangle INPUT        VIPCTL-PORTS   where services share VIPs: whose port is it?
+    mangle OUTPUT       VIPCTL-REPLIES the director's own sockets do not answer from VIPs (IPv6)
+    filter INPUT        VIPCTL         refuses other ports, services without servers, and what IPVS
+                                       never takes: other protocols, ICMP but for errors
+
+Legacy tables have no place behind IPVS (98, 99 at LOCAL_IN), so there is no guard. While the IPVS
+service of a mark is missing, what passes these rules meets the director's own sockets: UDP and SCTP
+ones bound to no address get the packet. No answer of theirs leaves, nor any of TCP but resets: the
+kernel sends none of IPv4 whose source is not in table `local`, and VIPCTL-REPLIES drops IPv6's.
+
+An IPv4 packet whose TTL ends here is not accepted but routed as if it were not for a VIP, so that
+the kernel's forwarding says so to its sender with the director's address.
+"""
+
+import hashlib
+import re
+import socket
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from vipctl import ipset, legacy, routing
+from vipctl.errors import Missing
+from vipctl.legacy import CHAIN, Chains
+from vipctl.model import Acceptance, Entry, Leftover, Service, Shape, idle_versions
+from vipctl.prefixes import BITS, FAMILY, VERSIONS
+from vipctl.routing import Block
+
+BLOCK = Block(priority=4310, table=30321)
+OUR_SETS = re.compile(r"vipctl[46](_p\d+)?(_new)?")
+NEW = "_new"  # a set that is being filled
+PORTS, REPLIES = f"{CHAIN}-PORTS", f"{CHAIN}-REPLIES"
+CHECK, REFUSE = f"{CHAIN}-CHECK", f"{CHAIN}-REFUSE"
+GUARDING = ("filter", "nat")
+MARKING = ("mangle",)
+ICMP = {4: "icmp", 6: "icmpv6"}
+ECHO_REQUEST = {4: 8, 6: 128}
+ERRORS = {4: (3, 4, 11), 6: (1, 2, 3, 4)}  # types of ICMP that IPVS looks into
+UNREACHABLE = {4: "icmp-port-unreachable", 6: "icmp6-port-unreachable"}
+IPVS_TAKES = ("tcp", "udp", "sctp", "esp", "ah")
+PORTS_IN_A_RULE = 15  # XT_MULTI_PORTS of include/uapi/linux/netfilter/xt_multiport.h
+
+Tables = dict[tuple[int, str], Chains]  # by IP version and name
+
+
+def probe() -> tuple[str, ...]:
+    notes = legacy.probe()
+    ipset.probe()
+    return notes
+
+
+def seal(acceptance: Acceptance) -> str | None:
+    """Rules that we made need our sets: where there is none, no table is looked at."""
+    sets = _our_sets()
+    if routing.read(BLOCK) != BLOCK.accepting(acceptance) or not _fit(sets, acceptance):
+        return None
+    if not acceptance.active():
+        return ""
+    if _read() != tables(acceptance):
+        return None
+    return hashlib.sha256(repr(sorted(sets.items())).encode()).hexdigest()
+
+
+def _fit(sets: dict[str, ipset.Header], acceptance: Acceptance) -> bool:
+    wanted = _sets(acceptance)
+    return sets.keys() == wanted.keys() and all(
+        sets[name].fits(version) for name, version in wanted.items()
+    )
+
+
+def _read() -> Tables:
+    found = {
+        (version, table): legacy.read(version, table)
+        for version in VERSIONS
+        for table in (*GUARDING, *MARKING)
+    }
+    return {key: chains for key, chains in found.items() if chains}
+
+
+def apply(
+    before: Acceptance, after: Acceptance, removed: Iterable[Entry], added: Iterable[Entry]
+) -> None:
+    if not (before.active() and after.active()):
+        return load(after, added)
+    during = _together(before, after)
+    with routing.changing(BLOCK, BLOCK.accepting(after)):
+        ipset.restore(_created(_without(_sets(after), _sets(before))))
+        if tables(during) != tables(before):
+            _enforce(during)
+        stale = _without(_sets(before), _sets(after))
+        ipset.restore(_elements((e for e in removed if set_name(e.shape) not in stale), added))
+        if tables(after) != tables(during):
+            _enforce(after)
+        ipset.restore(map(ipset.destroy, stale))
+    return None
+
+
+def load(after: Acceptance, entries: Iterable[Entry]) -> None:
+    """Fills new sets and swaps them with those that rules look into."""
+    present, wanted = _our_sets(), _sets(after)
+    if not (present or after.active()):
+        with routing.changing(BLOCK, set()):
+            return
+    with routing.changing(BLOCK, BLOCK.accepting(after)):
+        _remove_unfit(present, wanted)
+        try:
+            _fill(wanted, entries)
+            _enforce(after, GUARDING)
+            ipset.restore(_swapped(wanted))
+        except BaseException:
+            ipset.restore(ipset.destroy(name + NEW) for name in wanted)
+            raise
+        _enforce(after)
+        stale = (n for n in present if n not in wanted and not n.endswith(NEW))
+        ipset.restore(map(ipset.destroy, stale))
+
+
+def _remove_unfit(present: dict[str, ipset.Header], wanted: dict[str, int]) -> None:
+    """What a killed command left half-filled, and sets of a form that cannot be swapped."""
+    unfit = [n for n, version in wanted.items() if n in present and not present[n].fits(version)]
+    if unfit:
+        _enforce(Acceptance((), frozenset()))
+    half_filled = [name for name in present if name.endswith(NEW)]
+    ipset.restore(map(ipset.destroy, (*unfit, *half_filled)))
+
+
+def holds(acceptance: Acceptance, entries: Iterator[Entry]) -> bool:
+    wanted: dict[str, dict[str, int]] = {name: {} for name in _sets(acceptance)}
+    for entry in entries:
+        wanted[set_name(entry.shape)][_prefix(entry)] = entry.mark
+    return _our_sets().keys() == wanted.keys() and all(
+        ipset.members(name) == found for name, found in wanted.items()
+    )
+
+
+def _together(before: Acceptance, after: Acceptance) -> Acceptance:
+    """Both at once, so that nothing of either is refused or let through meanwhile."""
+    marks = {service.fwmark for service in after.services}
+    gone = tuple(service for service in before.services if service.fwmark not in marks)
+    return replace(after, services=after.services + gone, shapes=before.shapes | after.shapes)
+
+
+def _enforce(acceptance: Acceptance, names: tuple[str, ...] = (*GUARDING, *MARKING)) -> None:
+    """What refuses comes before what marks, and goes after it."""
+    wanted = tables(acceptance)
+    ordered = [(version, table) for table in names for version in VERSIONS]
+    for version, table in ordered:
+        if chains := wanted.get((version, table)):
+            legacy.replace(version, table, chains)
+    for version, table in reversed(ordered):
+        if (version, table) not in wanted:
+            legacy.replace(version, table, {})
+
+
+def _our_sets() -> dict[str, ipset.Header]:
+    try:
+        found = ipset.headers()
+    except Missing:  # then there are none
+        return {}
+    return {name: header for name, header in found.items() if OUR_SETS.fullmatch(name)}
+
+
+def _sets(acceptance: Acceptance) -> dict[str, int]:
+    """The IP versions of the sets by their names; in the order of planes."""
+    if not acceptance.active():
+        return {}
+    ordered = sorted(acceptance.shapes, key=lambda shape: (shape.version, shape.plane))
+    return {set_name(shape): shape.version for shape in ordered}
+
+
+def _without(left: dict[str, int], right: dict[str, int]) -> dict[str, int]:
+    return {name: version for name, version in left.items() if name not in right}
+
+
+def set_name(shape: Shape) -> str:
+    plane = f"_p{shape.plane}" if shape.plane else ""
+    return f"vipctl{shape.version}{plane}"
+
+
+def _created(sets: dict[str, int], suffix: str = "") -> Iterator[str]:
+    return (ipset.create(name + suffix, version) for name, version in sets.items())
+
+
+def _fill(sets: dict[str, int], entries: Iterable[Entry]) -> None:
+    ipset.restore((*_created(sets), *_created(sets, NEW)))
+    ipset.restore(ipset.add(set_name(e.shape) + NEW, _prefix(e), e.mark) for e in entries)
+
+
+def _swapped(names: Iterable[str]) -> Iterator[str]:
+    for name in names:
+        yield ipset.swap(name, name + NEW)
+        yield ipset.destroy(name + NEW)
+
+
+def _elements(removed: Iterable[Entry], added: Iterable[Entry]) -> Iterator[str]:
+    """Additions first: a VIP of both is never without its mark."""
+    kept = set()
+    for shape, start, mark in added:
+        kept.add((shape, start))
+        yield ipset.add(set_name(shape), _prefix(Entry(shape, start, mark)), mark)
+    for entry in removed:
+        if (entry.shape, entry.start) not in kept:
+            yield ipset.delete(set_name(entry.shape), _prefix(entry))
+
+
+def _prefix(entry: Entry) -> str:
+    """As ipset prints it."""
+    version, _, length = entry.shape
+    text = socket.inet_ntop(FAMILY[version], entry.start.to_bytes(BITS[version] // 8, "big"))
+    return text if length == BITS[version] else f"{text}/{length}"
+
+
+def tables(acceptance: Acceptance) -> Tables:
+    """Our chains in every table; none for an IP version that is not in use."""
+    found: Tables = {}
+    for version in VERSIONS if acceptance.active() else ():
+        if sets := [name for name, v in _sets(acceptance).items() if v == version]:
+            found[version, "filter"] = _filter(version, sets, acceptance.services)
+            found[version, "mangle"] = _mangle(version, sets, acceptance.services)
+            if pinged := [s for s in acceptance.services if s.ping]:
+                found[version, "nat"] = _nat(version, pinged)
+    return found
+
+
+def _mangle(version: int, sets: list[str], services: Iterable[Service]) -> Chains:
+    expiring = ["-m ttl --ttl-lt 2 -j RETURN"] if version == 4 else []
+    found = {"PREROUTING": [f"-j {CHAIN}"], CHAIN: [*expiring, *map(_lookup, sets)]}
+    if version == 6:
+        found |= {"OUTPUT": [f"-j {REPLIES}"], REPLIES: _replies(sets)}
+    if len(sets) > 1:
+        served = [rule for s in services for rule in _its_ports(s)]
+        tried = [rule for name in sets for rule in (_lookup(name), *served)]
+        found |= {"INPUT": [f"-j {PORTS}"], PORTS: tried}
+    return found
+
+
+def _replies(sets: Iterable[str]) -> list[str]:
+    """Resets are refusals. What IPVS sends has no VIP as source here, but behind it (-102)."""
+    from_vips = (f"-m set --match-set {name} src -j DROP" for name in sets)
+    return ["-p tcp -m tcp --tcp-flags RST RST -j RETURN", *from_vips]
+
+
+def _lookup(name: str) -> str:
+    return f"-j SET --map-set {name} dst --map-mark"
+
+
+def _nat(version: int, services: Iterable[Service]) -> Chains:
+    echo = f"{_icmp(version, ECHO_REQUEST[version])} -j REDIRECT"
+    rules = [f"-p {ICMP[version]} {_marked(service)} {echo}" for service in services]
+    return {"PREROUTING": [f"-j {CHAIN}"], CHAIN: rules}
+
+
+def _filter(version: int, sets: list[str], services: tuple[Service, ...]) -> Chains:
+    """ICMP errors must reach IPVS. A mark alone is not believed: others set some."""
+    errors = [f"-p {ICMP[version]} {_icmp(version, kind)} -j RETURN" for kind in ERRORS[version]]
+    to_vips = [f"-m set --match-set {name} dst -j {CHECK}" for name in sets]
+    return {
+        "INPUT": [f"-j {CHAIN}"],
+        CHAIN: [*errors, *to_vips],
+        CHECK: [
+            *(rule for service in services for rule in _served(version, service)),
+            *(f"-p {protocol} -j RETURN" for protocol in IPVS_TAKES),
+            f"-j {REFUSE}",
+        ],
+        REFUSE: [
+            *(f"{_marked(s)} -j DROP" for s in services if s.leftover is Leftover.DROP),
+            "-p tcp -j REJECT --reject-with tcp-reset",
+            f"-j REJECT --reject-with {UNREACHABLE[version]}",
+        ],
+    }
+
+
+def _served(version: int, service: Service) -> list[str]:
+    """Refuses at once what no real server could answer."""
+    if version in idle_versions(service):
+        return [f"{_marked(service)} -j {REFUSE}"]
+    return [*_its_ports(service), f"{_marked(service)} -j {REFUSE}"] if service.ports else []
+
+
+def _its_ports(service: Service) -> Iterator[str]:
+    for protocol in dict.fromkeys(port.protocol for port in service.ports):
+        numbers = [str(p.number) for p in service.ports if p.protocol == protocol]
+        for at in range(0, len(numbers), PORTS_IN_A_RULE):
+            ports = ",".join(numbers[at : at + PORTS_IN_A_RULE])
+            yield f"-p {protocol} {_marked(service)} -m multiport --dports {ports} -j RETURN"
+
+
+def _icmp(version: int, kind: int) -> str:
+    return f"-m icmp --icmp-type {kind}" if version == 4 else f"-m icmp6 --icmpv6-type {kind}"
+
+
+def _marked(service: Service) -> str:
+    return f"-m mark --mark {service.fwmark:#x}"

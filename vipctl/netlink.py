@@ -1,0 +1,112 @@
+"""The little of netlink that is packed by hand: where a library would take minutes, or all routes.
+
+Numbers are from include/uapi/linux/netlink.h unless said.
+"""
+
+import errno
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from vipctl.errors import KernelError, Missing
+
+SOL_NETLINK = 270  # include/linux/socket.h
+SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33  # include/uapi/asm-generic/socket.h
+NETLINK_GET_STRICT_CHK = 12
+NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP, NLM_F_REPLACE, NLM_F_CREATE = 1, 4, 0x300, 0x100, 0x400
+NLMSG_ERROR, NLMSG_DONE = 2, 3
+BUFFER = 4 << 20  # bytes
+PATIENCE = 60.0  # seconds for the kernel's answer
+LAST = 1  # sequence number of the message that is to be acknowledged
+
+HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
+ATTRIBUTE = struct.Struct("=HH")  # length, type
+NUMBER = struct.Struct("=I")
+CODE = struct.Struct("=i")
+
+
+class Message(NamedTuple):
+    """What the kernel sent: type, sequence number, and the content behind the header."""
+
+    kind: int
+    sequence: int
+    content: bytes
+
+    def failure(self) -> int:
+        """The errno of an NLMSG_ERROR; 0 for an acknowledgement."""
+        return -int(CODE.unpack_from(self.content)[0]) if self.kind == NLMSG_ERROR else 0
+
+
+@contextmanager
+def connect() -> Iterator[socket.socket]:
+    """A socket to rtnetlink, where dumps are filtered by the kernel."""
+    try:
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as link:
+            link.settimeout(PATIENCE)
+            link.setsockopt(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
+            link.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, BUFFER)
+            link.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER)
+            yield link
+    except PermissionError as e:
+        raise Missing("routing: no permission", hint="run as root (CAP_NET_ADMIN)") from e
+    except OSError as e:
+        raise KernelError(f"routing: {e.strerror or e}", hint="try again") from e
+
+
+def pack(kind: int, flags: int, content: bytes, sequence: int = 0) -> bytes:
+    size = HEADER.size + len(content)
+    return HEADER.pack(size, kind, flags | NLM_F_REQUEST, sequence, 0) + content
+
+
+def acknowledging(message: bytes) -> bytes:
+    """The same message, to be answered even if all is well."""
+    size, kind, flags, _, port = HEADER.unpack_from(message)
+    return HEADER.pack(size, kind, flags | NLM_F_ACK, LAST, port) + message[HEADER.size :]
+
+
+def attribute(kind: int, value: bytes) -> bytes:
+    """With a value of a multiple of four bytes."""
+    return ATTRIBUTE.pack(ATTRIBUTE.size + len(value), kind) + value
+
+
+def attributes(content: bytes, at: int) -> Iterator[tuple[int, bytes]]:
+    while at < len(content):
+        size, kind = ATTRIBUTE.unpack_from(content, at)
+        yield kind, content[at + ATTRIBUTE.size : at + size]
+        at += (size + 3) & ~3
+
+
+def receive(link: socket.socket) -> Iterator[Message]:
+    buffer = link.recv(BUFFER)
+    at = 0
+    while at < len(buffer):
+        size, kind, _, sequence, _ = HEADER.unpack_from(buffer, at)
+        yield Message(kind, sequence, buffer[at + HEADER.size : at + size])
+        at += (size + 3) & ~3
+
+
+def failures(link: socket.socket) -> Iterator[Message]:
+    """The errors of all messages up to the acknowledging one."""
+    while True:
+        for answer in receive(link):
+            if answer.failure():
+                yield answer
+            if answer.sequence == LAST:
+                return
+
+
+def dump(link: socket.socket, kind: int, request: bytes) -> Iterator[bytes]:
+    """The content of each message; nothing if what is asked for does not exist."""
+    link.sendall(pack(kind, NLM_F_DUMP, request))
+    while True:
+        for answer in receive(link):
+            if answer.kind == NLMSG_DONE:
+                return
+            if (failure := answer.failure()) == errno.ENOENT:
+                return
+            if failure:
+                raise KernelError(f"routing: {os.strerror(failure)}", hint="try again")
+            yield answer.content
