@@ -4,15 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PACKAGES := nftables iproute2 python3-venv qemu-system-x86 busybox-static kmod strace tcpdump \
-	ipvsadm procps iputils-ping libnftables1 systemd
+	ipvsadm procps iputils-ping libnftables1 systemd ipset iptables gcc python3-dev
+TEST_PACKAGES := haproxy
 
-.PHONY: help deps root packages lint fmt test demo stress clean
+.PHONY: help deps root packages test-packages lint fmt test demo conformance stress clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo    see it work (in a guest if this kernel has no IPVS)"
 	@echo "make test    lint, then all tests, here and under two Debian kernels"
 	@echo "make stress  the long tests"
+	@echo "make conformance  every method, measured; writes docs/methods.md"
 	@echo "make lint fmt deps clean"
 
 root:
@@ -23,13 +25,16 @@ deps: packages $(STAMP)
 packages: root
 	@scripts/install-packages $(PACKAGES)
 
+test-packages: root
+	@scripts/install-packages $(TEST_PACKAGES)
+
 # Debian's own Python where it is recent enough: a guest has nothing else.
 $(STAMP): pyproject.toml | packages
 	@python=/usr/bin/python3; recent='import sys; sys.exit(sys.version_info < (3, 11))'; \
 	$$python -c "$$recent" 2>/dev/null || python=python3; \
 	$$python -c "$$recent" || { echo "Python 3.11 or later is needed" >&2; exit 1; }; \
 	echo "creating $(VENV) with $$python"; $$python -m venv --clear $(VENV)
-	$(BIN)/pip install -qq --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/pip install -qq --disable-pip-version-check --editable '.[dev,iptables]'
 	@touch $@
 
 lint: deps
@@ -42,11 +47,15 @@ fmt: deps
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: deps lint
+test: deps test-packages lint
 	$(BIN)/python -m tests.harness.suite
 
 demo: deps
 	$(BIN)/python -m tests.harness.guest --if-needed --kernel 6.12 -- $(BIN)/python -m examples.demo
+
+# All of the matrix, hours; CELLS=route,6,nat is a part of it. Repeat it to go on after an interruption.
+conformance: deps
+	$(BIN)/python -m tests.conformance --cells='$(CELLS)'
 
 stress: deps
 	$(BIN)/pytest tests/stress
