@@ -86,7 +86,15 @@ def replace(version: int, table: str, wanted: Chains) -> None:
         if present != wanted:
             _clear(handle, present, wanted)
             _fill(handle, present, wanted)
+            _keep_counters(handle)
             handle.commit()
+
+
+def _keep_counters(handle: Any) -> None:
+    """Of policies: libiptc keeps those of rules, and starts these anew."""
+    for chain in handle.chains:
+        if handle.builtin_chain(chain.name):
+            handle.set_policy(chain.name, *handle.get_policy(chain.name))
 
 
 def _clear(handle: Any, present: Chains, wanted: Chains) -> None:

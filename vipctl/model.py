@@ -152,6 +152,11 @@ def _refuse_options_of_other_methods(service: Service) -> None:
             hint="configure the servers in the proxy; for a service that IPVS balances, "
             "remove-service and add it anew",
         )
+    if service.proxied and any(port.protocol == "sctp" for port in service.ports):
+        raise Refused(
+            f"method {PROXY} cannot hand sctp to a proxy, only tcp and udp",
+            hint="name tcp and udp ports, or use a method that IPVS balances",
+        )
     if not service.proxied and (service.to_port or service.to_addresses):
         raise Refused(
             f"--to-port and --to-address are for --method {PROXY}, not {service.method}",

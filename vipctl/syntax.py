@@ -142,6 +142,9 @@ def parse_listener(texts: Iterable[str]) -> tuple[IPAddress, ...]:
     """Where a local proxy listens: at most one address of an IP version, IPv4 first."""
     found = sorted(prefixes.parse_address(text) for text in texts)
     versions = [version for version, _ in found]
+    for address in (prefixes.address(*pair) for pair in found):
+        if address.is_multicast:
+            raise UsageError(f"nobody listens on {address}", hint="name a unicast address")
     if len(set(versions)) < len(versions):
         raise UsageError(
             f"--to-address has more than one IPv{versions[0]} address",

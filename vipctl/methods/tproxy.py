@@ -6,10 +6,13 @@ The table, drawn by `chains`:
     ping         PREROUTING, -100     echo requests of services with --ping go to the director
 
 The listener (IP_TRANSPARENT) sees the client's address and the VIP. A packet that has no listener
-is refused in PREROUTING: a packet for a VIP meets no other socket of the director.
+is refused in PREROUTING, if its source may be answered: a packet for a VIP meets no other socket of
+the director.
 
 Where the proxy takes the client's address towards the servers too (haproxy's `usesrc clientip`),
-their answers are addressed to the client: those of a connected transparent socket stay here.
+their answers are addressed to the client: those of a connected transparent socket stay here. That
+rule comes after those for VIPs: a UDP proxy answers from a socket that is bound to a VIP, and
+not connected.
 """
 
 from collections.abc import Iterable, Iterator
@@ -57,15 +60,17 @@ def chains(acceptance: Acceptance) -> Chains:
     if not acceptance.active():
         return {}
     services = acceptance.services
+    refusal = ruleset.refusal(acceptance)
+    refusal["leftover"] = ("", ["fib saddr type != unicast drop", *refusal["leftover"][1]])
     return {
-        **ruleset.refusal(acceptance),
+        **refusal,
         "proxied": ("", _proxied(services)),
         "prerouting": (
             "filter hook prerouting priority mangle + 10",
             [
-                _answers_to_the_proxy(services),
                 *(f"{lookup} jump proxied" for lookup in ruleset.lookups(acceptance)),
                 f"{ruleset.marks(services)} jump still_vip",
+                _answers_to_the_proxy(services),
             ],
         ),
         **ruleset.pings_redirected(services),
