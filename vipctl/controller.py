@@ -185,6 +185,7 @@ class Controller:
         with self._session() as store:
             foreign = refuse_foreign_state(store, adopt=adopt)
             change = plan(store)
+            safety.check_arp(store, change)
             transaction.check(store, change)
             restored = foreign or transaction.drifted(store, full=full)
             if restored and not (adopt or store.in_use()):

@@ -11,13 +11,22 @@ import struct
 from collections.abc import Iterable, Iterator
 from functools import cache, partial
 from itertools import islice
+from typing import NamedTuple
 
 from vipctl import netlink
 from vipctl.errors import KernelError
 from vipctl.netlink import NLM_F_CREATE, NLM_F_REPLACE, attribute
 from vipctl.prefixes import BITS, FAMILY, VERSIONS, network
 
-Prefix = tuple[int, int, int]  # version, network address, length
+
+class Prefix(NamedTuple):
+    """Each plane has routes of its own, told apart by priority: what one loses others keep."""
+
+    version: int
+    start: int
+    length: int
+    plane: int = 0
+
 
 PROTOCOL = 118  # unassigned in /etc/iproute2/rt_protos and in include/uapi/linux/rtnetlink.h
 PRIORITY = 30320
@@ -44,17 +53,22 @@ def delete(prefixes: Iterable[Prefix]) -> None:
 
 def read() -> set[Prefix]:
     """All that are ours in table `local`. Slow, and large, where there are many."""
-    return {prefix for version in VERSIONS for prefix in _dump(version, RT_TABLE_LOCAL)}
+    return {
+        Prefix(version, start, length, priority - PRIORITY)
+        for version in VERSIONS
+        for start, length, priority in _dump(version, RT_TABLE_LOCAL)
+        if priority >= PRIORITY
+    }
 
 
 def has_default(version: int, table: int) -> bool:
     """Whether everything is local in a table of ours."""
-    return (version, 0, 0) in _dump(version, table)
+    return any(length == 0 for _, length, _ in _dump(version, table))
 
 
 def present(prefix: Prefix) -> bool:
     """Whether the kernel's best route to the prefix is a local one of this length."""
-    version, start, length = prefix
+    version, start, length, _ = prefix
     bits = BITS[version]
     route = ROUTE.pack(FAMILY[version], bits, 0, 0, 0, 0, 0, 0, RTM_F_FIB_MATCH)
     request = route + attribute(RTA_DST, start.to_bytes(bits // 8, "big"))
@@ -81,18 +95,16 @@ def _change(kind: int, flags: int, prefixes: Iterable[Prefix]) -> None:
 
 
 def _packed(kind: int, flags: int, loopback: bytes, prefix: Prefix) -> bytes:
-    version, start, length = prefix
+    version, start, length, plane = prefix
+    priority = attribute(RTA_PRIORITY, netlink.NUMBER.pack(PRIORITY + plane))
     destination = attribute(RTA_DST, start.to_bytes(BITS[version] // 8, "big"))
-    return netlink.pack(kind, flags, _local(version, length) + loopback + OURS + destination)
+    return netlink.pack(kind, flags, _local(version, length) + loopback + priority + destination)
 
 
 @cache
 def _local(version: int, length: int) -> bytes:
     where = RT_TABLE_LOCAL, PROTOCOL, RT_SCOPE[version], RTN_LOCAL
     return ROUTE.pack(FAMILY[version], length, 0, 0, *where, 0)
-
-
-OURS = attribute(RTA_PRIORITY, netlink.NUMBER.pack(PRIORITY))
 
 
 def _refusal(failure: netlink.Message) -> KernelError:
@@ -107,8 +119,8 @@ def _refusal(failure: netlink.Message) -> KernelError:
     )
 
 
-def _dump(version: int, table: int) -> Iterator[Prefix]:
-    """Our local routes in a table."""
+def _dump(version: int, table: int) -> Iterator[tuple[int, int, int]]:
+    """Our local routes in a table: address, length, priority."""
     wanted = ROUTE.pack(FAMILY[version], 0, 0, 0, 0, PROTOCOL, 0, RTN_LOCAL, 0)
     request = wanted + attribute(RTA_TABLE, netlink.NUMBER.pack(table))
     with netlink.connect() as link:
@@ -116,9 +128,14 @@ def _dump(version: int, table: int) -> Iterator[Prefix]:
             family, length, _, _, _, protocol, _, kind, _ = ROUTE.unpack_from(content)
             # Where IPv6 is disabled, the kernel answers a question for it with all that it has.
             if (family, protocol, kind) == (FAMILY[version], PROTOCOL, RTN_LOCAL):
-                yield version, _destination(content), length
+                yield _destination(content), length, _number(content, RTA_PRIORITY)
 
 
 def _destination(content: bytes, at: int = 0) -> int:
     found = netlink.attributes(content, at + ROUTE.size)
     return next((int.from_bytes(value, "big") for kind, value in found if kind == RTA_DST), 0)
+
+
+def _number(content: bytes, wanted: int) -> int:
+    found = netlink.attributes(content, ROUTE.size)
+    return next((netlink.NUMBER.unpack(value)[0] for kind, value in found if kind == wanted), 0)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vipctl import routing, sysctl
 from vipctl.errors import Refused
-from vipctl.model import Forward, Service
+from vipctl.model import ROUTE, Change, Forward, Held, Service
 from vipctl.planner import View
 from vipctl.prefixes import AddressSet, IPAddress
 
@@ -54,14 +54,29 @@ def check_reals(
         _refuse_local_reals(new, after)
 
 
+def check_arp(view: View, change: Change) -> None:
+    """Raises Refused where neighbours would find the director itself no more."""
+    silent = [s for s in change.after if s.method == ROUTE and not s.arp]
+    for own in routing.addresses() if silent else ():
+        for service in silent:
+            taken = any(h.service == service.name and _holds(h, own) for h in change.taken)
+            if own.version == 4 and (taken or stored_holder(view, own) == service.name):
+                raise Refused(
+                    f"service {service.name!r} would hold {own}, an address of this director, and "
+                    "the director not answer ARP for it",
+                    hint="add --arp, use another method, or leave that address out",
+                )
+
+
+def _holds(held: Held, address: IPAddress) -> bool:
+    return held.version == address.version and held.first <= int(address) <= held.last
+
+
 def stored_holder(view: View, address: IPAddress) -> str | None:
     """The service that the state has for an address."""
     value = int(address)
-    found = (
-        held.service
-        for held in view.touching(address.version, value, value)
-        if held.first <= value <= held.last
-    )
+    touching = view.touching(address.version, value, value)
+    found = (held.service for held in touching if _holds(held, address))
     return next(found, None)
 
 

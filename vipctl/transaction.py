@@ -88,7 +88,7 @@ def heal(store: Store, notify: Notify, *, adopt: bool = False, sysctls: Kept | N
     ipvs.add(virtuals, present)
     sysctl.enforce(kept, sysctls)
     wanted = acceptances(store)
-    for name in _methods(store):
+    for name in methods.NAMES:
         if name in wanted or _seal(name, NOTHING) != "":
             methods.get(name).load(wanted.get(name, NOTHING), _entries(store, name))
     ipvs.remove(virtuals, present)
@@ -214,18 +214,17 @@ def _deltas(store: Store, change: Change) -> dict[str, Delta]:
             for service, side in ((old[name], "removed"), (new[name], "added")):
                 delta = deltas.setdefault(service.method, Delta())
                 getattr(delta, side).update(entries(stay, {name: service.fwmark}))
-    for name in old.keys() & new.keys():
-        if old[name].method != new[name].method:
-            _let_arrive(deltas.setdefault(new[name].method, Delta()), new[name])
+    for name, delta in deltas.items():
+        if any(other.removed for method, other in deltas.items() if method != name):
+            _let_arrive(delta)
     return deltas
 
 
-def _let_arrive(delta: Delta, service: Service) -> None:
-    """Unless something else has to leave its place first."""
-    arriving = {entry for entry in delta.added if entry.mark == service.fwmark}
-    if not {e[:2] for e in arriving} & {e[:2] for e in delta.removed}:
-        delta.arriving |= arriving
-        delta.added -= arriving
+def _let_arrive(delta: Delta) -> None:
+    """But for what takes a place that something else has to leave first."""
+    left = {entry[:2] for entry in delta.removed}
+    delta.arriving = {entry for entry in delta.added if entry[:2] not in left}
+    delta.added -= delta.arriving
 
 
 def _lane(service: Service) -> tuple[object, ...]:

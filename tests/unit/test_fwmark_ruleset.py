@@ -1,10 +1,11 @@
-"""The `fwmark` method's rules: each golden file is what is made, and what nft accepts.
+"""The rules of methods that have nftables: each golden file is what is made, and nft accepts it.
 
 `python -m tests.unit.test_fwmark_ruleset` writes the files anew; read the difference before
 committing it.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from ipaddress import ip_address
 from itertools import pairwise
 from pathlib import Path
@@ -12,12 +13,13 @@ from pathlib import Path
 import pytest
 
 from tests.harness.netns import Namespace
-from vipctl import ruleset
-from vipctl.methods import fwmark
+from vipctl import nft, ruleset
+from vipctl.methods import fwmark, route, tproxy
 from vipctl.model import Acceptance, Leftover, Port, RealServer, Service, Shape
 
 GOLDEN = Path(__file__).parent / "golden"
 
+LOOPBACK, LOOPBACK6 = ip_address("127.0.0.1"), ip_address("::1")
 RIP = RealServer(ip_address("10.0.1.11"))
 RIP6 = RealServer(ip_address("fd00:1::11"))
 HTTP, HTTPS, DNS = Port("tcp", 80), Port("tcp", 443), Port("udp", 53)
@@ -30,6 +32,11 @@ PINGED = Service("pinged", 0x1003, reals=(RIP, RIP6), ping=True)
 QUIET = Service("quiet", 0x1004, reals=(RIP, RIP6), leftover=Leftover.DROP)
 IPV4_ONLY = Service("ipv4-only", 0x1005, reals=(RIP,))
 IDLE = Service("idle", 0x1006)
+ANSWERED = Service("answered", 0x1007, method="route", reals=(RIP, RIP6), arp=True)
+PROXY = Service("proxy", 0x2000, method="tproxy", to_port=8080)
+PORTED_PROXY = replace(PROXY, name="ported", fwmark=0x2001, ports=(HTTP, HTTPS))
+LISTENING = replace(PROXY, name="both", fwmark=0x2002, to_addresses=(LOOPBACK, LOOPBACK6))
+LISTENING4 = replace(PROXY, name="v4", fwmark=0x2003, ports=(DNS,), to_addresses=(LOOPBACK,))
 
 V4, V6 = Shape(4, 0, 24), Shape(6, 0, 64)
 HOSTS = (Shape(4, 0, 32), Shape(6, 0, 128))
@@ -59,16 +66,50 @@ CASES = {
 }
 
 
-def text(found: Acceptance) -> str:
-    return fwmark.TABLE.text(fwmark.chains(found))
+# What is of one method only.
+ROUTED = {
+    "arp": acceptance(WEB, ANSWERED),
+    "arp-of-all": acceptance(ANSWERED),
+    "arp-of-ipv6": acceptance(WEB, shapes=(V6,)),
+}
+PROXIED = {
+    "one-service": acceptance(PROXY),
+    "ports": acceptance(PROXY, PORTED_PROXY),
+    "addresses": acceptance(LISTENING, LISTENING4),
+    "ping-and-drop": acceptance(
+        PROXY, replace(PROXY, name="quiet", fwmark=0x2004, ping=True, leftover=Leftover.DROP)
+    ),
+    "planes": acceptance(PORTED_PROXY, LISTENING4, shapes=(V4, V6, Shape(4, 1, 25))),
+}
+METHODS = {"fwmark": CASES, "route": CASES | ROUTED, "tproxy": PROXIED}
+DRAWN = [(method, name) for method, cases in METHODS.items() for name in cases]
 
 
-def maps(found: Acceptance) -> str:
+def tables(method: str, found: Acceptance) -> list[tuple[nft.Table, Acceptance]]:
+    """The tables of a method, each with what it has to draw."""
+    if method == "route":
+        return [(route.MARKS, found), (route.SILENCE, route._silent(found))]
+    return [({"fwmark": fwmark, "tproxy": tproxy}[method].TABLE, found)]
+
+
+def text(method: str, name: str) -> str:
+    drawn = tables(method, METHODS[method][name])
+    return "".join(t.text(t.ruleset(part)) for t, part in drawn if t.ruleset(part))
+
+
+def maps(method: str, name: str) -> str:
     """The maps that the rules look up, as declarations of their own."""
-    return "add table inet vipctl\n" + "".join(
-        f"add map inet vipctl {ruleset.map_name(shape)} {{ type ipv{shape.version}_addr : mark; }}\n"
-        for shape in sorted(found.shapes)
-    )
+    lines = []
+    for table, part in tables(method, METHODS[method][name]):
+        lines.append(f"add table {table.path}")
+        for shape in sorted(part.shapes):
+            kind = f"type ipv{shape.version}_addr : mark;"
+            lines.append(f"add map {table.path} {ruleset.map_name(shape)} {{ {kind} }}")
+    return "\n".join(lines) + "\n"
+
+
+def golden(method: str, name: str) -> Path:
+    return GOLDEN / method / f"{name}.nft"
 
 
 @pytest.fixture(scope="module")
@@ -78,45 +119,59 @@ def host() -> Iterator[Namespace]:
     found.close()
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_the_rules_are_those_of_the_golden_file(name: str) -> None:
-    assert text(CASES[name]) == (GOLDEN / f"{name}.nft").read_text()
+@pytest.mark.parametrize(("method", "name"), DRAWN)
+def test_the_rules_are_those_of_the_golden_file(method: str, name: str) -> None:
+    assert text(method, name) == golden(method, name).read_text()
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_nft_accepts_the_rules(host: Namespace, name: str) -> None:
-    rules = maps(CASES[name]) + (GOLDEN / f"{name}.nft").read_text()
+@pytest.mark.parametrize(("method", "name"), DRAWN)
+def test_nft_accepts_the_rules(host: Namespace, method: str, name: str) -> None:
+    rules = maps(method, name) + golden(method, name).read_text()
     host.run(["nft", "-c", "-f", "-"], input=rules)
 
 
-def test_there_is_a_case_for_each_golden_file() -> None:
-    assert {path.name for path in GOLDEN.iterdir()} == {f"{name}.nft" for name in CASES}
+@pytest.mark.parametrize("method", METHODS)
+def test_there_is_a_case_for_each_golden_file(method: str) -> None:
+    assert {path.stem for path in (GOLDEN / method).iterdir()} == METHODS[method].keys()
 
 
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
     "nothing", [Acceptance((), frozenset()), acceptance(), acceptance(WEB, shapes=())]
 )
-def test_nothing_to_accept_has_no_rules(nothing: Acceptance) -> None:
-    assert fwmark.chains(nothing) == {}
-    assert fwmark.BLOCK.accepting(nothing) == set()
+def test_nothing_to_accept_has_no_rules(method: str, nothing: Acceptance) -> None:
+    for table, part in tables(method, nothing):
+        assert table.ruleset(part) == {}
+    assert fwmark.BLOCK.accepting(nothing) == tproxy.BLOCK.accepting(nothing) == set()
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_chains_come_after_those_that_they_jump_to(name: str) -> None:
-    declared: list[str] = []
-    for chain, (_, rules) in fwmark.chains(CASES[name]).items():
-        words = " ".join(rules).split()
-        targets = {t for verb, t in pairwise(words) if verb in ("goto", "jump")}
-        assert targets <= set(declared)
-        declared.append(chain)
+@pytest.mark.parametrize(("method", "name"), DRAWN)
+def test_chains_come_after_those_that_they_jump_to(method: str, name: str) -> None:
+    for table, part in tables(method, METHODS[method][name]):
+        declared: list[str] = []
+        for chain, (_, rules) in table.ruleset(part).items():
+            words = " ".join(rules).split()
+            targets = {t for verb, t in pairwise(words) if verb in ("goto", "jump")}
+            assert targets <= set(declared)
+            declared.append(chain)
 
 
-def test_the_order_of_prefix_lengths_is_longest_last() -> None:
+@pytest.mark.parametrize(
+    ("method", "chain"), [("fwmark", "prerouting"), ("route", "marking"), ("tproxy", "prerouting")]
+)
+def test_the_order_of_prefix_lengths_is_longest_last(method: str, chain: str) -> None:
     """The last lookup that finds something sets the mark; with disjoint spans any order will do."""
-    _, rules = fwmark.chains(CASES["every-length"])["prerouting"]
-    assert [rule.rpartition("@")[2] for rule in rules if "@" in rule] == [
-        *("v4_1", "v4_24", "v4_32", "v6_3", "v6_64", "v6_128"),
-    ]
+    found = CASES["every-length"]
+    _, rules = tables(method, found)[0][0].ruleset(found)[chain]
+    lookups = [words[words.index("map") + 1] for words in map(str.split, rules) if "map" in words]
+    assert lookups == ["@v4_1", "@v4_24", "@v4_32", "@v6_3", "@v6_64", "@v6_128"]
+
+
+def test_arp_is_silenced_for_those_who_want_it_so() -> None:
+    """IPv4 only, and in a table that is not there where nobody does."""
+    assert "table arp" not in text("route", "arp-of-all") + text("route", "arp-of-ipv6")
+    assert route._silent(ROUTED["arp"]).services == (WEB,)
+    assert "v6" not in text("route", "arp").partition("table arp")[2]
 
 
 def test_map_names_differ() -> None:
@@ -125,5 +180,6 @@ def test_map_names_differ() -> None:
 
 
 if __name__ == "__main__":
-    for case, wanted in CASES.items():
-        (GOLDEN / f"{case}.nft").write_text(text(wanted))
+    for case in DRAWN:
+        golden(*case).parent.mkdir(parents=True, exist_ok=True)
+        golden(*case).write_text(text(*case))

@@ -51,7 +51,9 @@ def apply(
         nft.run(_replacing(after, come))
         return localroutes.add(new)
     moved = {e for e in gone if _prefix(e) in new}
-    both = Acceptance(after.services, before.shapes | after.shapes)
+    stay = {service.fwmark for service in after.services}
+    leaving = [service for service in before.services if service.fwmark not in stay]
+    both = Acceptance((*leaving, *after.services), before.shapes | after.shapes)
     nft.run(_changing(before, both, moved, come))
     localroutes.add(new - old)
     localroutes.delete(old - new)
@@ -107,7 +109,7 @@ def _of(silent: Acceptance, entries: Iterable[Entry]) -> list[Entry]:
 
 
 def _prefix(entry: Entry) -> Prefix:
-    return entry.shape.version, entry.start, entry.shape.length
+    return Prefix(entry.shape.version, entry.start, entry.shape.length, entry.shape.plane)
 
 
 def chains(acceptance: Acceptance) -> Chains:

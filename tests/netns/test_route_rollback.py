@@ -1,0 +1,78 @@
+"""The `route` method when the kernel refuses half-way: all is as it was, exit 4, and why."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness.command import Vipctl
+from tests.harness.lab import Lab
+from tests.netns import snapshot
+from tests.netns.moments import moments
+from tests.netns.test_route import ROUTE
+from tests.netns.zygote import Zygote, striking
+
+APPLIED = """
+services:
+  fwmark-18: {method: route, arp: true, ranges: [203.0.113.0/25, "2001:db8:3::/48"]}
+  web: {method: route, ranges: [192.0.2.0/24], ports: [udp/53]}
+"""
+COMMANDS = {
+    "new service": "add-range 192.0.2.0/24 2001:db8:2::/48 --fwmark 18 --method route",
+    "removal": "remove-range 203.0.113.0/24 2001:db8:1::/64",
+    "arp and mark": "set-service web --arp --fwmark 77",
+    "other method": "set-service web --method fwmark",
+    "apply": "apply {file}",
+}
+
+
+@pytest.fixture
+def stored(vipctl: Vipctl) -> Vipctl:
+    """vipctl with two services."""
+    vipctl("add-range", "203.0.113.0/24", "2001:db8:1::/64", "--fwmark", "17", *ROUTE)
+    vipctl("add-service", "web", "--port", "tcp/80", *ROUTE)
+    vipctl("add-range", "198.51.100.0/30", "--service", "web")
+    return vipctl
+
+
+@pytest.fixture(scope="module")
+def without_buffers() -> Iterator[Zygote]:
+    """Where the kernel has no buffer for one message."""
+    with Zygote(striking(("sendto", "sendmsg"), "error=ENOBUFS")) as zygote:
+        yield zygote
+
+
+def test_there_is_no_ipv6_on_lo(net: Lab, vipctl: Vipctl) -> None:
+    """Nothing is left of a command's IPv4 routes, whichever came first."""
+    net.director.sysctl("net.ipv6.conf.lo.disable_ipv6", 1)
+    vipctl("add-range", "203.0.113.0/24", "--fwmark", "17", *ROUTE)
+    before = snapshot.unordered(net.director), vipctl("export")
+    addresses = [f"198.51.100.{host}" for host in range(0, 256, 2)]
+    for mark in ("17", "18"):
+        words = ["add-range", *addresses, "2001:db8:1::/64", "--fwmark", mark, *ROUTE]
+        code, error = vipctl.error(*words)
+        assert (code, error["kind"]) == (4, "kernel")
+        assert "2001:db8:1::/64" in error["message"]
+        assert (snapshot.unordered(net.director), vipctl("export")) == before
+        assert vipctl("status")["kernel"] == "as stored"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_any_message_can_fail(
+    net: Lab, stored: Vipctl, tmp_path: Path, without_buffers: Zygote, name: str
+) -> None:
+    (tmp_path / "file").write_text(APPLIED)
+    words = COMMANDS[name].format(file=tmp_path / "file").split()
+    (tmp_path / "before").write_text(stored.text("export").stdout)
+    kernel, exported = snapshot.unordered(net.director), stored("export")
+    when = moments(stored, tmp_path / "trace", *words)
+    stored("apply", str(tmp_path / "before"))
+    messages = [(call, number) for call, number in when if call.startswith("send")]
+    for moment in messages:
+        done = without_buffers.run(stored, *words, strike_at=moment)
+        assert (done.code, json.loads(done.stdout)["error"]["kind"]) == (4, "kernel"), done
+        assert stored("export") == exported, moment
+        assert stored("status")["kernel"] == "as stored", moment
+        assert snapshot.unordered(net.director) == kernel, moment
+    assert messages

@@ -1,0 +1,316 @@
+"""Which method is taken and why; and that another one is a file and a line."""
+
+import importlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.harness.command import Vipctl
+from tests.harness.guest import REPOSITORY
+from tests.harness.netns import Namespace
+from vipctl import methods
+from vipctl.errors import KernelError, Missing, UsageError
+from vipctl.methods import NAMES
+from vipctl.model import PROXY
+
+IPVS = [name for name in NAMES if name != PROXY]
+
+
+@pytest.fixture
+def host() -> Iterator[Namespace]:
+    found = Namespace.create("methods")
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def vipctl(host: Namespace, tmp_path: Path) -> Vipctl:
+    return Vipctl(host, tmp_path / "state")
+
+
+def break_methods(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """The director cannot use these, and says so in a way to be recognised."""
+
+    def broken(name: str) -> None:
+        raise Missing(f"no {name} here", hint=f"install {name}")
+
+    for name in names:
+        module = importlib.import_module(f"vipctl.methods.{name.replace('-', '_')}")
+        monkeypatch.setattr(module, "probe", lambda name=name: broken(name))
+
+
+# what is taken
+
+
+def test_the_best_is_the_first_that_works(monkeypatch: pytest.MonkeyPatch, host: Namespace) -> None:
+    with host:
+        usable = [name for name in IPVS if methods.unusable(name) is None]
+        for number, name in enumerate(usable):
+            with monkeypatch.context() as patch:
+                break_methods(patch, *usable[:number])
+                assert methods.best(proxied=False) == name
+        assert methods.best(proxied=True) == PROXY
+    assert usable[0] == "fwmark"
+
+
+def test_a_proxy_does_not_balance_for_ipvs(monkeypatch: pytest.MonkeyPatch) -> None:
+    break_methods(monkeypatch, *IPVS)
+    with pytest.raises(Missing) as caught:
+        methods.best(proxied=False)
+    for name in IPVS:
+        assert f"{name}: no {name} here" in caught.value.message
+    assert PROXY not in caught.value.message
+    assert caught.value.hint == f"install {IPVS[0]}"
+
+
+def test_ipvs_does_not_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    break_methods(monkeypatch, PROXY)
+    with pytest.raises(Missing, match=f"{PROXY}: no {PROXY} here"):
+        methods.best(proxied=True)
+
+
+def test_only_what_is_missing_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel that fails is not a reason for something second-best."""
+    module = importlib.import_module("vipctl.methods.fwmark")
+
+    def fails() -> None:
+        raise KernelError("no buffers", hint="try again")
+
+    monkeypatch.setattr(module, "probe", fails)
+    with pytest.raises(KernelError):
+        methods.best(proxied=False)
+
+
+def test_passed_over_are_those_that_are_better(monkeypatch: pytest.MonkeyPatch) -> None:
+    break_methods(monkeypatch, *IPVS, PROXY)
+    for number, name in enumerate(IPVS):
+        assert methods.passed_over(name) == {n: f"no {n} here" for n in IPVS[:number]}
+    assert PROXY not in methods.passed_over(NAMES[-1])
+
+
+@pytest.mark.parametrize("name", ["", "magic", "fwmark2", "__init__", "Fwmark", "auto"])
+def test_other_names_are_no_methods(name: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        methods.get(name)
+    for known in NAMES:
+        assert known in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_is_a_method(name: str) -> None:
+    found = methods.get(name)
+    for function in ("probe", "seal", "apply", "load", "holds"):
+        assert callable(getattr(found, function))
+    assert found.__doc__, "its docstring draws its tables"
+
+
+# what the operator is told
+
+
+def test_auto_says_which_and_why(monkeypatch: pytest.MonkeyPatch, vipctl: Vipctl) -> None:
+    done = vipctl("add-range", "203.0.113.0/24", "--fwmark", "17", "--method", "auto")
+    assert done["services"]["fwmark-17"]["method"] == "fwmark"
+    assert "method fwmark" in " ".join(done["changes"])
+    assert "cannot be used" not in " ".join(done["changes"])
+    break_methods(monkeypatch, *(name for name in IPVS if name != "route"))
+    done = vipctl("--check", "add-service", "web")
+    assert done["services"]["web"]["method"] == "route"
+    (created,) = done["changes"]
+    assert "method route" in created
+    assert "fwmark cannot be used: no fwmark here" in created
+    monkeypatch.undo()
+    vipctl("remove-service", "fwmark-17")
+
+
+def test_what_was_chosen_stays(monkeypatch: pytest.MonkeyPatch, vipctl: Vipctl) -> None:
+    """Until somebody asks anew."""
+    with monkeypatch.context() as patch:
+        break_methods(patch, "fwmark", *(n for n in IPVS if n != "route"))
+        vipctl("add-range", "203.0.113.0/24", "--fwmark", "17")
+    done = vipctl("add-range", "198.51.100.0/24", "--fwmark", "17", "--method", "auto")
+    assert done["services"]["fwmark-17"]["method"] == "route"
+    assert vipctl("add-range", "203.0.113.0/24", "--fwmark", "17")["changed"] is False
+    done = vipctl("set-service", "fwmark-17", "--method", "auto")
+    assert done["changes"] == ["fwmark-17: method route → fwmark"]
+    vipctl("remove-service", "fwmark-17")
+
+
+def test_none_is_an_error_with_every_reason(
+    monkeypatch: pytest.MonkeyPatch, vipctl: Vipctl
+) -> None:
+    break_methods(monkeypatch, *IPVS)
+    code, error = vipctl.error("--check", "add-service", "web")
+    assert (code, error["kind"], error["hint"]) == (5, "missing", f"install {IPVS[0]}")
+    for name in IPVS:
+        assert f"no {name} here" in error["message"]
+    code, error = vipctl.error("--check", "add-service", "web", "--method", "route")
+    assert (code, error["message"], error["hint"]) == (5, "no route here", "install route")
+
+
+def test_one_that_cannot_be_used_can_be_left(
+    monkeypatch: pytest.MonkeyPatch, vipctl: Vipctl
+) -> None:
+    """It is only asked for its probe where a service is to have it."""
+    vipctl("add-range", "203.0.113.0/24", "--fwmark", "17", "--method", "route")
+    break_methods(monkeypatch, "route")
+    vipctl("add-range", "198.51.100.0/24", "--fwmark", "17")
+    vipctl("set-service", "fwmark-17", "--method", "fwmark")
+    assert vipctl("status")["kernel"] == "as stored"
+    vipctl("remove-service", "fwmark-17")
+
+
+# another one
+
+FAKE = '''"""The `fake` method: its kernel is a file."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from vipctl.model import Acceptance, Entry
+
+KERNEL = Path(os.environ["FAKE_KERNEL"])
+
+
+def probe() -> tuple[str, ...]:
+    return ("accepts nothing",)
+
+
+def seal(acceptance: Acceptance) -> str | None:
+    if not acceptance.active():
+        return None if _read() else ""
+    return hashlib.sha256(KERNEL.read_bytes()).hexdigest() if _read() else None
+
+
+def apply(
+    before: Acceptance, after: Acceptance, removed: Iterable[Entry], added: Iterable[Entry]
+) -> None:
+    _write(_read() - set(map(_words, removed)) | set(map(_words, added)))
+
+
+def load(after: Acceptance, entries: Iterable[Entry]) -> None:
+    _write(set(map(_words, entries)))
+
+
+def holds(acceptance: Acceptance, entries: Iterator[Entry]) -> bool:
+    return _read() == set(map(_words, entries))
+
+
+def _words(entry: Entry) -> str:
+    return f"{entry.start:x}/{entry.shape.length} {entry.mark}"
+
+
+def _read() -> set[str]:
+    return set(json.loads(KERNEL.read_text())) if KERNEL.exists() else set()
+
+
+def _write(entries: set[str]) -> None:
+    KERNEL.write_text(json.dumps(sorted(entries)))
+    if not entries:
+        KERNEL.unlink()
+'''
+
+
+# Runs one command after the other: to start a process for each takes longer.
+SERVING = """
+import contextlib, io, json, sys
+from vipctl.cli import run
+for line in sys.stdin:
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        code = run(json.loads(line))
+    print(json.dumps([code, printed.getvalue()]), flush=True)
+"""
+
+
+class Copy:
+    """vipctl with a method more: its file, and its name in `NAMES`. Nothing else is changed."""
+
+    def __init__(self, path: Path, host: Namespace) -> None:
+        self.path, self.kernel = path, path / "kernel.json"
+        package = path / "vipctl"
+        unneeded = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(REPOSITORY / "vipctl", package, ignore=unneeded)
+        (package / "methods" / "fake.py").write_text(FAKE)
+        interface = package / "methods" / "__init__.py"
+        line = re.compile(r"^NAMES = \(", re.MULTILINE)
+        text, times = line.subn('NAMES = ("fake", ', interface.read_text())
+        assert times == 1
+        interface.write_text(text)
+        with host:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", SERVING],
+                cwd=path,
+                env={**os.environ, "FAKE_KERNEL": str(self.kernel), "PYTHONPATH": str(path)},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+
+    def text(self, *words: str) -> str:
+        """Run a command, which must succeed; return what it prints."""
+        assert self.process.stdin
+        assert self.process.stdout
+        argv = ["--state-dir", str(self.path / "state"), *words]
+        print(json.dumps(argv), file=self.process.stdin, flush=True)
+        code, printed = json.loads(self.process.stdout.readline())
+        assert code == 0, (words, printed)
+        return str(printed)
+
+    def __call__(self, *words: str) -> dict[str, Any]:
+        """Return the object that a command prints."""
+        found: dict[str, Any] = json.loads(self.text("--json", *words))
+        return found
+
+    def accepted(self) -> list[str]:
+        """Return what is in the kernel of the fake."""
+        return list(json.loads(self.kernel.read_text())) if self.kernel.exists() else []
+
+
+@pytest.fixture
+def copy(tmp_path: Path, host: Namespace) -> Iterator[Copy]:
+    made = Copy(tmp_path, host)
+    yield made
+    made.process.communicate(timeout=30)
+
+
+def nft(host: Namespace) -> str:
+    return host.run(["nft", "list", "ruleset"]).stdout
+
+
+def test_another_method_is_a_file_and_a_line(host: Namespace, copy: Copy) -> None:
+    assert "auto|fake|fwmark|" in "".join(copy.text("add-range", "--help").split())
+    done = copy("add-range", "203.0.113.0/24", "--fwmark", "17", "--method", "fake")
+    assert done["warnings"] == ["accepts nothing"]
+    assert copy.accepted() == ["cb007100/24 17"]
+    status = copy("status")
+    assert status["kernel"] == "as stored"
+    assert status["services"]["fwmark-17"]["method"] == "fake"
+
+    copy("set-service", "fwmark-17", "--method", "fwmark")
+    assert copy.accepted() == []
+    assert "203.0.113.0" in nft(host)
+    copy("set-service", "fwmark-17", "--method", "auto")
+    assert copy.accepted() == ["cb007100/24 17"]
+    assert nft(host) == ""
+
+    copy("add-range", "198.51.100.7", "--fwmark", "17")
+    copy.kernel.unlink()
+    assert copy("status")["kernel"] == "differs"
+    assert copy("restore")["changed"] is True
+    assert copy.accepted() == ["c6336407/32 17", "cb007100/24 17"]
+    assert "fake" in copy("export")["services"]["fwmark-17"]["method"]
+
+    assert copy("remove-range", "198.51.100.7")["changed"] is True
+    assert copy("remove-service", "fwmark-17")["changed"] is True
+    assert copy.accepted() == []
+    assert nft(host) == ""

@@ -1,0 +1,208 @@
+"""A service goes from one method to another: a download goes on, and no datagram is lost."""
+
+import http.client
+import socket
+import struct
+import threading
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.harness.command import Vipctl
+from tests.harness.lab import Lab, family
+from tests.harness.netns import Namespace
+from tests.harness.traffic import read_head
+from tests.harness.waiting import wait_until
+from tests.netns.test_switch import FILE, FIRST, MOVED, MOVING, PAIRS, RANGES, STAYING, VIPS, Flow
+from tests.vm.observe import kernel_state, tcp, unordered
+
+UDP_PORT, HTTP_PORT = 9000, 8080
+SO_RCVBUFFORCE = 33  # asm-generic/socket.h
+BUFFER = 128 << 20  # bytes: what a test does not read in time must not be lost for that
+PIECE = bytes(range(256)) * 16
+PACE = 0.05  # seconds from one piece of a download to the next
+REALS = [f"--real={real}" for real in ("10.0.1.11", "10.0.1.12", "fd00:1::11", "fd00:1::12")]
+
+
+class Receivers:
+    """UDP sockets of all real servers; what came is read when somebody asks."""
+
+    def __init__(self, reals: Iterable[Namespace]) -> None:
+        self.sockets = [self._open(real, bind) for real in reals for bind in ("0.0.0.0", "::")]
+        self.numbers: list[int] = []
+
+    def read(self) -> int:
+        """Return how many packets have come so far."""
+        for receiver in self.sockets:
+            with suppress(BlockingIOError):
+                while True:
+                    self.numbers += struct.unpack("!I", receiver.recv(64))
+        return len(self.numbers)
+
+    def close(self) -> None:
+        """Close them."""
+        for receiver in self.sockets:
+            receiver.close()
+
+    @staticmethod
+    def _open(real: Namespace, bind: str) -> socket.socket:
+        with real:
+            receiver = socket.socket(family(bind), socket.SOCK_DGRAM)
+        receiver.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER)
+        receiver.setblocking(False)
+        if receiver.family == socket.AF_INET6:
+            receiver.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        receiver.bind((bind, UDP_PORT))
+        return receiver
+
+
+class Downloads:
+    """An HTTP server on every real server, whose answers end when they are told to."""
+
+    def __init__(self, net: Lab) -> None:
+        self.client = net.client
+        self.finish = threading.Event()
+        self.sent: dict[tuple[str, int], int] = {}  # checksums, by client
+        self.listeners = [_listener(real, b) for real in net.reals for b in ("0.0.0.0", "::")]
+        for listener in self.listeners:
+            threading.Thread(target=self._serve, args=[listener], daemon=True).start()
+
+    def begin(self, vip: str) -> "Download":
+        """Start one."""
+        return Download(self.client, vip)
+
+    def close(self) -> None:
+        """Close the listeners."""
+        for listener in self.listeners:
+            listener.shutdown(socket.SHUT_RDWR)
+            listener.close()
+
+    def _serve(self, listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                connection, peer = listener.accept()
+                answer = partial(self._answer, connection, (peer[0], peer[1]))
+                threading.Thread(target=answer, daemon=True).start()
+
+    def _answer(self, connection: socket.socket, peer: tuple[str, int]) -> None:
+        checksum, count = 0, 0
+        with connection, connection.makefile("rwb") as stream:
+            read_head(stream.readline)
+            stream.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            while not self.finish.wait(PACE):
+                piece = count.to_bytes(8, "big") + PIECE
+                checksum, count = zlib.crc32(piece, checksum), count + 1
+                stream.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+                stream.flush()
+            self.sent[peer] = checksum
+            stream.write(b"0\r\n\r\n")
+
+
+class Download(threading.Thread):
+    """A client that reads an answer to its end."""
+
+    def __init__(self, client: Namespace, vip: str) -> None:
+        super().__init__(daemon=True)
+        self.connection = http.client.HTTPConnection(vip, HTTP_PORT, timeout=30)
+        with client:
+            self.connection.connect()
+        host, port = self.connection.sock.getsockname()[:2]
+        self.name_of_client: tuple[str, int] = host, port
+        self.nbytes, self.checksum, self.problem = 0, 0, "it has not ended"
+        self.start()
+
+    def has_more_than(self, nbytes: int) -> bool:
+        """Tell whether more than so many bytes have come."""
+        return self.nbytes > nbytes
+
+    def run(self) -> None:
+        """Read; raises nothing, but says what was wrong."""
+        try:
+            self.connection.request("GET", "/")
+            response = self.connection.getresponse()
+            while piece := response.read1(1 << 16):
+                self.nbytes += len(piece)
+                self.checksum = zlib.crc32(piece, self.checksum)
+            self.problem = ""
+        except (OSError, http.client.HTTPException) as error:
+            self.problem = repr(error)
+        finally:
+            self.connection.close()
+
+
+def _listener(real: Namespace, bind: str) -> socket.socket:
+    with real:
+        listener = socket.socket(family(bind), socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if listener.family == socket.AF_INET6:
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    listener.bind((bind, HTTP_PORT))
+    listener.listen(16)
+    return listener
+
+
+@contextmanager
+def _undisturbed(net: Lab, downloaded: Iterable[str], *vips: str) -> Iterator[None]:
+    """Downloads from some VIPs and a flow to all run meanwhile; they are whole in the end."""
+    with ExitStack() as stack:
+        receivers, downloads = Receivers(net.reals), Downloads(net)
+        stack.callback(receivers.close)
+        stack.callback(downloads.close)
+        running = [downloads.begin(vip) for vip in downloaded]
+        flow = Flow(net.client, UDP_PORT, vips)
+        try:
+            wait_until(lambda: receivers.read() >= FIRST, "datagrams arrive")
+            wait_until(lambda: all(d.nbytes for d in running), "the downloads have begun")
+            yield
+            _go_on(receivers, running)
+        finally:
+            done = flow.stop()
+            downloads.finish.set()
+        for download in running:
+            download.join(30)
+            assert not download.problem
+            assert download.checksum == downloads.sent[download.name_of_client]
+        with suppress(TimeoutError):
+            wait_until(lambda: receivers.read() >= done["sent"], "the last has arrived", 5)
+        missing = set(range(int(done["sent"]))).difference(receivers.numbers)
+        print(f"{done}, downloaded {[download.nbytes for download in running]}")
+        assert not missing, f"{sorted(missing)} of {done}"
+        assert len(receivers.numbers) == done["sent"], "none came twice"
+
+
+def _go_on(receivers: Receivers, running: list[Download]) -> None:
+    """Wait until everything has gone on for a while."""
+    datagrams, nbytes = receivers.read(), [download.nbytes for download in running]
+    wait_until(lambda: receivers.read() >= datagrams + FIRST, "datagrams go on")
+    for download, before in zip(running, nbytes, strict=True):
+        wait_until(partial(download.has_more_than, before), "the downloads go on")
+
+
+@pytest.mark.parametrize(("old", "new"), PAIRS)
+def test_a_service_changes_its_method(net: Lab, vipctl: Vipctl, old: str, new: str) -> None:
+    web = ["add-range", *RANGES, "--service=web", *REALS, "--scheduler=rr", "--set-sysctls"]
+    vipctl(*web, "--method", new)
+    as_new = unordered(kernel_state(net.director))
+    vipctl("set-service", "web", "--method", old)
+    with _undisturbed(net, VIPS, *VIPS):
+        vipctl("set-service", "web", "--method", new)
+    assert unordered(kernel_state(net.director)) == as_new, f"nothing of {old} is left"
+    assert tcp(net.client, VIPS).keys() <= {"real1", "real2"}
+
+
+def test_apply_swaps_methods_and_moves_prefixes(net: Lab, vipctl: Vipctl, tmp_path: Path) -> None:
+    """Connections of moved VIPs stay where they are."""
+    one, other = PAIRS[0]
+    file = tmp_path / "file.yaml"
+    text = FILE.replace("fwmark-17", "web").replace("fwmark-18", "other")
+    text = text.replace("leftover: drop", "reals: [10.0.1.11, 10.0.1.12, fd00:1::11, fd00:1::12]")
+    file.write_text(text.format(one, other, *MOVED))
+    vipctl("apply", str(file))
+    file.write_text(text.format(other, one, *reversed(MOVED)))
+    with _undisturbed(net, (STAYING[0], MOVING[-1]), *STAYING, *MOVING):
+        assert vipctl("apply", str(file))["changed"] is True
+    assert vipctl("restore")["changed"] is False
