@@ -1,0 +1,143 @@
+"""`fwmark-iptables`: whatever somebody else deletes, the next changing command brings back."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.harness.command import Vipctl
+from tests.harness.counter import LocalInCounter
+from tests.harness.lab import Lab, lab
+from tests.netns import snapshot
+from tests.netns.arrivals import accepted
+from tests.netns.test_iptables import ByIptables, saved
+
+VIPS = {"203.0.113.77": 17, "2001:db8:1::77": 17, "198.51.100.9": 18, "198.51.100.10": 18}
+
+# By other tools, behind vipctl's back: a shell's words.
+DAMAGE = [
+    "iptables-legacy -t mangle -F",
+    "iptables-legacy -t mangle -F VIPCTL",
+    "iptables-legacy -t mangle -F PREROUTING",
+    "iptables-legacy -t mangle -D VIPCTL 1",
+    "iptables-legacy -t mangle -D VIPCTL 2",
+    "iptables-legacy -t mangle -I VIPCTL -j ACCEPT",
+    "iptables-legacy -t mangle -I VIPCTL -s 10.0.0.3 -j RETURN",
+    "iptables-legacy -t mangle -A PREROUTING -j VIPCTL",
+    "iptables-legacy -t mangle -F VIPCTL-PORTS",
+    "iptables-legacy -t mangle -D INPUT -j VIPCTL-PORTS",
+    "iptables-legacy -t mangle -N VIPCTL-OTHER",
+    "iptables-legacy -t nat -F; iptables-legacy -t nat -X",
+    "iptables-legacy -F INPUT",
+    "iptables-legacy -F VIPCTL-REFUSE",
+    "iptables-legacy -D VIPCTL-CHECK 1",
+    "iptables-legacy -R VIPCTL-REFUSE 1 -p udp -j DROP",
+    "iptables-legacy -R VIPCTL 1 -p icmp -i eth0 -m icmp --icmp-type 3 -j RETURN",
+    "iptables-legacy -F VIPCTL; iptables-legacy -A VIPCTL -g VIPCTL-CHECK",
+    "iptables-legacy-restore </dev/null; iptables-legacy -F; iptables-legacy -X",
+    "ip6tables-legacy -t mangle -F",
+    "ip6tables-legacy -F; ip6tables-legacy -X",
+    "ip6tables-legacy -t nat -F VIPCTL",
+    "ipset flush",
+    "ipset flush vipctl6",
+    "ipset del vipctl4 203.0.113.0/24",
+    "ipset add vipctl4 192.88.99.0/24 skbmark 0x11",
+    "ipset create vipctl4_p9 hash:ip",
+    "ipset create vipctl6_new hash:net family inet6",
+    "iptables-legacy -t mangle -F; iptables-legacy -F; ipset destroy vipctl4",
+    "iptables-legacy -t mangle -F; iptables-legacy -F; ipset destroy vipctl4; "
+    "ipset create vipctl4 hash:ip; ipset add vipctl4 203.0.113.77",
+    "ipset create other hash:net maxelem 16777216 skbinfo; ipset swap other vipctl4; "
+    "ipset destroy other",
+    "ip rule del pref 4311 fwmark 17",
+    "ip rule del pref 4310 fwmark 17",
+    "ip -6 rule del pref 4312",
+    "ip route flush table 30321",
+    "ip -6 route flush table 30321",
+]
+# What only a comparison of every prefix sees.
+UNSEEN = [
+    "ipset -exist add vipctl4 203.0.113.0/24 skbmark 0x12",
+    "ipset -exist add vipctl6 2001:db8:1::/64 skbmark 0x11 skbprio 1:1",
+    "ipset del vipctl4 203.0.113.0/24; ipset add vipctl4 203.0.113.0/25 skbmark 0x11",
+]
+COMMONEST = DAMAGE[0], "ipset flush"
+
+
+@pytest.fixture(scope="module")
+def net() -> Iterator[Lab]:
+    """One director for all: each test leaves it whole."""
+    with lab(reals=0) as built:
+        snapshot.settle(built.director)
+        yield built
+
+
+@pytest.fixture(scope="module")
+def stored(net: Lab, tmp_path_factory: pytest.TempPathFactory) -> Vipctl:
+    """vipctl with services of every kind that this kernel has."""
+    vipctl = ByIptables(net.director, tmp_path_factory.mktemp("drift") / "state")
+    vipctl("add-range", "203.0.113.0/24", "2001:db8:1::/64", "--fwmark", "17", "--ping")
+    vipctl("add-range", "198.51.100.8/30", "--fwmark", "18", "--port", "udp/9")
+    vipctl("add-range", "198.51.100.10", "--fwmark", "19", "--port", "tcp/9", "--port", "udp/10")
+    vipctl("add-service", "web")
+    vipctl("add-range", "192.0.2.0/29", "--service", "web")
+    return vipctl
+
+
+@pytest.mark.parametrize("words", DAMAGE)
+def test_the_next_add_range_restores(net: Lab, stored: Vipctl, words: str) -> None:
+    """Even where it adds nothing."""
+    before = _everything(net)
+    net.director.run(["sh", "-c", words])
+    assert stored("status")["kernel"] == "differs"
+    done = stored("add-range", "203.0.113.0/24", "--fwmark", "17")
+    assert (done["changed"], done["restored"]) == (True, True)
+    _assert_whole(net, stored, before)
+
+
+@pytest.mark.parametrize("words", [*UNSEEN, *COMMONEST])
+def test_restore_compares_every_prefix(net: Lab, stored: Vipctl, words: str) -> None:
+    before = _everything(net)
+    net.director.run(["sh", "-c", words])
+    assert stored("--check", "restore")["changed"] is True
+    assert stored("restore")["changed"] is True
+    assert stored("restore")["changed"] is False
+    _assert_whole(net, stored, before)
+
+
+@pytest.mark.parametrize("words", COMMONEST)
+def test_check_reports_and_leaves_it(net: Lab, stored: Vipctl, words: str) -> None:
+    before = _everything(net)
+    net.director.run(["sh", "-c", words])
+    damaged = _everything(net)
+    checked = stored("--check", "add-range", "203.0.113.0/24", "--fwmark", "17")
+    assert (checked["changed"], checked["restored"]) == (True, True)
+    assert _everything(net) == damaged
+    assert stored("restore")["changed"] is True
+    _assert_whole(net, stored, before)
+
+
+def test_what_killed_commands_leave_behind_goes(net: Lab, stored: Vipctl) -> None:
+    before = _everything(net)
+    for command in ("create vipctl4_new hash:ip", "create vipctl4_p5 hash:net"):
+        net.director.run(["ipset", *command.split()])
+    assert stored("restore")["changed"] is True
+    _assert_whole(net, stored, before)
+
+
+def _everything(net: Lab) -> tuple[list[str], dict[str, list[str]]]:
+    """All but what differs from set to set and from time to time, in any order of sets."""
+    lines = saved(net.director).splitlines()
+    words = [
+        line.partition("initval")[0].strip()
+        for line in lines
+        if not line.startswith("#") and not line.startswith(":")
+    ]
+    return sorted(words), snapshot.unordered(net.director)
+
+
+def _assert_whole(net: Lab, vipctl: Vipctl, before: object) -> None:
+    assert _everything(net) == before
+    assert vipctl("status")["kernel"] == "as stored"
+    with LocalInCounter(net.director) as counter:
+        got = accepted(net, counter, [*VIPS, "192.88.99.1", "198.51.100.11"])
+    assert got == VIPS | {"198.51.100.11": 18}
