@@ -160,7 +160,7 @@ def _parse(path: Path) -> object:
     except (OSError, UnicodeDecodeError) as e:
         reason = e.strerror if isinstance(e, OSError) else "not a UTF-8 text"
         raise UsageError(f"cannot read {path}: {reason}", hint="give a YAML file") from e
-    except (YAMLError, ValueError, LookupError) as e:  # a tag's value may raise the latter two
+    except (YAMLError, ValueError, LookupError, TypeError) as e:  # odd tags and keys raise these
         words = " ".join(str(e).split())
         raise UsageError(f"{path}: {words[:400]}", hint="correct the YAML at that line") from e
 

@@ -59,7 +59,8 @@ def _listen(
     for bind in binds:
         servers = WebServer(host, bind, port, name), DatagramServer(host, bind, port, name)
         LISTENERS.extend(servers)
-        stand_in(servers[0].socket)
+        for server in servers:
+            stand_in(server.socket)
 
 
 def _close_listeners(host: Namespace) -> None:
