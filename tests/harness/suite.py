@@ -9,16 +9,18 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 from xml.etree import ElementTree
 
+from tests.conformance.results import differences
 from tests.harness.cleanup import terminate_like_interrupt
 from tests.harness.guest import REPOSITORY, SHARED, TIME_LIMIT, Emit, Guest, boot
 from tests.harness.kernels import METAPACKAGES, Kernel, KernelError, kernel
 
 REPORT = "report.xml"
+RECORD = "conformance.jsonl"
 MEMORY = "1G"
 UNUSED = ("-p", "no:hypothesispytest")  # to import it takes a guest a quarter of a minute
 _PRINTING = Lock()
@@ -62,7 +64,9 @@ def _pytest(paths: Sequence[str], report: Path, *more: str) -> list[str]:
     return [sys.executable, "-m", "pytest", *options, *paths]
 
 
-def _prefixed(system: str) -> Emit:
+def prefixed(system: str) -> Emit:
+    """Return what prints lines with a name before them, one at a time."""
+
     def emit(line: str) -> None:
         with _PRINTING:
             print(f"{system:>5} | {line.rstrip()}", flush=True)
@@ -75,7 +79,7 @@ def run_here(paths: Sequence[str]) -> Result:
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="vipctl-suite-") as scratch:
         report = Path(scratch) / REPORT
-        status = _stream(_pytest(paths, report), _prefixed("host"))
+        status = _stream(_pytest(paths, report), prefixed("host"))
         return read_report("host", report, status, time.monotonic() - started)
 
 
@@ -96,7 +100,7 @@ def _stream(argv: list[str], emit: Emit) -> int:
 
 def run_guests(systems: Mapping[str, Kernel], paths: Sequence[str]) -> list[Result]:
     """Run tests under each kernel, all guests at the same time."""
-    argv = _pytest(paths, SHARED / REPORT, *UNUSED)
+    argv = _pytest(paths, SHARED / REPORT, *UNUSED, f"--record={SHARED / RECORD}")
     with ThreadPoolExecutor() as pool, ExitStack() as guests:
         booted = {
             name: guests.enter_context(boot(system, argv, MEMORY))
@@ -107,10 +111,19 @@ def run_guests(systems: Mapping[str, Kernel], paths: Sequence[str]) -> list[Resu
 
 def _watch(system: str, guest: Guest) -> Result:
     started = time.monotonic()
-    emit = _prefixed(system)
+    emit = prefixed(system)
     emit("booting")
     status = guest.explain(guest.follow(emit, TIME_LIMIT), emit)
-    return read_report(system, guest.shared / REPORT, status, time.monotonic() - started)
+    result = read_report(system, guest.shared / REPORT, status, time.monotonic() - started)
+    return _compared(result, differences(system, guest.shared / RECORD), emit)
+
+
+def _compared(result: Result, lines: list[str], emit: Emit) -> Result:
+    """Add what the conformance suite has found otherwise than docs/methods.json says."""
+    for line in lines:
+        emit(line)
+    found = f"{len(lines)} CELLS DIFFER FROM docs/methods.json (make conformance writes it)"
+    return replace(result, problem=f"{result.problem} {found}".strip()) if lines else result
 
 
 def summarise(results: Sequence[Result]) -> int:
@@ -132,7 +145,7 @@ def main() -> int:
     try:
         systems = {series: kernel(series) for series in METAPACKAGES}
         here = run_here(["tests/unit", "tests/netns"])
-        return summarise([here, *run_guests(systems, ["tests/vm"])])
+        return summarise([here, *run_guests(systems, ["tests/conformance", "tests/vm"])])
     except KernelError as error:
         print(f"suite: {error}", file=sys.stderr)
         return 1

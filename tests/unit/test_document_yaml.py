@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from vipctl import document
@@ -98,6 +98,7 @@ FRAGMENTS = (
 
 @same_directory
 @given(parts=st.lists(st.sampled_from(FRAGMENTS), max_size=12))
+@example(parts=["? ", "- ", "services: "])
 def test_anything_is_read_or_refused(tmp_path: Path, parts: list[str]) -> None:
     file = tmp_path / "vips.yaml"
     file.write_text("".join(parts))
