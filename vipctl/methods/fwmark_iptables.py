@@ -13,7 +13,8 @@ our own, drawn by `tables`:
 Legacy tables have no place behind IPVS (98, 99 at LOCAL_IN), so there is no guard. While the IPVS
 service of a mark is missing, what passes these rules meets the director's own sockets: UDP and SCTP
 ones bound to no address get the packet. No answer of theirs leaves, nor any of TCP but resets: the
-kernel sends none of IPv4 whose source is not in table `local`, and VIPCTL-REPLIES drops IPv6's.
+kernel sends none of IPv4 whose source is not in table `local`, but for transparent sockets, and
+VIPCTL-REPLIES drops IPv6's.
 
 An IPv4 packet whose TTL ends here is not accepted but routed as if it were not for a VIP, so that
 the kernel's forwarding says so to its sender with the director's address.

@@ -60,10 +60,8 @@ def chains(acceptance: Acceptance) -> Chains:
     if not acceptance.active():
         return {}
     services = acceptance.services
-    refusal = ruleset.refusal(acceptance)
-    refusal["leftover"] = ("", ["fib saddr type != unicast drop", *refusal["leftover"][1]])
     return {
-        **refusal,
+        **_refusal(acceptance),
         "proxied": ("", _proxied(services)),
         "prerouting": (
             "filter hook prerouting priority mangle + 10",
@@ -75,6 +73,14 @@ def chains(acceptance: Acceptance) -> Chains:
         ),
         **ruleset.pings_redirected(services),
     }
+
+
+def _refusal(acceptance: Acceptance) -> Chains:
+    """No answer where no route leads; none with the mark, by which it would be local."""
+    found = ruleset.refusal(acceptance)
+    *quiet, reset, unreachable = found["leftover"][1]
+    rules = ["fib saddr type != unicast drop", *quiet, "meta mark set 0", reset, unreachable]
+    return {**found, "leftover": ("", rules)}
 
 
 def _answers_to_the_proxy(services: tuple[Service, ...]) -> str:
