@@ -31,7 +31,7 @@ PATIENCE = 10.0  # seconds for other programs to let go of the lock
 INSTALL = "apt install iptables gcc python3-dev; pip install python-iptables"
 
 
-def probe() -> tuple[str, ...]:
+def probe() -> Iterator[str]:
     """Notes for the operator. Raises Missing where there are no legacy tables."""
     if find_spec("iptc") is None:
         raise Missing("python-iptables is not installed", hint=INSTALL)
@@ -41,7 +41,7 @@ def probe() -> tuple[str, ...]:
         raise Missing(
             "this kernel has no legacy iptables (module iptable_mangle)", hint="use --method fwmark"
         )
-    return tuple(_notes())
+    return _notes()
 
 
 def _in_kernel() -> bool:

@@ -66,7 +66,7 @@ class Reporter:
             return {
                 "kernel": _kernel(store),
                 "services": listed,
-                "methods": _methods(),
+                "methods": _methods({service.method for service in services.values()}),
                 "sysctls": _sysctls(services.values()),
                 "rules_ahead": routing.ahead(),
             } | _pending(store)
@@ -79,12 +79,13 @@ def _kernel(store: Store) -> str:
         return f"unknown: {e.message}"
 
 
-def _methods() -> dict[str, Report]:
-    """Whether this director can use each, best first, and what is to be known of it."""
+def _methods(used: set[str]) -> dict[str, Report]:
+    """Whether this director can use each, best first, and what is to be known of those in use."""
     found: dict[str, Report] = {}
     for name in methods.NAMES:
         try:
-            found[name] = {"usable": True, "notes": list(methods.get(name).probe())}
+            notes = methods.get(name).probe()
+            found[name] = {"usable": True, "notes": list(notes) if name in used else []}
         except Missing as e:
             found[name] = {"usable": False, "notes": [f"{e.message}; {e.hint}"]}
     return found

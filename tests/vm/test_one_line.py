@@ -89,7 +89,7 @@ def test_status_counts(net: Lab, vipctl: Vipctl) -> None:
         agree = now["ipv4"] == now["10.0.1.11"] + now["10.0.1.12"]
         return agree and all(now[name] >= wanted[name] for name in wanted)
 
-    wait_until(counted, "status counts the connections")
+    wait_until(counted, "status counts the connections", 60)
     total = vipctl("status")["services"]["web"]["ipvs"]["ipv4"]
     assert total["bytes_in"] > 100_000 > total["bytes_out"] > 0
 

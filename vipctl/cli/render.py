@@ -89,7 +89,6 @@ def status(report: Report) -> str:
         f"method {name}: {note}"
         for name, found in report["methods"].items()
         for note in found["notes"]
-        if name in {form["method"] for form in report["services"].values()} or not found["usable"]
     ]
     parts += [f"`{rule}` comes before vipctl's rules" for rule in report["rules_ahead"]]
     colour = "green" if report["kernel"] == "as stored" else "red"

@@ -13,8 +13,8 @@ NAMES = ("fwmark", "fwmark-iptables", "route", PROXY)  # best first
 class Method(Protocol):
     """One module of this package, acting on the calling thread's network namespace."""
 
-    def probe(self) -> tuple[str, ...]:
-        """What the operator should know of it here. Cheap.
+    def probe(self) -> Iterable[str]:
+        """What the operator should know of it here, found out as it is read. Cheap.
 
         Raises Missing, with the reason and the cure, where the director cannot do this.
         """

@@ -50,7 +50,7 @@ PORTS_IN_A_RULE = 15  # XT_MULTI_PORTS of include/uapi/linux/netfilter/xt_multip
 Tables = dict[tuple[int, str], Chains]  # by IP version and name
 
 
-def probe() -> tuple[str, ...]:
+def probe() -> Iterator[str]:
     notes = legacy.probe()
     ipset.probe()
     return notes
