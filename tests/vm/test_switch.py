@@ -1,6 +1,7 @@
 """A service goes from one method to another: a download goes on, and no datagram is lost."""
 
 import http.client
+import re
 import socket
 import struct
 import threading
@@ -24,6 +25,9 @@ UDP_PORT, HTTP_PORT = 9000, 8080
 SO_RCVBUFFORCE = 33  # asm-generic/socket.h
 BUFFER = 128 << 20  # bytes: what a test does not read in time must not be lost for that
 DRAINED = 5.0  # seconds
+# Between hosts packets wait for a kernel thread, which a busy guest may keep from running.
+BACKLOG, MANY = Path("/proc/sys/net/core/netdev_max_backlog"), 100_000
+DROPPED = re.compile("Err|Discard|Drop|NoRoutes|NoPorts|DestUnreach|Filter|Unknown")
 PIECE = bytes(range(256)) * 16
 QUICK = ("fwmark", "route")  # ipset and legacy tables take a busy guest a minute or two
 PACE = 0.05  # seconds from one piece of a download to the next
@@ -160,6 +164,7 @@ def _listener(real: Namespace, bind: str) -> socket.socket:
 @contextmanager
 def _undisturbed(net: Lab, downloaded: Iterable[str], *vips: str) -> Iterator[None]:
     """Downloads from some VIPs and a flow to all run meanwhile; they are whole in the end."""
+    BACKLOG.write_text(f"{MANY}\n")
     with ExitStack() as stack:
         receivers, downloads = Receivers(net.reals), Downloads(net)
         stack.callback(receivers.close)
@@ -182,8 +187,20 @@ def _undisturbed(net: Lab, downloaded: Iterable[str], *vips: str) -> Iterator[No
             wait_until(lambda: receivers.read() >= done["sent"], "the last has arrived", 5)
         missing = set(range(int(done["sent"]))).difference(receivers.numbers)
         print(f"{done}, downloaded {[download.nbytes for download in running]}")
-        assert not missing, f"{sorted(missing)} of {done}"
+        assert not missing, f"{sorted(missing)} of {done}; counted: {_drops(net)}"
         assert len(receivers.numbers) == done["sent"], "none came twice"
+
+
+def _drops(net: Lab) -> list[str]:
+    """What kernels say of packets that they did not want, by host; the first is of all hosts."""
+    softnet = [line.split()[1] for line in Path("/proc/net/softnet_stat").read_text().splitlines()]
+    found = [f"backlog {' '.join(softnet)}"]
+    for host in net.hosts:
+        words = host.run(["nstat", "-a", "-s"]).stdout.split()
+        counters = dict(zip(words[1::3], words[2::3], strict=False))
+        named = {n: c for n, c in counters.items() if DROPPED.search(n) and c != "0"}
+        found.append(f"{host.name} {named}")
+    return found
 
 
 def _go_on(receivers: Receivers, running: list[Download]) -> None:
