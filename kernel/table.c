@@ -1,0 +1,509 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Longest-prefix match.
+ *
+ * A node stands for a prefix; what is below it begins with that prefix. A node
+ * without a value is a branch and has two children. Prefixes that are at least
+ * VIP_INDEX_BITS long hang from an array, by their first bits, so that a lookup
+ * among a million scattered addresses begins four levels above its leaf and not
+ * twenty. Shorter ones, of which there are few, have a trie of their own.
+ */
+
+#include <linux/errno.h>
+#include <linux/kernel.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+#include <asm/byteorder.h>
+
+#include "table.h"
+
+#define VIP_INDEX_BITS	16
+#define VIP_INDEX_SIZE	(1U << VIP_INDEX_BITS)
+
+struct vip_node {
+	struct vip_node __rcu *child[2];
+	void __rcu *value;
+	struct rcu_head rcu;
+	u8 bits;
+	u8 length;
+	u32 word[];
+};
+
+/* Nodes of IPv4 and IPv6, which differ in their size */
+static struct kmem_cache *vip_nodes[2] __read_mostly;
+
+static unsigned int vip_words(u8 bits)
+{
+	return bits / 32;
+}
+
+static struct kmem_cache *vip_cache(u8 bits)
+{
+	return vip_nodes[bits == 128];
+}
+
+/* The bits at which two addresses first differ, but at most @limit */
+static unsigned int vip_common(const u32 *left, const u32 *right,
+			       unsigned int limit)
+{
+	unsigned int word, at;
+
+	for (word = 0; word * 32 < limit; word++) {
+		u32 differs = left[word] ^ right[word];
+
+		if (differs) {
+			at = word * 32 + 32 - fls(differs);
+			return min(at, limit);
+		}
+	}
+	return limit;
+}
+
+static unsigned int vip_bit(const u32 *word, u8 at)
+{
+	return word[at / 32] >> (31 - at % 32) & 1;
+}
+
+static __always_inline bool vip_covers(unsigned int words,
+				       const struct vip_node *node,
+				       const u32 *word)
+{
+	unsigned int left = node->length, i;
+
+	for (i = 0; i + 1 < words && left >= 32; i++, left -= 32)
+		if (node->word[i] != word[i])
+			return false;
+	return !((u64)(node->word[i] ^ word[i]) >> (32 - left));
+}
+
+/* The value of the longest prefix below @root that covers the address */
+static __always_inline void *vip_search(unsigned int words,
+					const struct vip_node *node,
+					const u32 *word)
+{
+	void *found = NULL, *value;
+
+	while (node && vip_covers(words, node, word)) {
+		value = rcu_dereference(node->value);
+		if (value)
+			found = value;
+		if (node->length == words * 32)
+			break;
+		node = rcu_dereference(node->child[vip_bit(word, node->length)]);
+	}
+	return found;
+}
+
+static __always_inline void *vip_lookup(unsigned int words,
+					const struct vip_trie *trie,
+					const u32 *word)
+{
+	struct vip_node __rcu **index = rcu_dereference(trie->index);
+	void *found = NULL;
+
+	if (index)
+		found = vip_search(words,
+				   rcu_dereference(index[word[0] >> (32 - VIP_INDEX_BITS)]),
+				   word);
+	return found ?: vip_search(words, rcu_dereference(trie->root), word);
+}
+
+/**
+ * vip_trie_lookup4 - the value of the longest prefix that holds an address
+ * @trie:	of IPv4
+ * @address:	in host byte order
+ *
+ * Return: NULL if none does. Call it under rcu_read_lock().
+ */
+void *vip_trie_lookup4(const struct vip_trie *trie, u32 address)
+{
+	return vip_lookup(1, trie, &address);
+}
+
+/**
+ * vip_trie_lookup6 - the value of the longest prefix that holds an address
+ * @trie:	of IPv6
+ * @address:	in network byte order
+ *
+ * Return: NULL if none does. Call it under rcu_read_lock().
+ */
+void *vip_trie_lookup6(const struct vip_trie *trie, const __be32 address[4])
+{
+	u32 word[VIP_KEY_WORDS];
+	unsigned int i;
+
+	for (i = 0; i < VIP_KEY_WORDS; i++)
+		word[i] = be32_to_cpu(address[i]);
+	return vip_lookup(VIP_KEY_WORDS, trie, word);
+}
+
+#define vip_locked(trie, pointer) \
+	rcu_dereference_protected(pointer, lockdep_is_held((trie)->lock))
+
+static struct vip_node *vip_node_new(const struct vip_trie *trie,
+				     const u32 *word, u8 length, void *value)
+{
+	struct vip_node *node;
+	unsigned int i;
+
+	node = kmem_cache_zalloc(vip_cache(trie->bits), GFP_KERNEL_ACCOUNT);
+	if (!node)
+		return NULL;
+	node->bits = trie->bits;
+	node->length = length;
+	for (i = 0; i * 32 < length; i++)
+		node->word[i] = word[i];
+	if (length % 32)
+		node->word[length / 32] &= ~0U << (32 - length % 32);
+	RCU_INIT_POINTER(node->value, value);
+	return node;
+}
+
+static void vip_node_free_rcu(struct rcu_head *head)
+{
+	struct vip_node *node = container_of(head, struct vip_node, rcu);
+
+	kmem_cache_free(vip_cache(node->bits), node);
+}
+
+static void vip_node_free(struct vip_node *node)
+{
+	call_rcu(&node->rcu, vip_node_free_rcu);
+}
+
+/* Where the search for a prefix begins; NULL if there is no such place yet */
+static struct vip_node __rcu **vip_top(const struct vip_trie *trie,
+				       const struct vip_prefix *prefix)
+{
+	struct vip_node __rcu **index = vip_locked(trie, trie->index);
+
+	if (prefix->length < VIP_INDEX_BITS)
+		return (struct vip_node __rcu **)&trie->root;
+	return index ? &index[prefix->word[0] >> (32 - VIP_INDEX_BITS)] : NULL;
+}
+
+static int vip_index_new(struct vip_trie *trie)
+{
+	struct vip_node __rcu **index;
+
+	index = kvcalloc(VIP_INDEX_SIZE, sizeof(*index), GFP_KERNEL_ACCOUNT);
+	if (!index)
+		return -ENOMEM;
+	rcu_assign_pointer(trie->index, index);
+	return 0;
+}
+
+static struct vip_node __rcu **vip_child(struct vip_node *node, const u32 *word)
+{
+	return &node->child[vip_bit(word, node->length)];
+}
+
+/* The place of the first node that is not a shorter prefix of this one */
+static struct vip_node __rcu **vip_descend(const struct vip_trie *trie,
+					   struct vip_node __rcu **place,
+					   const struct vip_prefix *prefix,
+					   struct vip_node __rcu ***above)
+{
+	struct vip_node *node;
+
+	*above = NULL;
+	while ((node = vip_locked(trie, *place)) &&
+	       node->length < prefix->length &&
+	       vip_common(node->word, prefix->word, node->length) == node->length) {
+		*above = place;
+		place = vip_child(node, prefix->word);
+	}
+	return place;
+}
+
+static bool vip_is(const struct vip_node *node, const struct vip_prefix *prefix)
+{
+	return node && node->length == prefix->length &&
+	       vip_common(node->word, prefix->word, prefix->length) == prefix->length;
+}
+
+/* Puts a node and what stands in its place below a common branch, if need be */
+static int vip_split(struct vip_trie *trie, struct vip_node __rcu **place,
+		     struct vip_node *node, struct vip_node *old)
+{
+	unsigned int common = vip_common(node->word, old->word,
+					 min(node->length, old->length));
+	struct vip_node *branch = node;
+
+	if (common < node->length) {
+		branch = vip_node_new(trie, node->word, common, NULL);
+		if (!branch)
+			return -ENOMEM;
+		RCU_INIT_POINTER(*vip_child(branch, node->word), node);
+	}
+	RCU_INIT_POINTER(*vip_child(branch, old->word), old);
+	rcu_assign_pointer(*place, branch);
+	return 0;
+}
+
+/**
+ * vip_trie_set - give a prefix a value, whether or not it has one
+ * @trie:	changed, unless this fails
+ * @prefix:	the prefix
+ * @value:	not NULL
+ *
+ * Return: 0, or -ENOMEM.
+ */
+int vip_trie_set(struct vip_trie *trie, const struct vip_prefix *prefix,
+		 void *value)
+{
+	struct vip_node __rcu **place, **above;
+	struct vip_node *node, *old;
+	int err;
+
+	place = vip_top(trie, prefix);
+	if (!place) {
+		err = vip_index_new(trie);
+		if (err)
+			return err;
+		place = vip_top(trie, prefix);
+	}
+	place = vip_descend(trie, place, prefix, &above);
+	old = vip_locked(trie, *place);
+	if (vip_is(old, prefix)) {
+		trie->count += !rcu_access_pointer(old->value);
+		rcu_assign_pointer(old->value, value);
+		return 0;
+	}
+	node = vip_node_new(trie, prefix->word, prefix->length, value);
+	if (!node)
+		return -ENOMEM;
+	if (!old) {
+		rcu_assign_pointer(*place, node);
+	} else {
+		err = vip_split(trie, place, node, old);
+		if (err) {
+			kmem_cache_free(vip_cache(trie->bits), node);
+			return err;
+		}
+	}
+	trie->count++;
+	return 0;
+}
+
+/* Takes a node without a value out, if it has not two children */
+static void vip_prune(struct vip_trie *trie, struct vip_node __rcu **place)
+{
+	struct vip_node *node = vip_locked(trie, *place);
+	struct vip_node *left = vip_locked(trie, node->child[0]);
+	struct vip_node *right = vip_locked(trie, node->child[1]);
+
+	if (rcu_access_pointer(node->value) || (left && right))
+		return;
+	rcu_assign_pointer(*place, left ?: right);
+	vip_node_free(node);
+}
+
+/**
+ * vip_trie_remove - take a prefix out
+ * @trie:	changed, if it has the prefix
+ * @prefix:	the prefix
+ *
+ * Return: its value, or NULL if it has none.
+ */
+void *vip_trie_remove(struct vip_trie *trie, const struct vip_prefix *prefix)
+{
+	struct vip_node __rcu **place = vip_top(trie, prefix), **above;
+	struct vip_node *node;
+	void *value;
+
+	if (!place)
+		return NULL;
+	place = vip_descend(trie, place, prefix, &above);
+	node = vip_locked(trie, *place);
+	if (!vip_is(node, prefix))
+		return NULL;
+	value = vip_locked(trie, node->value);
+	if (!value)
+		return NULL;
+	RCU_INIT_POINTER(node->value, NULL);
+	vip_prune(trie, place);
+	if (above)
+		vip_prune(trie, above);
+	trie->count--;
+	return value;
+}
+
+/**
+ * vip_trie_get - the value of exactly this prefix
+ * @trie:	not changed
+ * @prefix:	the prefix
+ *
+ * Return: NULL if the trie has no such prefix.
+ */
+void *vip_trie_get(const struct vip_trie *trie, const struct vip_prefix *prefix)
+{
+	struct vip_node __rcu **place = vip_top(trie, prefix), **above;
+	struct vip_node *node;
+
+	if (!place)
+		return NULL;
+	node = vip_locked(trie, *vip_descend(trie, place, prefix, &above));
+	return vip_is(node, prefix) ? vip_locked(trie, node->value) : NULL;
+}
+
+/* The first prefix below a node, itself included */
+static struct vip_node *vip_first(const struct vip_trie *trie,
+				  struct vip_node *node)
+{
+	while (node && !rcu_access_pointer(node->value))
+		node = vip_locked(trie, node->child[0]);
+	return node;
+}
+
+/* The first prefix below @node that comes after this one */
+static struct vip_node *vip_after(const struct vip_trie *trie,
+				  struct vip_node *node,
+				  const struct vip_prefix *prefix)
+{
+	struct vip_node *later = NULL;
+	unsigned int common, bit;
+
+	while (node) {
+		common = vip_common(node->word, prefix->word,
+				    min(node->length, prefix->length));
+		if (common < min(node->length, prefix->length)) {
+			if (vip_bit(node->word, common))
+				later = node;
+			break;
+		}
+		if (node->length > prefix->length) {
+			later = node;
+			break;
+		}
+		if (node->length == prefix->length) {
+			later = vip_locked(trie, node->child[0]) ?:
+				vip_locked(trie, node->child[1]) ?: later;
+			break;
+		}
+		bit = vip_bit(prefix->word, node->length);
+		if (!bit)
+			later = vip_locked(trie, node->child[1]) ?: later;
+		node = vip_locked(trie, node->child[bit]);
+	}
+	return vip_first(trie, later);
+}
+
+static struct vip_node *vip_after_indexed(const struct vip_trie *trie,
+					  const struct vip_prefix *prefix)
+{
+	struct vip_node __rcu **index = vip_locked(trie, trie->index);
+	unsigned int at = prefix->word[0] >> (32 - VIP_INDEX_BITS);
+	struct vip_node *found = NULL;
+
+	if (!index)
+		return NULL;
+	if (prefix->length >= VIP_INDEX_BITS)
+		found = vip_after(trie, vip_locked(trie, index[at++]), prefix);
+	for (; !found && at < VIP_INDEX_SIZE; at++)
+		found = vip_first(trie, vip_locked(trie, index[at]));
+	return found;
+}
+
+/**
+ * vip_trie_next - the prefix that follows this one
+ * @trie:	not changed
+ * @prefix:	this one, whether or not it is there; becomes the next one
+ * @value:	becomes that one's
+ *
+ * Prefixes shorter than VIP_INDEX_BITS come first. A prefix of length 0 that is
+ * not there comes before all.
+ *
+ * Return: whether there is one.
+ */
+bool vip_trie_next(const struct vip_trie *trie, struct vip_prefix *prefix,
+		   void **value)
+{
+	struct vip_node *found = NULL;
+	struct vip_prefix first = {};
+
+	if (prefix->length < VIP_INDEX_BITS) {
+		found = vip_after(trie, vip_locked(trie, trie->root), prefix);
+		if (!found)
+			prefix = memcpy(prefix, &first, sizeof(first));
+	}
+	if (!found)
+		found = vip_after_indexed(trie, prefix);
+	if (!found)
+		return false;
+	memset(prefix, 0, sizeof(*prefix));
+	memcpy(prefix->word, found->word, vip_words(trie->bits) * sizeof(u32));
+	prefix->length = found->length;
+	*value = vip_locked(trie, found->value);
+	return true;
+}
+
+/* Rotates what is below to the left until a node has no left child, frees it */
+static void vip_free_below(const struct vip_trie *trie, struct vip_node *node)
+{
+	struct vip_node *left;
+
+	while (node) {
+		left = vip_locked(trie, node->child[0]);
+		if (left) {
+			RCU_INIT_POINTER(node->child[0],
+					 vip_locked(trie, left->child[1]));
+			RCU_INIT_POINTER(left->child[1], node);
+			node = left;
+		} else {
+			left = vip_locked(trie, node->child[1]);
+			kmem_cache_free(vip_cache(trie->bits), node);
+			node = left;
+		}
+	}
+}
+
+void vip_trie_init(struct vip_trie *trie, u8 bits, struct mutex *lock)
+{
+	memset(trie, 0, sizeof(*trie));
+	trie->bits = bits;
+	trie->lock = lock;
+}
+
+/**
+ * vip_trie_destroy - free all nodes
+ * @trie:	one that no reader can find any more
+ */
+void vip_trie_destroy(struct vip_trie *trie)
+{
+	struct vip_node __rcu **index = vip_locked(trie, trie->index);
+	unsigned int at;
+
+	vip_free_below(trie, vip_locked(trie, trie->root));
+	for (at = 0; index && at < VIP_INDEX_SIZE; at++) {
+		vip_free_below(trie, vip_locked(trie, index[at]));
+		cond_resched();
+	}
+	kvfree(index);
+	vip_trie_init(trie, trie->bits, trie->lock);
+}
+
+int __init vip_table_init(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(vip_nodes); i++) {
+		size_t words = vip_words(i ? 128 : 32);
+
+		vip_nodes[i] = kmem_cache_create(i ? "vip_shim_node6" : "vip_shim_node4",
+						 struct_size((struct vip_node *)NULL, word, words),
+						 0, SLAB_ACCOUNT, NULL);
+		if (!vip_nodes[i]) {
+			vip_table_exit();
+			return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+void vip_table_exit(void)
+{
+	rcu_barrier();
+	kmem_cache_destroy(vip_nodes[0]);
+	kmem_cache_destroy(vip_nodes[1]);
+}

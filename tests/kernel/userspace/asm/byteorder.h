@@ -1,0 +1,2 @@
+#include_next <asm/byteorder.h>
+#include "../kernel.h"
