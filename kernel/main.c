@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * vip_shim: a director accepts packets for addresses that it does not own.
+ *
+ * Here: coming and going, of the module and of network namespaces.
+ */
+
+#include <linux/module.h>
+#include <net/genetlink.h>
+
+#include "hook.h"
+#include "netlink.h"
+
+unsigned int vip_net_id __read_mostly;
+
+static int __net_init vip_net_init(struct net *net)
+{
+	struct vip_net *vn = vip_net(net);
+
+	vn->net = net;
+	mutex_init(&vn->lock);
+	return 0;
+}
+
+/* Before .exit: the routes hold the loopback device, which goes in between */
+static void __net_exit vip_net_pre_exit(struct net *net)
+{
+	vip_net_flush(vip_net(net));
+}
+
+static struct pernet_operations vip_net_ops = {
+	.init = vip_net_init,
+	.pre_exit = vip_net_pre_exit,
+	.id = &vip_net_id,
+	.size = sizeof(struct vip_net),
+};
+
+static int __init vip_init(void)
+{
+	int err = vip_table_init();
+
+	if (err)
+		return err;
+	err = register_pernet_subsys(&vip_net_ops);
+	if (err)
+		goto exit_table;
+	err = vip_netlink_init();
+	if (err)
+		goto unregister_net;
+	return 0;
+
+unregister_net:
+	unregister_pernet_subsys(&vip_net_ops);
+exit_table:
+	vip_table_exit();
+	return err;
+}
+
+static void __exit vip_exit(void)
+{
+	vip_netlink_exit();
+	unregister_pernet_subsys(&vip_net_ops);
+	vip_table_exit();
+}
+
+module_init(vip_init);
+module_exit(vip_exit);
+
+MODULE_LICENSE("GPL");
+MODULE_DESCRIPTION("Accepts packets for addresses that the host does not own, for IPVS");
+MODULE_ALIAS_GENL_FAMILY(VIP_SHIM_NAME);
