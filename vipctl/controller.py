@@ -5,30 +5,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from vipctl import methods, planner, routing, safety, sysctl, transaction
+from vipctl import advice, asked, methods, planner, safety, transaction
+from vipctl.asked import Given
 from vipctl.errors import Missing, Refused
 from vipctl.model import (
     ACCEPTANCE_PREFIX,
-    AUTO,
-    PROXY,
-    ROUTE,
     Change,
-    Forward,
     RealServer,
     Service,
-    idle_versions,
     real_key,
 )
 from vipctl.prefixes import AddressSet, IPAddress
 from vipctl.statedir import identity, lock
 from vipctl.store import Store
 
-Given = dict[str, Any]  # fields of a Service that the operator named
 CAP_NET_ADMIN = 12  # include/uapi/linux/capability.h
-BALANCING = ("reals", "scheduler", "forward", "persistence", "set_sysctls")
-ACCEPT_LOCAL = "net.ipv4.conf.all.accept_local"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +55,7 @@ class Controller:
                     f"there is no service {name!r}",
                     hint=f"say how it balances (--real …), or first: vipctl add-service {name} …",
                 )
-            after = _existing(before, given) if before else self._new(store, name, given)
+            after = asked.existing(before, given) if before else self._new(store, name, given)
             change = planner.take(store, before, after, wanted)
             self._check_ranges(store, change)
             self._check_reals(store, before, after)
@@ -91,7 +83,7 @@ class Controller:
             before = store.services().get(name)
             if before is None:
                 return self._altered(store, None, self._new(store, name, given))
-            _existing(before, given)
+            asked.existing(before, given)
             return Change()
 
         return self._change(plan)
@@ -99,11 +91,11 @@ class Controller:
     def set_service(self, name: str, given: Given) -> Outcome:
         def plan(store: Store) -> Change:
             before = _known(store, name)
-            _refuse_balancing(before, given)
-            asked = _with_method(given, before) if "method" in given else given
+            asked.refuse_balancing(before, given)
+            fields = asked.with_method(given, before) if "method" in given else given
             if given.get("fwmark", before.fwmark) != before.fwmark:
                 planner.choose_mark(store.services().values(), given["fwmark"])
-            return self._altered(store, before, replace(before, **asked))
+            return self._altered(store, before, replace(before, **fields))
 
         return self._change(plan)
 
@@ -197,7 +189,7 @@ class Controller:
                 transaction.heal(store, self.notify, adopt=foreign)
             if change and not self.check:
                 transaction.commit(store, change, self.notify)
-            return Outcome(change, restored, tuple(_warnings(store, change)))
+            return Outcome(change, restored, tuple(advice.warnings(store, change)))
 
     @contextmanager
     def _session(self) -> Iterator[Store]:
@@ -217,15 +209,15 @@ class Controller:
     def _change_reals(self, name: str, edit: Callable[[Service], Service]) -> Outcome:
         def plan(store: Store) -> Change:
             before = _known(store, name)
-            _refuse_balancing(before, {"reals": before.reals})
+            asked.refuse_balancing(before, {"reals": before.reals})
             return self._altered(store, before, edit(before))
 
         return self._change(plan)
 
     def _new(self, store: Store, name: str, given: Given) -> Service:
         mark = planner.choose_mark(store.services().values(), given.get("fwmark"))
-        service = Service(name=name, **_with_method(given, None) | {"fwmark": mark})
-        _refuse_for_proxy(service, given)
+        service = Service(name=name, **asked.with_method(given, None) | {"fwmark": mark})
+        asked.refuse_for_proxy(service, given)
         return service
 
     def _altered(self, store: Store, before: Service | None, after: Service) -> Change:
@@ -264,64 +256,8 @@ def refuse_foreign_state(store: Store, *, adopt: bool) -> bool:
     )
 
 
-def _existing(service: Service, given: Given) -> Service:
-    """The service, if it is as the options say. Raises Refused."""
-    for field, value in given.items():
-        if getattr(service, field) != value and (field, value) != ("method", AUTO):
-            command = "add-real" if field == "reals" else "set-service"
-            raise Refused(
-                f"service {service.name!r} has {field} {_said(getattr(service, field))}",
-                hint=f"vipctl {command} {service.name} …, or leave the option out",
-            )
-    return service
-
-
 def _holder(wanted: Mapping[str, tuple[Service, AddressSet]], address: IPAddress) -> str | None:
     return next((name for name, (_, held) in wanted.items() if address in held), None)
-
-
-def _with_method(given: Given, before: Service | None) -> Given:
-    """`given` with a method that the director can use. Raises Missing, Refused."""
-    method = given.get("method", AUTO)
-    proxied = method == PROXY or "to_port" in given
-    if before is not None and before.proxied is not proxied and method != AUTO:
-        raise Refused(
-            f"service {before.name!r} cannot go from method {before.method} to {method}: one is "
-            "balanced by IPVS, the other by a local proxy",
-            hint=f"remove-service {before.name} and add it anew; both at once: vipctl apply",
-        )
-    if method == AUTO:
-        return given | {"method": methods.best(proxied=before.proxied if before else proxied)}
-    methods.get(method).probe()
-    return given
-
-
-def _refuse_for_proxy(service: Service, given: Given) -> None:
-    for field in BALANCING:
-        if field in given and service.proxied:
-            raise Refused(
-                f"method {PROXY} hands packets to a local proxy, IPVS never sees them: it has no "
-                f"{field}",
-                hint="configure that in the proxy, or use a method that IPVS balances",
-            )
-
-
-def _refuse_balancing(service: Service, given: Given) -> None:
-    """Refuses options of IPVS for a service whose IPVS side is not ours, or that has none.
-
-    An acceptance-only service is named after its mark, which thus stays.
-    """
-    _refuse_for_proxy(service, given)
-    for field in (*BALANCING, "fwmark"):
-        if field in given and service.accepted_only:
-            raise Refused(
-                f"service {service.name!r} is acceptance only: its {field} is not vipctl's to set",
-                hint="change it where the IPVS service is managed, or add-range --fwmark another",
-            )
-
-
-def _said(value: object) -> str:
-    return (" ".join(map(str, value)) or "none") if type(value) is tuple else str(value)
 
 
 def _known(store: Store, name: str) -> Service:
@@ -334,38 +270,3 @@ def _known(store: Store, name: str) -> Service:
 def _with_weight(service: Service, real: RealServer, weight: int) -> Service:
     changed = real._replace(weight=weight)
     return service.with_reals(changed if r == real else r for r in service.reals)
-
-
-def _warnings(store: Store, change: Change) -> Iterator[str]:
-    """What the operator should know of the services that were changed, and of the director."""
-    for rule in routing.ahead():
-        yield f"`{rule}` comes before vipctl's rules: VIPs that it matches are not accepted"
-    ranges = {(name, shape.version) for name, shape, _ in store.tallies()}
-    ranges |= {(held.service, held.version) for held in change.taken}
-    methods_before = {service.name: service.method for service in change.before}
-    for service in change.after:
-        if methods_before.get(service.name) != service.method:
-            yield from methods.get(service.method).probe()
-        yield from _martians(service)
-        for version in idle_versions(service):
-            if (service.name, version) in ranges:
-                yield (
-                    f"service {service.name!r} has IPv{version} ranges and no IPv{version} real "
-                    "server: their clients are refused"
-                )
-        for name, value in sysctl.missed(sysctl.needed([service])).items():
-            if not service.set_sysctls:
-                yield (
-                    f"service {service.name!r} needs {name}={value}: set it, or "
-                    f"vipctl set-service {service.name} --set-sysctls"
-                )
-
-
-def _martians(service: Service) -> Iterator[str]:
-    direct = service.forward is not Forward.NAT and 4 in service.versions()
-    if service.method == ROUTE and direct and sysctl.read(ACCEPT_LOCAL) != "1":
-        yield (
-            f"service {service.name!r}: with method {ROUTE} VIPs are local to the director, which "
-            f"drops answers of real servers (--forward {service.forward}, IPv4) that pass through "
-            "it; let them answer without the director, or use --method fwmark"
-        )

@@ -231,6 +231,9 @@ class Acceptance:
         return any(shape.version == version for shape in self.shapes)
 
 
+NOTHING = Acceptance((), frozenset())
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """The difference between two states; what is in neither tuple stays."""

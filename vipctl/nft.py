@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from vipctl.errors import KernelError, Missing
-from vipctl.model import Acceptance, Entry, Shape
+from vipctl.model import NOTHING, Acceptance, Entry, Shape
 from vipctl.prefixes import address
 from vipctl.ruleset import Chains, map_name, words
 
 LOGGED = 4000  # characters of a transaction that -v shows
-NOTHING = Acceptance((), frozenset())
 log = logging.getLogger(__name__)
 
 

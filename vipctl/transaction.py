@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 
 from vipctl import ipvs, methods, sysctl
 from vipctl.errors import KernelError, Missing, Refused
-from vipctl.model import Acceptance, Change, Entry, Held, Service, Shape, entries
+from vipctl.model import NOTHING, Acceptance, Change, Entry, Held, Service, Shape, entries
 from vipctl.store import Store
 from vipctl.sysctl import Kept
 
-NOTHING = Acceptance((), frozenset())
 Notify = Callable[[str], None]
 MANY = 10_000  # ranges whose loading an operator notices
 

@@ -11,8 +11,9 @@ from typing import Any
 import click
 
 from vipctl import __version__, syntax
+from vipctl.asked import Given
 from vipctl.cli import options
-from vipctl.controller import Controller, Given, Outcome
+from vipctl.controller import Controller, Outcome
 from vipctl.errors import UsageError
 
 STATE_DIR = Path("/var/lib/vipctl")

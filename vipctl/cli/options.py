@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from vipctl import model, syntax
-from vipctl.controller import BALANCING, Given
+from vipctl.asked import BALANCING, Given
 from vipctl.errors import UsageError
 from vipctl.methods import NAMES
 from vipctl.model import AUTO, Forward, Leftover

@@ -1,6 +1,6 @@
 """The `fwmark` method: an nftables lookup in PREROUTING marks, an `ip rule` on the mark accepts.
 
-The table, drawn by `ruleset`:
+The table, drawn by `chains`:
 
     prerouting   PREROUTING, -140     destination → fwmark; one hash map per prefix length
     ping         PREROUTING, -100     echo requests of services with --ping go to the director
@@ -15,45 +15,13 @@ the kernel's forwarding says so to its sender. IPVS would say so with the VIP as
 kernel does not send: it is not in table `local`. (IPv6 takes the director's own address there.)
 """
 
-from collections.abc import Iterable, Iterator
-
-from vipctl import nft, routing, ruleset
-from vipctl.model import Acceptance, Entry
+from vipctl import nft, ruleset
+from vipctl.marking import Marking
+from vipctl.model import Acceptance
 from vipctl.routing import Block
 from vipctl.ruleset import Chains
 
 BLOCK = Block(priority=4300, table=30320)
-
-
-def probe() -> tuple[str, ...]:
-    nft.declared(TABLE.name)
-    return ()
-
-
-def seal(acceptance: Acceptance) -> str | None:
-    if routing.read(BLOCK) != BLOCK.accepting(acceptance):
-        return None
-    return TABLE.seal(acceptance)
-
-
-def apply(
-    before: Acceptance, after: Acceptance, removed: Iterable[Entry], added: Iterable[Entry]
-) -> None:
-    _commit(after, TABLE.changing(before, after, removed, added))
-
-
-def load(after: Acceptance, entries: Iterable[Entry]) -> None:
-    _commit(after, TABLE.replacing(after, entries))
-
-
-def holds(acceptance: Acceptance, entries: Iterator[Entry]) -> bool:
-    return TABLE.holds(acceptance, entries)
-
-
-def _commit(after: Acceptance, commands: str) -> None:
-    """Acceptance before marks, marks before the end of acceptance; all or nothing."""
-    with routing.changing(BLOCK, BLOCK.accepting(after)):
-        nft.run(commands)
 
 
 def chains(acceptance: Acceptance) -> Chains:
@@ -72,3 +40,6 @@ def chains(acceptance: Acceptance) -> Chains:
 
 
 TABLE = nft.Table("vipctl", chains)
+_METHOD = Marking(TABLE, BLOCK)
+probe, seal, apply = _METHOD.probe, _METHOD.seal, _METHOD.apply
+load, holds = _METHOD.load, _METHOD.holds

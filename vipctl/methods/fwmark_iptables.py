@@ -29,7 +29,7 @@ from dataclasses import replace
 from vipctl import ipset, legacy, routing
 from vipctl.errors import Missing
 from vipctl.legacy import CHAIN, Chains
-from vipctl.model import Acceptance, Entry, Leftover, Service, Shape, idle_versions
+from vipctl.model import NOTHING, Acceptance, Entry, Leftover, Service, Shape, idle_versions
 from vipctl.prefixes import BITS, FAMILY, VERSIONS
 from vipctl.routing import Block
 
@@ -126,7 +126,7 @@ def _remove_unfit(present: dict[str, ipset.Header], wanted: dict[str, int]) -> N
     """What a killed command left half-filled, and sets of a form that cannot be swapped."""
     unfit = [n for n, version in wanted.items() if n in present and not present[n].fits(version)]
     if unfit:
-        _enforce(Acceptance((), frozenset()))
+        _enforce(NOTHING)
     half_filled = [name for name in present if name.endswith(NEW)]
     ipset.restore(map(ipset.destroy, (*unfit, *half_filled)))
 

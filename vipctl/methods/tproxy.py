@@ -15,10 +15,11 @@ rule comes after those for VIPs: a UDP proxy answers from a socket that is bound
 not connected.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
-from vipctl import nft, routing, ruleset
-from vipctl.model import Acceptance, Entry, Service
+from vipctl import nft, ruleset
+from vipctl.marking import Marking
+from vipctl.model import Acceptance, Service
 from vipctl.routing import Block
 from vipctl.ruleset import Chains
 
@@ -27,33 +28,6 @@ ERRORS = {
     "icmp": "{ destination-unreachable, time-exceeded, parameter-problem }",
     "icmpv6": "{ destination-unreachable, packet-too-big, time-exceeded, parameter-problem }",
 }
-
-
-def probe() -> tuple[str, ...]:
-    nft.declared(TABLE.name)
-    return ()
-
-
-def seal(acceptance: Acceptance) -> str | None:
-    if routing.read(BLOCK) != BLOCK.accepting(acceptance):
-        return None
-    return TABLE.seal(acceptance)
-
-
-def apply(
-    before: Acceptance, after: Acceptance, removed: Iterable[Entry], added: Iterable[Entry]
-) -> None:
-    with routing.changing(BLOCK, BLOCK.accepting(after)):
-        nft.run(TABLE.changing(before, after, removed, added))
-
-
-def load(after: Acceptance, entries: Iterable[Entry]) -> None:
-    with routing.changing(BLOCK, BLOCK.accepting(after)):
-        nft.run(TABLE.replacing(after, entries))
-
-
-def holds(acceptance: Acceptance, entries: Iterator[Entry]) -> bool:
-    return TABLE.holds(acceptance, entries)
 
 
 def chains(acceptance: Acceptance) -> Chains:
@@ -125,3 +99,6 @@ def _listeners(service: Service) -> Iterator[str]:
 
 
 TABLE = nft.Table("vipctl_tproxy", chains)
+_METHOD = Marking(TABLE, BLOCK)
+probe, seal, apply = _METHOD.probe, _METHOD.seal, _METHOD.apply
+load, holds = _METHOD.load, _METHOD.holds
