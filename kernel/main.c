@@ -18,6 +18,7 @@ static int __net_init vip_net_init(struct net *net)
 	struct vip_net *vn = vip_net(net);
 
 	vn->net = net;
+	vn->generation = 1;	/* to dumps, 0 is none */
 	mutex_init(&vn->lock);
 	return 0;
 }

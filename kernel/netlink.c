@@ -8,8 +8,6 @@
 #include "hook.h"
 #include "netlink.h"
 
-static struct genl_family vip_family;
-
 static const struct nla_policy vip_policy[VIP_SHIM_A_MAX + 1] = {
 	[VIP_SHIM_A_MARK] = NLA_POLICY_MIN(NLA_U32, 1),
 	[VIP_SHIM_A_FLAGS] = NLA_POLICY_MASK(NLA_U32, VIP_SHIM_F_ALL),
@@ -21,11 +19,16 @@ static const struct nla_policy vip_policy[VIP_SHIM_A_MAX + 1] = {
 	[VIP_SHIM_A_STAGED] = { .type = NLA_FLAG },
 };
 
-/* The state that a command is about; one in use is made if there is none */
-static struct vip_state *vip_target(struct vip_net *vn, struct genl_info *info)
+/**
+ * vip_target - the state that a command is about
+ * @vn:		of the namespace, its lock held
+ * @info:	of the command
+ *
+ * Return: an error, explained, if there is none.
+ */
+struct vip_state *vip_target(struct vip_net *vn, struct genl_info *info)
 {
 	struct vip_state *state = vip_state_locked(vn);
-	int err;
 
 	if (info->attrs[VIP_SHIM_A_STAGED]) {
 		if (vn->staged && vn->stager == info->snd_portid)
@@ -35,19 +38,47 @@ static struct vip_state *vip_target(struct vip_net *vn, struct genl_info *info)
 	}
 	if (state)
 		return state;
-	err = vip_hook_start(vn, info->extack);
-	if (err)
-		return ERR_PTR(err);
+	GENL_SET_ERR_MSG(info, "there is no service");
+	return ERR_PTR(-ENOENT);
+}
+
+/* Likewise; the first service of a namespace makes it accept */
+static struct vip_state *vip_target_made(struct vip_net *vn, struct genl_info *info)
+{
+	struct vip_state *state;
+	int err;
+
+	if (info->attrs[VIP_SHIM_A_STAGED] || vip_state_locked(vn))
+		return vip_target(vn, info);
 	state = vip_state_new(&vn->lock);
-	if (!state) {
-		vip_hook_stop(vn);
+	if (!state)
 		return ERR_PTR(-ENOMEM);
+	err = vip_hook_start(vn, info->extack);
+	if (err) {
+		vip_state_destroy(state);
+		return ERR_PTR(err);
 	}
 	rcu_assign_pointer(vn->state, state);
 	return state;
 }
 
-static int vip_missing(struct genl_info *info, int attribute)
+/**
+ * vip_changed - let dumps notice, and whoever looks at the generation
+ * @vn:		of the namespace, its lock held
+ * @info:	of the command that may have changed something
+ */
+void vip_changed(struct vip_net *vn, struct genl_info *info)
+{
+	if (!info->attrs[VIP_SHIM_A_STAGED])
+		vn->generation++;
+}
+
+/**
+ * vip_missing - refuse a command
+ * @info:	of the command
+ * @attribute:	that it should have
+ */
+int vip_missing(struct genl_info *info, int attribute)
 {
 	NL_SET_ERR_ATTR_MISS(info->extack, NULL, attribute);
 	GENL_SET_ERR_MSG(info, "an attribute that the command needs is missing");
@@ -78,6 +109,7 @@ static int vip_set_service(struct sk_buff *skb, struct genl_info *info)
 	struct vip_net *vn = vip_net(genl_info_net(info));
 	struct nlattr **attrs = info->attrs;
 	struct vip_state *state;
+	u32 flags;
 	int err;
 
 	if (!attrs[VIP_SHIM_A_MARK])
@@ -85,16 +117,16 @@ static int vip_set_service(struct sk_buff *skb, struct genl_info *info)
 	err = vip_check_ports(info);
 	if (err)
 		return err;
+	flags = attrs[VIP_SHIM_A_FLAGS] ? nla_get_u32(attrs[VIP_SHIM_A_FLAGS]) : 0;
 	mutex_lock(&vn->lock);
-	state = vip_target(vn, info);
+	state = vip_target_made(vn, info);
 	err = PTR_ERR_OR_ZERO(state);
-	if (!err && attrs[VIP_SHIM_A_PORTS])
+	if (!err && (attrs[VIP_SHIM_A_PORTS] || flags & VIP_SHIM_F_PING))
 		err = vip_hook_defrag(vn);
 	if (!err)
 		err = vip_service_set(state, nla_get_u32(attrs[VIP_SHIM_A_MARK]),
-				      attrs[VIP_SHIM_A_FLAGS] ?
-				      nla_get_u32(attrs[VIP_SHIM_A_FLAGS]) : 0,
-				      attrs[VIP_SHIM_A_PORTS], info->extack);
+				      flags, attrs[VIP_SHIM_A_PORTS], info->extack);
+	vip_changed(vn, info);
 	mutex_unlock(&vn->lock);
 	return err;
 }
@@ -113,209 +145,7 @@ static int vip_del_service(struct sk_buff *skb, struct genl_info *info)
 	if (!err)
 		err = vip_service_remove(state, nla_get_u32(info->attrs[VIP_SHIM_A_MARK]),
 					 info->extack);
-	mutex_unlock(&vn->lock);
-	return err;
-}
-
-/* An array of prefixes of one IP version */
-struct vip_array {
-	const struct nlattr *attribute;
-	u8 bits;
-	u32 count;
-};
-
-static void vip_unpack(const struct vip_array *array, u32 at,
-		       struct vip_prefix *prefix)
-{
-	unsigned int i;
-
-	memset(prefix, 0, sizeof(*prefix));
-	if (array->bits == 32) {
-		const struct vip_shim_prefix4 *given = nla_data(array->attribute);
-
-		prefix->word[0] = be32_to_cpu(given[at].address);
-		prefix->length = given[at].length;
-	} else {
-		const struct vip_shim_prefix6 *given = nla_data(array->attribute);
-
-		for (i = 0; i < VIP_KEY_WORDS; i++)
-			prefix->word[i] = be32_to_cpu(given[at].address[i]);
-		prefix->length = given[at].length;
-	}
-}
-
-static bool vip_prefix_is_valid(const struct vip_prefix *prefix, u8 bits)
-{
-	unsigned int i;
-
-	if (!prefix->length || prefix->length > bits)
-		return false;
-	for (i = 0; i < bits / 32; i++) {
-		int inside = clamp(prefix->length - (int)i * 32, 0, 32);
-
-		if ((u64)prefix->word[i] << inside & U32_MAX)
-			return false;
-	}
-	return true;
-}
-
-static int vip_check_array(struct vip_array *array, struct genl_info *info,
-			   int attribute, u8 bits)
-{
-	size_t size = bits == 32 ? sizeof(struct vip_shim_prefix4) :
-				   sizeof(struct vip_shim_prefix6);
-	struct vip_prefix prefix;
-	u32 at;
-
-	array->attribute = info->attrs[attribute];
-	array->bits = bits;
-	array->count = array->attribute ? nla_len(array->attribute) / size : 0;
-	if (array->attribute && nla_len(array->attribute) % size)
-		goto malformed;
-	for (at = 0; at < array->count; at++) {
-		vip_unpack(array, at, &prefix);
-		if (!vip_prefix_is_valid(&prefix, bits))
-			goto malformed;
-	}
-	return 0;
-
-malformed:
-	NL_SET_ERR_MSG_ATTR(info->extack, array->attribute,
-			    "a prefix has a length, and no bit set beyond it");
-	return -EINVAL;
-}
-
-static int vip_check_arrays(struct vip_array arrays[2], struct genl_info *info)
-{
-	return vip_check_array(&arrays[0], info, VIP_SHIM_A_PREFIXES4, 32) ?:
-	       vip_check_array(&arrays[1], info, VIP_SHIM_A_PREFIXES6, 128);
-}
-
-static u32 vip_plane_of(const struct genl_info *info)
-{
-	const struct nlattr *plane = info->attrs[VIP_SHIM_A_PLANE];
-
-	return plane ? nla_get_u32(plane) : 0;
-}
-
-/* Takes the first @count prefixes back; @before: whose they were */
-static void vip_undo(struct vip_state *state, u32 plane,
-		     const struct vip_array *array, u32 count,
-		     struct vip_service **before)
-{
-	struct vip_prefix prefix;
-
-	while (count--) {
-		vip_unpack(array, count, &prefix);
-		if (before[count])
-			WARN_ON_ONCE(vip_state_add(state, before[count], plane,
-						   array->bits, &prefix));
-		else
-			vip_state_remove(state, plane, array->bits, &prefix);
-	}
-}
-
-/* All of an array or nothing; @before is filled */
-static int vip_add_array(struct vip_state *state, struct vip_service *service,
-			 u32 plane, const struct vip_array *array,
-			 struct vip_service **before)
-{
-	struct vip_prefix prefix;
-	u32 at;
-	int err;
-
-	for (at = 0; at < array->count; at++) {
-		vip_unpack(array, at, &prefix);
-		before[at] = vip_trie_get(vip_trie_of(state, plane, array->bits),
-					  &prefix);
-		err = vip_state_add(state, service, plane, array->bits, &prefix);
-		if (err) {
-			vip_undo(state, plane, array, at, before);
-			return err;
-		}
-	}
-	return 0;
-}
-
-static int vip_add_arrays(struct vip_state *state, struct vip_array arrays[2],
-			  struct genl_info *info)
-{
-	struct vip_service *service, **before;
-	u32 plane = vip_plane_of(info);
-	int err;
-
-	service = xa_load(&state->services,
-			  nla_get_u32(info->attrs[VIP_SHIM_A_MARK]));
-	if (!service) {
-		GENL_SET_ERR_MSG(info, "no service has this mark");
-		return -ENOENT;
-	}
-	if (vip_state_count(state) + arrays[0].count + arrays[1].count >
-	    VIP_SHIM_MAX_PREFIXES) {
-		GENL_SET_ERR_MSG(info, "there would be too many prefixes");
-		return -ENOSPC;
-	}
-	before = kvcalloc(arrays[0].count + arrays[1].count, sizeof(*before),
-			  GFP_KERNEL_ACCOUNT);
-	if (!before)
-		return -ENOMEM;
-	err = vip_add_array(state, service, plane, &arrays[0], before);
-	if (!err) {
-		err = vip_add_array(state, service, plane, &arrays[1],
-				    before + arrays[0].count);
-		if (err)
-			vip_undo(state, plane, &arrays[0], arrays[0].count, before);
-	}
-	kvfree(before);
-	return err;
-}
-
-static int vip_add(struct sk_buff *skb, struct genl_info *info)
-{
-	struct vip_net *vn = vip_net(genl_info_net(info));
-	struct vip_array arrays[2];
-	struct vip_state *state;
-	int err;
-
-	if (!info->attrs[VIP_SHIM_A_MARK])
-		return vip_missing(info, VIP_SHIM_A_MARK);
-	err = vip_check_arrays(arrays, info);
-	if (err)
-		return err;
-	mutex_lock(&vn->lock);
-	state = vip_target(vn, info);
-	err = PTR_ERR_OR_ZERO(state);
-	if (!err)
-		err = vip_add_arrays(state, arrays, info);
-	vn->generation++;
-	mutex_unlock(&vn->lock);
-	return err;
-}
-
-static int vip_del(struct sk_buff *skb, struct genl_info *info)
-{
-	struct vip_net *vn = vip_net(genl_info_net(info));
-	struct vip_array arrays[2];
-	struct vip_prefix prefix;
-	struct vip_state *state;
-	unsigned int i;
-	u32 at;
-	int err;
-
-	err = vip_check_arrays(arrays, info);
-	if (err)
-		return err;
-	mutex_lock(&vn->lock);
-	state = vip_target(vn, info);
-	err = PTR_ERR_OR_ZERO(state);
-	for (i = 0; !err && i < 2; i++) {
-		for (at = 0; at < arrays[i].count; at++) {
-			vip_unpack(&arrays[i], at, &prefix);
-			vip_state_remove(state, vip_plane_of(info),
-					 arrays[i].bits, &prefix);
-		}
-	}
-	vn->generation++;
+	vip_changed(vn, info);
 	mutex_unlock(&vn->lock);
 	return err;
 }
@@ -335,11 +165,18 @@ static int vip_begin(struct sk_buff *skb, struct genl_info *info)
 		err = -EBUSY;
 	} else {
 		swap(vn->staged, state);
-		vn->stager = info->snd_portid;
+		WRITE_ONCE(vn->stager, info->snd_portid);
 	}
 	vip_state_destroy(state);
 	mutex_unlock(&vn->lock);
 	return err;
+}
+
+static void vip_unstage(struct vip_net *vn)
+{
+	vip_state_destroy(vn->staged);
+	vn->staged = NULL;
+	vn->stager = 0;
 }
 
 /* Puts a state in use; the one that was in use is freed */
@@ -370,6 +207,7 @@ static int vip_commit(struct sk_buff *skb, struct genl_info *info)
 	if (!err) {
 		vip_switch(vn, vn->staged);
 		vn->staged = NULL;
+		vip_unstage(vn);
 	}
 	mutex_unlock(&vn->lock);
 	return err;
@@ -384,9 +222,9 @@ void vip_net_flush(struct vip_net *vn)
 	mutex_lock(&vn->lock);
 	vip_hook_stop(vn);
 	vip_hook_defrag_end(vn);
-	vip_switch(vn, NULL);
-	vip_state_destroy(vn->staged);
-	vn->staged = NULL;
+	if (vip_state_locked(vn))
+		vip_switch(vn, NULL);
+	vip_unstage(vn);
 	mutex_unlock(&vn->lock);
 }
 
@@ -413,6 +251,7 @@ static int vip_info(struct sk_buff *skb, struct genl_info *info)
 	mutex_lock(&vn->lock);
 	state = vip_state_locked(vn);
 	err = nla_put_u32(reply, VIP_SHIM_A_VERSION, VIP_SHIM_VERSION) ?:
+	      nla_put_u32(reply, VIP_SHIM_A_GENERATION, vn->generation) ?:
 	      nla_put_u32(reply, VIP_SHIM_A_SERVICES, state ? state->count : 0) ?:
 	      nla_put_u64_64bit(reply, VIP_SHIM_A_COUNT,
 				state ? vip_state_count(state) : 0, VIP_SHIM_A_PAD);
@@ -427,167 +266,23 @@ free_reply:
 	return err;
 }
 
-static int vip_put_service(struct sk_buff *skb, struct vip_net *vn,
-			   const struct vip_service *service)
-{
-	struct vip_config *config = rcu_dereference_protected(service->config,
-							      lockdep_is_held(&vn->lock));
-	struct vip_shim_port *port;
-	struct nlattr *ports;
-	u32 i;
-
-	if (nla_put_u32(skb, VIP_SHIM_A_MARK, service->mark) ||
-	    nla_put_u32(skb, VIP_SHIM_A_FLAGS, config->flags) ||
-	    nla_put_u64_64bit(skb, VIP_SHIM_A_COUNT, service->prefixes, VIP_SHIM_A_PAD) ||
-	    nla_put_u64_64bit(skb, VIP_SHIM_A_ACCEPTED,
-			      vip_service_count(service, VIP_ACCEPTED), VIP_SHIM_A_PAD) ||
-	    nla_put_u64_64bit(skb, VIP_SHIM_A_LEFT_OVER,
-			      vip_service_count(service, VIP_LEFT_OVER), VIP_SHIM_A_PAD) ||
-	    nla_put_u64_64bit(skb, VIP_SHIM_A_REFUSED,
-			      vip_service_count(service, VIP_REFUSED), VIP_SHIM_A_PAD))
-		return -EMSGSIZE;
-	ports = nla_reserve(skb, VIP_SHIM_A_PORTS, config->count * sizeof(*port));
-	if (!ports)
-		return -EMSGSIZE;
-	port = nla_data(ports);
-	for (i = 0; i < config->count; i++, port++) {
-		port->number = cpu_to_be16(config->ports[i] & 0xffff);
-		port->protocol = config->ports[i] >> 16;
-		port->zero = 0;
-	}
-	return 0;
-}
-
-static void *vip_dump_header(struct sk_buff *skb, struct netlink_callback *cb,
-			     struct vip_net *vn, u8 command)
-{
-	void *header = genlmsg_put(skb, NETLINK_CB(cb->skb).portid,
-				   cb->nlh->nlmsg_seq, &vip_family, NLM_F_MULTI,
-				   command);
-
-	cb->seq = vn->generation;
-	if (header)
-		genl_dump_check_consistent(cb, header);
-	return header;
-}
-
-static int vip_get_services(struct sk_buff *skb, struct netlink_callback *cb)
-{
-	struct vip_net *vn = vip_net(sock_net(skb->sk));
-	unsigned long mark = cb->args[0];
-	struct vip_service *service;
-	struct vip_state *state;
-	void *header;
-
-	mutex_lock(&vn->lock);
-	state = vip_state_locked(vn);
-	service = state ? xa_find(&state->services, &mark, ULONG_MAX, XA_PRESENT) : NULL;
-	while (service) {
-		header = vip_dump_header(skb, cb, vn, VIP_SHIM_CMD_GET_SERVICE);
-		if (!header)
-			break;
-		if (vip_put_service(skb, vn, service)) {
-			genlmsg_cancel(skb, header);
-			break;
-		}
-		genlmsg_end(skb, header);
-		service = xa_find_after(&state->services, &mark, ULONG_MAX, XA_PRESENT);
-	}
-	cb->args[0] = service ? mark : ULONG_MAX;
-	mutex_unlock(&vn->lock);
-	return skb->len;
-}
-
-/* Where a dump of prefixes has come to */
-struct vip_cursor {
-	u32 plane;
-	u8 bits;		/* 0: it has not begun */
-	struct vip_prefix last;
-};
-
-static bool vip_cursor_next(struct vip_state *state, struct vip_cursor *cursor,
-			    struct vip_service **service)
-{
-	void *value;
-
-	if (!cursor->bits)
-		cursor->bits = 32;
-	while (cursor->plane < state->planes) {
-		if (vip_trie_next(vip_trie_of(state, cursor->plane, cursor->bits),
-				  &cursor->last, &value)) {
-			*service = value;
-			return true;
-		}
-		memset(&cursor->last, 0, sizeof(cursor->last));
-		cursor->plane += cursor->bits == 128;
-		cursor->bits = cursor->bits == 32 ? 128 : 32;
-	}
-	return false;
-}
-
-static int vip_put_prefix(struct sk_buff *skb, const struct vip_cursor *cursor,
-			  const struct vip_service *service)
-{
-	struct vip_shim_prefix4 v4 = { .length = cursor->last.length };
-	struct vip_shim_prefix6 v6 = { .length = cursor->last.length };
-	unsigned int i;
-
-	if (nla_put_u32(skb, VIP_SHIM_A_MARK, service->mark) ||
-	    nla_put_u32(skb, VIP_SHIM_A_PLANE, cursor->plane))
-		return -EMSGSIZE;
-	if (cursor->bits == 32) {
-		v4.address = cpu_to_be32(cursor->last.word[0]);
-		return nla_put(skb, VIP_SHIM_A_PREFIXES4, sizeof(v4), &v4);
-	}
-	for (i = 0; i < VIP_KEY_WORDS; i++)
-		v6.address[i] = cpu_to_be32(cursor->last.word[i]);
-	return nla_put(skb, VIP_SHIM_A_PREFIXES6, sizeof(v6), &v6);
-}
-
-static int vip_get(struct sk_buff *skb, struct netlink_callback *cb)
-{
-	struct vip_cursor *cursor = (struct vip_cursor *)cb->ctx, next;
-	struct vip_net *vn = vip_net(sock_net(skb->sk));
-	struct vip_service *service;
-	struct vip_state *state;
-	void *header;
-
-	BUILD_BUG_ON(sizeof(*cursor) > sizeof(cb->ctx));
-	mutex_lock(&vn->lock);
-	state = vip_state_locked(vn);
-	next = *cursor;
-	while (state && vip_cursor_next(state, &next, &service)) {
-		header = vip_dump_header(skb, cb, vn, VIP_SHIM_CMD_GET);
-		if (!header)
-			break;
-		if (vip_put_prefix(skb, &next, service)) {
-			genlmsg_cancel(skb, header);
-			break;
-		}
-		genlmsg_end(skb, header);
-		*cursor = next;
-	}
-	mutex_unlock(&vn->lock);
-	return skb->len;
-}
-
 static const struct genl_ops vip_ops[] = {
-	{ .cmd = VIP_SHIM_CMD_INFO, .doit = vip_info },
+	{ .cmd = VIP_SHIM_CMD_INFO, .doit = vip_info, .flags = GENL_UNS_ADMIN_PERM },
 	{ .cmd = VIP_SHIM_CMD_SET_SERVICE, .doit = vip_set_service,
 	  .flags = GENL_UNS_ADMIN_PERM },
 	{ .cmd = VIP_SHIM_CMD_DEL_SERVICE, .doit = vip_del_service,
 	  .flags = GENL_UNS_ADMIN_PERM },
-	{ .cmd = VIP_SHIM_CMD_GET_SERVICE, .dumpit = vip_get_services,
+	{ .cmd = VIP_SHIM_CMD_GET_SERVICE, .dumpit = vip_dump_services,
 	  .flags = GENL_UNS_ADMIN_PERM },
-	{ .cmd = VIP_SHIM_CMD_ADD, .doit = vip_add, .flags = GENL_UNS_ADMIN_PERM },
-	{ .cmd = VIP_SHIM_CMD_DEL, .doit = vip_del, .flags = GENL_UNS_ADMIN_PERM },
-	{ .cmd = VIP_SHIM_CMD_GET, .dumpit = vip_get, .flags = GENL_UNS_ADMIN_PERM },
+	{ .cmd = VIP_SHIM_CMD_ADD, .doit = vip_add_prefixes, .flags = GENL_UNS_ADMIN_PERM },
+	{ .cmd = VIP_SHIM_CMD_DEL, .doit = vip_del_prefixes, .flags = GENL_UNS_ADMIN_PERM },
+	{ .cmd = VIP_SHIM_CMD_GET, .dumpit = vip_dump_prefixes, .flags = GENL_UNS_ADMIN_PERM },
 	{ .cmd = VIP_SHIM_CMD_BEGIN, .doit = vip_begin, .flags = GENL_UNS_ADMIN_PERM },
 	{ .cmd = VIP_SHIM_CMD_COMMIT, .doit = vip_commit, .flags = GENL_UNS_ADMIN_PERM },
 	{ .cmd = VIP_SHIM_CMD_FLUSH, .doit = vip_flush, .flags = GENL_UNS_ADMIN_PERM },
 };
 
-static struct genl_family vip_family __ro_after_init = {
+struct genl_family vip_family __ro_after_init = {
 	.name = VIP_SHIM_NAME,
 	.version = VIP_SHIM_VERSION,
 	.maxattr = VIP_SHIM_A_MAX,
@@ -609,11 +304,11 @@ static int vip_released(struct notifier_block *block, unsigned long event, void 
 	if (event != NETLINK_URELEASE || notify->protocol != NETLINK_GENERIC)
 		return NOTIFY_DONE;
 	vn = vip_net(notify->net);
+	if (READ_ONCE(vn->stager) != notify->portid)
+		return NOTIFY_DONE;
 	mutex_lock(&vn->lock);
-	if (vn->staged && vn->stager == notify->portid) {
-		vip_state_destroy(vn->staged);
-		vn->staged = NULL;
-	}
+	if (vn->stager == notify->portid)
+		vip_unstage(vn);
 	mutex_unlock(&vn->lock);
 	return NOTIFY_DONE;
 }

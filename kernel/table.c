@@ -15,19 +15,7 @@
 #include <linux/slab.h>
 #include <asm/byteorder.h>
 
-#include "table.h"
-
-#define VIP_INDEX_BITS	16
-#define VIP_INDEX_SIZE	(1U << VIP_INDEX_BITS)
-
-struct vip_node {
-	struct vip_node __rcu *child[2];
-	void __rcu *value;
-	struct rcu_head rcu;
-	u8 bits;
-	u8 length;
-	u32 word[];
-};
+#include "node.h"
 
 /* Nodes of IPv4 and IPv6, which differ in their size */
 static struct kmem_cache *vip_nodes[2] __read_mostly;
@@ -40,28 +28,6 @@ static unsigned int vip_words(u8 bits)
 static struct kmem_cache *vip_cache(u8 bits)
 {
 	return vip_nodes[bits == 128];
-}
-
-/* The bits at which two addresses first differ, but at most @limit */
-static unsigned int vip_common(const u32 *left, const u32 *right,
-			       unsigned int limit)
-{
-	unsigned int word, at;
-
-	for (word = 0; word * 32 < limit; word++) {
-		u32 differs = left[word] ^ right[word];
-
-		if (differs) {
-			at = word * 32 + 32 - fls(differs);
-			return min(at, limit);
-		}
-	}
-	return limit;
-}
-
-static unsigned int vip_bit(const u32 *word, u8 at)
-{
-	return word[at / 32] >> (31 - at % 32) & 1;
 }
 
 static __always_inline bool vip_covers(unsigned int words,
@@ -136,9 +102,6 @@ void *vip_trie_lookup6(const struct vip_trie *trie, const __be32 address[4])
 		word[i] = be32_to_cpu(address[i]);
 	return vip_lookup(VIP_KEY_WORDS, trie, word);
 }
-
-#define vip_locked(trie, pointer) \
-	rcu_dereference_protected(pointer, lockdep_is_held((trie)->lock))
 
 static struct vip_node *vip_node_new(const struct vip_trie *trie,
 				     const u32 *word, u8 length, void *value)
@@ -345,97 +308,6 @@ void *vip_trie_get(const struct vip_trie *trie, const struct vip_prefix *prefix)
 		return NULL;
 	node = vip_locked(trie, *vip_descend(trie, place, prefix, &above));
 	return vip_is(node, prefix) ? vip_locked(trie, node->value) : NULL;
-}
-
-/* The first prefix below a node, itself included */
-static struct vip_node *vip_first(const struct vip_trie *trie,
-				  struct vip_node *node)
-{
-	while (node && !rcu_access_pointer(node->value))
-		node = vip_locked(trie, node->child[0]);
-	return node;
-}
-
-/* The first prefix below @node that comes after this one */
-static struct vip_node *vip_after(const struct vip_trie *trie,
-				  struct vip_node *node,
-				  const struct vip_prefix *prefix)
-{
-	struct vip_node *later = NULL;
-	unsigned int common, bit;
-
-	while (node) {
-		common = vip_common(node->word, prefix->word,
-				    min(node->length, prefix->length));
-		if (common < min(node->length, prefix->length)) {
-			if (vip_bit(node->word, common))
-				later = node;
-			break;
-		}
-		if (node->length > prefix->length) {
-			later = node;
-			break;
-		}
-		if (node->length == prefix->length) {
-			later = vip_locked(trie, node->child[0]) ?:
-				vip_locked(trie, node->child[1]) ?: later;
-			break;
-		}
-		bit = vip_bit(prefix->word, node->length);
-		if (!bit)
-			later = vip_locked(trie, node->child[1]) ?: later;
-		node = vip_locked(trie, node->child[bit]);
-	}
-	return vip_first(trie, later);
-}
-
-static struct vip_node *vip_after_indexed(const struct vip_trie *trie,
-					  const struct vip_prefix *prefix)
-{
-	struct vip_node __rcu **index = vip_locked(trie, trie->index);
-	unsigned int at = prefix->word[0] >> (32 - VIP_INDEX_BITS);
-	struct vip_node *found = NULL;
-
-	if (!index)
-		return NULL;
-	if (prefix->length >= VIP_INDEX_BITS)
-		found = vip_after(trie, vip_locked(trie, index[at++]), prefix);
-	for (; !found && at < VIP_INDEX_SIZE; at++)
-		found = vip_first(trie, vip_locked(trie, index[at]));
-	return found;
-}
-
-/**
- * vip_trie_next - the prefix that follows this one
- * @trie:	not changed
- * @prefix:	this one, whether or not it is there; becomes the next one
- * @value:	becomes that one's
- *
- * Prefixes shorter than VIP_INDEX_BITS come first. A prefix of length 0 that is
- * not there comes before all.
- *
- * Return: whether there is one.
- */
-bool vip_trie_next(const struct vip_trie *trie, struct vip_prefix *prefix,
-		   void **value)
-{
-	struct vip_node *found = NULL;
-	struct vip_prefix first = {};
-
-	if (prefix->length < VIP_INDEX_BITS) {
-		found = vip_after(trie, vip_locked(trie, trie->root), prefix);
-		if (!found)
-			prefix = memcpy(prefix, &first, sizeof(first));
-	}
-	if (!found)
-		found = vip_after_indexed(trie, prefix);
-	if (!found)
-		return false;
-	memset(prefix, 0, sizeof(*prefix));
-	memcpy(prefix->word, found->word, vip_words(trie->bits) * sizeof(u32));
-	prefix->length = found->length;
-	*value = vip_locked(trie, found->value);
-	return true;
 }
 
 /* Rotates what is below to the left until a node has no left child, frees it */

@@ -3,7 +3,7 @@
  * vip_shim: a director accepts packets for addresses that it does not own.
  *
  * A generic netlink family. Each network namespace has its own state; every
- * command but INFO needs CAP_NET_ADMIN in the namespace's user namespace.
+ * command needs CAP_NET_ADMIN in the namespace's user namespace.
  *
  * A *service* is a firewall mark and how its packets are treated; it has
  * *prefixes*, each in one *plane*. Within a plane the longest prefix counts.
@@ -18,6 +18,13 @@
  * one in use, commands with VIP_SHIM_A_STAGED change it, COMMIT puts it in use
  * in one step. It is the opening socket's, and is gone when that is closed.
  * Counters of services with the same mark go on.
+ *
+ * ADD gives prefixes to a service, whoever had them; DEL takes them from whoever
+ * has them, and those that nobody has are no error. A command does all that it
+ * says or nothing. An attribute is at most 65,535 bytes long, which limits the
+ * prefixes of a message.
+ *
+ * A dump that something was changed under is flagged NLM_F_DUMP_INTR: repeat it.
  */
 #ifndef _UAPI_VIP_SHIM_H
 #define _UAPI_VIP_SHIM_H
@@ -34,13 +41,13 @@
 
 enum vip_shim_command {
 	VIP_SHIM_CMD_UNSPEC,
-	VIP_SHIM_CMD_INFO,		/* VERSION, PREFIXES, SERVICES in use */
+	VIP_SHIM_CMD_INFO,		/* VERSION, GENERATION, SERVICES, COUNT */
 	VIP_SHIM_CMD_SET_SERVICE,	/* MARK, FLAGS, PORTS: new or changed */
 	VIP_SHIM_CMD_DEL_SERVICE,	/* MARK; its prefixes go first */
-	VIP_SHIM_CMD_GET_SERVICE,	/* dump */
+	VIP_SHIM_CMD_GET_SERVICE,	/* dump: a message per service */
 	VIP_SHIM_CMD_ADD,		/* MARK, PLANE, PREFIXES4, PREFIXES6 */
 	VIP_SHIM_CMD_DEL,		/* PLANE, PREFIXES4, PREFIXES6 */
-	VIP_SHIM_CMD_GET,		/* dump of prefixes */
+	VIP_SHIM_CMD_GET,		/* dump: a message per many prefixes */
 	VIP_SHIM_CMD_BEGIN,
 	VIP_SHIM_CMD_COMMIT,
 	VIP_SHIM_CMD_FLUSH,		/* everything goes */
@@ -65,6 +72,7 @@ enum vip_shim_attribute {
 	VIP_SHIM_A_ACCEPTED,	/* u64: packets */
 	VIP_SHIM_A_LEFT_OVER,	/* u64: packets */
 	VIP_SHIM_A_REFUSED,	/* u64: packets whose source is not valid */
+	VIP_SHIM_A_GENERATION,	/* u32: another one after each change */
 
 	__VIP_SHIM_A_LAST,
 	VIP_SHIM_A_MAX = __VIP_SHIM_A_LAST - 1

@@ -7,7 +7,7 @@ from typing import Protocol, cast
 from vipctl.errors import Missing, UsageError
 from vipctl.model import PROXY, Acceptance, Entry
 
-NAMES = ("fwmark", "fwmark-iptables", "route", PROXY)  # best first
+NAMES = ("shim", "fwmark", "fwmark-iptables", "route", PROXY)  # best first
 
 
 class Method(Protocol):

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Sources of IPv4 packets. */
+#ifndef VIP_SHIM_SOURCE_H
+#define VIP_SHIM_SOURCE_H
+
+#include <linux/netfilter.h>
+
+bool vip_source_is_valid(struct sk_buff *skb, const struct nf_hook_state *state);
+
+#endif

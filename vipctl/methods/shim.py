@@ -1,0 +1,102 @@
+"""The `shim` method: the module vip_shim accepts in PREROUTING, by one lookup.
+
+No rules, no tables: the module has hooks of its own.
+
+    PREROUTING, -140     destination → service: its mark, and a route to the host
+    LOCAL_IN, 100        what came by that route and IPVS did not take is refused
+
+The route spares a packet the kernel's lookup, for which it costs less than one for an address of
+the director; sources are validated as the kernel would. kernel/ has the module.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from vipctl import shim
+from vipctl.model import Acceptance, Entry, Leftover, Service, idle_versions
+from vipctl.shim import Settings
+
+BRIDGED = {
+    f"net.bridge.bridge-nf-call-{name}": Path(f"/proc/sys/net/bridge/bridge-nf-call-{name}")
+    for name in ("iptables", "ip6tables")
+}
+IDLE = {4: shim.IDLE4, 6: shim.IDLE6}
+
+
+def probe() -> Iterable[str]:
+    shim.check()
+    return _notes()
+
+
+def seal(acceptance: Acceptance) -> str | None:
+    wanted, found = _wanted(acceptance), shim.services()
+    if wanted != {mark: loaded.settings for mark, loaded in found.items()}:
+        return None
+    if not found:
+        return ""
+    counts = sorted((mark, loaded.prefixes) for mark, loaded in found.items())
+    words = f"{shim.generation()} {counts}"
+    return hashlib.sha256(words.encode()).hexdigest()
+
+
+def apply(
+    before: Acceptance, after: Acceptance, removed: Iterable[Entry], added: Iterable[Entry]
+) -> None:
+    """What comes does so before anything goes: nothing is ever in between."""
+    if not after.active():
+        return shim.flush()
+    old, new, come = _wanted(before), _wanted(after), set(added)
+    stay = {entry[:2] for entry in come}
+    changed = {mark for mark, settings in new.items() if settings != old.get(mark)}
+    with shim.changing() as commands:
+        for mark in changed:
+            commands.set_service(mark, _wider(old.get(mark, new[mark]), new[mark]))
+        commands.add(come)
+        commands.delete(entry for entry in removed if entry[:2] not in stay)
+        for mark in changed & old.keys():
+            commands.set_service(mark, new[mark])
+        for mark in old.keys() - new.keys():
+            commands.delete_service(mark)
+    return None
+
+
+def load(after: Acceptance, entries: Iterable[Entry]) -> None:
+    if not after.active():
+        return shim.flush()
+    with shim.replacing() as commands:
+        for mark, settings in _wanted(after).items():
+            commands.set_service(mark, settings)
+        commands.add(entries)
+    return None
+
+
+def holds(acceptance: Acceptance, entries: Iterator[Entry]) -> bool:
+    return set(shim.entries()) == set(entries)
+
+
+def _wanted(acceptance: Acceptance) -> dict[int, Settings]:
+    """By mark."""
+    if not acceptance.active():
+        return {}
+    return {service.fwmark: _settings(service) for service in acceptance.services}
+
+
+def _settings(service: Service) -> Settings:
+    flags = sum(IDLE[version] for version in idle_versions(service))
+    flags |= shim.DROP if service.leftover is Leftover.DROP else 0
+    flags |= shim.PING if service.ping else 0
+    return Settings(flags, tuple(sorted(service.ports)))
+
+
+def _wider(old: Settings, new: Settings) -> Settings:
+    """That take what either takes."""
+    idle = (shim.IDLE4 | shim.IDLE6) & ~old.flags
+    ports = {*old.ports, *new.ports} if old.ports and new.ports else ()
+    return Settings(new.flags & ~idle, tuple(sorted(ports)))
+
+
+def _notes() -> Iterator[str]:
+    for name, path in BRIDGED.items():
+        if path.exists() and path.read_text().strip() == "1":
+            yield f"VIPs are not accepted from ports of a bridge while {name} is 1; fwmark is"

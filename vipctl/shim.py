@@ -1,0 +1,254 @@
+"""The kernel module vip_shim, over its generic netlink family.
+
+pyroute2 makes the envelopes; prefixes are packed by hand, thousands to a message. Numbers are from
+kernel/uapi/vip_shim.h, which specifies the protocol.
+"""
+
+import errno
+import os
+import socket
+import struct
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from vipctl.errors import KernelError, Missing
+from vipctl.model import Entry, Port, Shape
+
+NAME = "vip_shim"
+VERSION = 1
+
+COMMANDS = (
+    "UNSPEC", "INFO", "SET_SERVICE", "DEL_SERVICE", "GET_SERVICE", "ADD", "DEL", "GET", "BEGIN",
+    "COMMIT", "FLUSH",
+)  # fmt: skip
+ATTRIBUTES = (
+    ("UNSPEC", "none"),
+    ("PAD", "hex"),
+    ("VERSION", "uint32"),
+    ("MARK", "uint32"),
+    ("FLAGS", "uint32"),
+    ("PORTS", "cdata"),
+    ("PLANE", "uint32"),
+    ("PREFIXES4", "cdata"),
+    ("PREFIXES6", "cdata"),
+    ("STAGED", "flag"),
+    ("SERVICES", "uint32"),
+    ("COUNT", "uint64"),
+    ("ACCEPTED", "uint64"),
+    ("LEFT_OVER", "uint64"),
+    ("REFUSED", "uint64"),
+    ("GENERATION", "uint32"),
+)
+DROP, PING, IDLE4, IDLE6 = 1, 2, 4, 8  # VIP_SHIM_F_…
+PORT = struct.Struct(">HBx")  # struct vip_shim_port
+PREFIX = {4: struct.Struct(">4sB3x"), 6: struct.Struct(">16sB3x")}  # struct vip_shim_prefix4, 6
+CHUNK = 64_000  # bytes of prefixes in a message: an attribute ends at 65,535
+PROTOCOLS = {name: socket.getprotobyname(name) for name in ("tcp", "udp", "sctp")}
+MODULE = Path("/sys/module") / NAME
+PREFIX_NAME = "VIP_SHIM_A_"
+
+
+class Settings(NamedTuple):
+    """How the module treats a service's packets; `flags` are of DROP, PING, IDLE4 and IDLE6."""
+
+    flags: int
+    ports: tuple[Port, ...]
+
+
+class Counters(NamedTuple):
+    """Packets: `refused` for their sources, `left_over` as IPVS did not take them."""
+
+    accepted: int
+    left_over: int
+    refused: int
+
+
+class Loaded(NamedTuple):
+    """A service in the kernel."""
+
+    settings: Settings
+    prefixes: int
+    counters: Counters
+
+
+def check() -> None:
+    """Raises Missing if the module is not there, is not loaded or speaks another version."""
+    if not MODULE.exists():
+        raise _absent()
+    with _netlink() as link:
+        found = _info(link)["VERSION"]
+    if found < VERSION:
+        cure = "build and load the module that came with this vipctl: make -C kernel"
+        raise Missing(f"the loaded module vip_shim is too old for this vipctl ({found})", hint=cure)
+    if found > VERSION:
+        cure = "install the vipctl that the module came with"
+        raise Missing(f"this vipctl is too old for the loaded module vip_shim ({found})", hint=cure)
+
+
+def _absent() -> Missing:
+    release = os.uname().release
+    index = Path("/lib/modules") / release / "modules.dep"
+    if index.exists() and f"/{NAME}.ko" in index.read_text():
+        return Missing("the module vip_shim is not loaded", hint=f"modprobe {NAME}")
+    cure = f"make -C kernel modules_install, with linux-headers-{release}; then modprobe {NAME}"
+    return Missing("the module vip_shim is not built for this kernel", hint=cure)
+
+
+def generation() -> int:
+    """Another one after each change of what the network namespace has."""
+    with _netlink() as link:
+        return int(_info(link)["GENERATION"])
+
+
+def services() -> dict[int, Loaded]:
+    """By mark."""
+    with _netlink() as link:
+        return {found["MARK"]: _loaded(found) for found in _dump(link, "GET_SERVICE")}
+
+
+def entries() -> Iterator[Entry]:
+    """All prefixes there are."""
+    with _netlink() as link:
+        for found in _dump(link, "GET"):
+            for version, prefix in PREFIX.items():
+                for address, length in prefix.iter_unpack(found.get(f"PREFIXES{version}", b"")):
+                    shape = Shape(version, found["PLANE"], length)
+                    yield Entry(shape, int.from_bytes(address), found["MARK"])
+
+
+class Commands:
+    """Changes, each of them at once; of the state in use, or of one beside it."""
+
+    def __init__(self, link: Any, *, staged: bool = False) -> None:
+        self._link = link
+        self._where = {"STAGED": True} if staged else {}
+
+    def set_service(self, mark: int, settings: Settings) -> None:
+        ports = b"".join(PORT.pack(port.number, PROTOCOLS[port.protocol]) for port in settings.ports)
+        named = {"PORTS": ports} if ports else {}
+        _do(self._link, "SET_SERVICE", MARK=mark, FLAGS=settings.flags, **named, **self._where)
+
+    def delete_service(self, mark: int) -> None:
+        """Once it has no prefix."""
+        _do(self._link, "DEL_SERVICE", MARK=mark, **self._where)
+
+    def add(self, added: Iterable[Entry]) -> None:
+        """To services that are there, whoever had these prefixes before."""
+        for version, plane, mark, chunk in _chunks(added, by_mark=True):
+            prefixes = {f"PREFIXES{version}": chunk}
+            _do(self._link, "ADD", MARK=mark, PLANE=plane, **prefixes, **self._where)
+
+    def delete(self, removed: Iterable[Entry]) -> None:
+        for version, plane, _, chunk in _chunks(removed, by_mark=False):
+            _do(self._link, "DEL", PLANE=plane, **{f"PREFIXES{version}": chunk}, **self._where)
+
+
+@contextmanager
+def changing() -> Iterator[Commands]:
+    """Changes of the state in use."""
+    with _netlink() as link:
+        yield Commands(link)
+
+
+@contextmanager
+def replacing() -> Iterator[Commands]:
+    """Makes a new state, that takes the place of the one in use at the end."""
+    with _netlink() as link:
+        _do(link, "BEGIN")
+        yield Commands(link, staged=True)
+        _do(link, "COMMIT")
+
+
+def flush() -> None:
+    """Leaves nothing in the network namespace."""
+    with _netlink() as link:
+        _do(link, "FLUSH")
+
+
+def _chunks(given: Iterable[Entry], *, by_mark: bool) -> Iterator[tuple[int, int, int, bytes]]:
+    """IP version, plane, mark and the packed prefixes of a message."""
+    packed: dict[tuple[int, int, int], bytearray] = {}
+    for (version, plane, length), start, mark in given:
+        key = version, plane, mark if by_mark else 0
+        chunk = packed.setdefault(key, bytearray())
+        chunk += PREFIX[version].pack(start.to_bytes(4 if version == 4 else 16), length)
+        if len(chunk) >= CHUNK:
+            yield *key, bytes(packed.pop(key))
+    for key, chunk in packed.items():
+        yield *key, bytes(chunk)
+
+
+def _loaded(found: dict[str, Any]) -> Loaded:
+    names = {number: name for name, number in PROTOCOLS.items()}
+    ports = tuple(
+        Port(names[protocol], number)
+        for number, protocol in PORT.iter_unpack(found.get("PORTS", b""))
+    )
+    counters = Counters(found["ACCEPTED"], found["LEFT_OVER"], found["REFUSED"])
+    return Loaded(Settings(found["FLAGS"], tuple(sorted(ports))), found["COUNT"], counters)
+
+
+def _info(link: Any) -> dict[str, Any]:
+    return next(map(_attributes, _request(link, "INFO", link.nlm_request)))
+
+
+def _do(link: Any, command: str, **attributes: Any) -> None:
+    list(_request(link, command, link.nlm_request, **attributes))
+
+
+def _dump(link: Any, command: str) -> Iterator[dict[str, Any]]:
+    from pyroute2.netlink import NLM_F_DUMP, NLM_F_REQUEST
+
+    flags = NLM_F_REQUEST | NLM_F_DUMP
+    return map(_attributes, _request(link, command, link.nlm_request, flags=flags))
+
+
+def _request(
+    link: Any, command: str, send: Any, *, flags: int | None = None, **attributes: Any
+) -> Iterator[Any]:
+    from pyroute2 import NetlinkError
+    from pyroute2.netlink import NLM_F_ACK, NLM_F_REQUEST
+
+    message = _message_class()()
+    message["cmd"], message["version"] = COMMANDS.index(command), VERSION
+    message["attrs"] = [(PREFIX_NAME + name, value) for name, value in attributes.items()]
+    try:
+        flags = NLM_F_REQUEST | NLM_F_ACK if flags is None else flags
+        yield from send(message, link.prid, msg_flags=flags)
+    except NetlinkError as e:
+        if e.code == errno.EPERM:
+            raise Missing("vip_shim: no permission", hint="run as root (CAP_NET_ADMIN)") from e
+        words = f"{e.args[-1]} (errno {e.code})"
+        raise KernelError(f"vip_shim: {command}: {words}", hint="dmesg may say more") from e
+
+
+def _attributes(message: Any) -> dict[str, Any]:
+    return {name.removeprefix(PREFIX_NAME): value for name, value in message["attrs"]}
+
+
+@cache
+def _message_class() -> Any:
+    from pyroute2.netlink import genlmsg
+
+    nla_map = tuple((PREFIX_NAME + name, kind) for name, kind in ATTRIBUTES)
+    return type("shim_message", (genlmsg,), {"prefix": PREFIX_NAME, "nla_map": nla_map})
+
+
+@contextmanager
+def _netlink() -> Iterator[Any]:
+    try:
+        from pyroute2 import NetlinkError
+        from pyroute2.netlink.generic import GenericNetlinkSocket
+    except ImportError as e:
+        raise Missing(f"pyroute2 cannot be used: {e}", hint="pip install pyroute2") from e
+    if not MODULE.exists():
+        raise _absent()
+    try:
+        with GenericNetlinkSocket(ext_ack=True) as link:
+            link.bind(NAME, _message_class())
+            yield link
+    except (NetlinkError, OSError) as e:
+        raise KernelError(f"vip_shim: {e.args[-1]}", hint="dmesg may say more; try again") from e
