@@ -127,7 +127,9 @@ class Commands:
         self._where = {"STAGED": True} if staged else {}
 
     def set_service(self, mark: int, settings: Settings) -> None:
-        ports = b"".join(PORT.pack(port.number, PROTOCOLS[port.protocol]) for port in settings.ports)
+        ports = b"".join(
+            PORT.pack(port.number, PROTOCOLS[port.protocol]) for port in settings.ports
+        )
         named = {"PORTS": ports} if ports else {}
         _do(self._link, "SET_SERVICE", MARK=mark, FLAGS=settings.flags, **named, **self._where)
 

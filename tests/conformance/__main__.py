@@ -16,6 +16,7 @@ from tests.conformance.expectations import expected
 from tests.harness.cleanup import terminate_like_interrupt
 from tests.harness.guest import REPOSITORY, SHARED, Guest, boot
 from tests.harness.kernels import METAPACKAGES, KernelError, kernel
+from tests.harness.module import built
 from tests.harness.suite import MEMORY, RECORD, UNUSED, prefixed
 
 HOME = REPOSITORY / "build" / "conformance"
@@ -62,6 +63,8 @@ def _measure(words: str) -> bool:
     """Run a guest for each kernel that lacks cells; tell whether nothing went wrong there."""
     cells = [cell for cell in everything() if not words or cell.has(words)]
     pending = [series for series in METAPACKAGES if _unsettled(series, cells)]
+    for series in pending:
+        built(series)
     argv = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", *UNUSED]
     argv += ["--everything", f"--cells={words}", f"--record={SHARED / RECORD}"]
     argv += [CELLS, KERNEL_LOG] if words else [CELLS, SWITCHING, KERNEL_LOG]

@@ -58,7 +58,7 @@ def is_wanted(cell: Cell, words: str) -> bool:
     return not words or cell.has(words)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def measuring(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Measuring]:
