@@ -1,20 +1,16 @@
 """Packets for a range reach LOCAL_IN with its mark: all of the range, nothing else, every kind."""
 
 import random
-from collections.abc import Iterator
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import ip_network
 
 import pytest
 
 from tests.harness.command import Vipctl
 from tests.harness.counter import LocalInCounter
 from tests.harness.lab import Lab
-from tests.harness.traffic import Outcome, tcp_get, udp_send
+from tests.harness.traffic import Outcome
 from tests.netns import snapshot
-from tests.netns.arrivals import accepted, settle
-from tests.netns.packets import need_frag, transmit
-
-ROUTER = {4: "192.0.2.200", 6: "2001:db8:f::200"}
+from tests.netns.arrivals import accepted, ends, prefixes_of_every_length, send_every_kind
 
 
 def test_a_range_is_accepted_until_it_is_removed(net: Lab, vipctl: Vipctl) -> None:
@@ -33,47 +29,19 @@ def test_a_range_is_accepted_until_it_is_removed(net: Lab, vipctl: Vipctl) -> No
     ("prefix", "vip"), [("203.0.113.0/24", "203.0.113.77"), ("2001:db8:1::/64", "2001:db8:1::77")]
 )
 def test_every_kind_of_packet_is_accepted(net: Lab, vipctl: Vipctl, prefix: str, vip: str) -> None:
-    version = ip_address(vip).version
     vipctl("add-range", prefix, "--fwmark", "17")
     with LocalInCounter(net.director) as counter:
-        assert tcp_get(net.client, vip, 80).outcome is Outcome.REFUSED
-        assert counter.count(17, vip) == 1, "a TCP SYN"
-        counter.reset()
-        transmit(net.client, net.director, need_frag(ROUTER[version], vip))
-        settle(net.client, counter)
-        assert counter.count(17, vip) == 1, "an ICMP error about a VIP's answer"
-        counter.reset()
-        udp_send(net.client, [vip], 53, nbytes=4000)
-        settle(net.client, counter)
-        fragments = {4: 1, 6: 3}  # IPv6 reassembles after LOCAL_IN
-        seen = {mark: n for (mark, dst), n in counter.counts().items() if dst == vip}
-        assert seen == {17: fragments[version]}
+        assert send_every_kind(net, counter, vip).outcome is Outcome.REFUSED
 
 
 def test_prefixes_of_every_length_end_where_they_end(net: Lab, vipctl: Vipctl) -> None:
-    """Each prefix is followed by a gap of its own size."""
-    prefixes: list[IPv4Network | IPv6Network] = [
-        *_shrinking(ip_network("16.0.0.0/4")),
-        *_shrinking(ip_network("2000::/4")),
-    ]
+    prefixes = prefixes_of_every_length()
     vipctl("add-range", *map(str, prefixes), "--fwmark", "17", "--leftover", "drop")
-    inside = {str(end) for prefix in prefixes for end in (prefix[0], prefix[-1])}
-    outside = {str(end) for prefix in prefixes for end in (prefix[0] - 1, prefix[-1] + 1)}
+    inside, outside = ends(prefixes)
     with LocalInCounter(net.director) as counter:
-        found = accepted(net, counter, [*inside, *outside])
-    assert set(found) == inside
-    assert set(found.values()) == {17}
+        assert accepted(net, counter, inside | outside) == dict.fromkeys(inside, 17)
     listed = vipctl("list-ranges")["ranges"]
     assert [r["range"] for r in listed] == list(map(str, prefixes))
-
-
-def _shrinking(prefix: IPv4Network | IPv6Network) -> Iterator[IPv4Network | IPv6Network]:
-    """Yield prefixes, each half of the one before, until there is one of a single address."""
-    yield prefix
-    while prefix.prefixlen < prefix.max_prefixlen:
-        start = prefix.network_address + 2 * prefix.num_addresses
-        prefix = ip_network(f"{start}/{prefix.prefixlen + 1}")
-        yield prefix
 
 
 def test_merges_and_splits_accept_what_a_set_of_addresses_would(net: Lab, vipctl: Vipctl) -> None:

@@ -1,15 +1,14 @@
 """`fwmark-iptables`: whatever somebody else deletes, the next changing command brings back."""
 
-from collections.abc import Iterator
-
 import pytest
 
-from tests.harness.command import Vipctl
 from tests.harness.counter import LocalInCounter
-from tests.harness.lab import Lab, lab
+from tests.harness.lab import Lab
+from tests.harness.netns import Namespace
 from tests.netns import snapshot
 from tests.netns.arrivals import accepted
-from tests.netns.test_iptables import ByIptables, saved
+from tests.netns.drift import Drift
+from tests.netns.iptables import ByIptables, saved
 
 VIPS = {"203.0.113.77": 17, "2001:db8:1::77": 17, "198.51.100.9": 18, "198.51.100.10": 18}
 
@@ -64,80 +63,53 @@ COMMONEST = DAMAGE[0], "ipset flush"
 
 
 @pytest.fixture(scope="module")
-def net() -> Iterator[Lab]:
-    """One director for all: each test leaves it whole."""
-    with lab(reals=0) as built:
-        snapshot.settle(built.director)
-        yield built
-
-
-@pytest.fixture(scope="module")
-def stored(net: Lab, tmp_path_factory: pytest.TempPathFactory) -> Vipctl:
+def drift(shared: Lab, tmp_path_factory: pytest.TempPathFactory) -> Drift:
     """vipctl with services of every kind that this kernel has."""
-    vipctl = ByIptables(net.director, tmp_path_factory.mktemp("drift") / "state")
+    vipctl = ByIptables(shared.director, tmp_path_factory.mktemp("drift") / "state")
     vipctl("add-range", "203.0.113.0/24", "2001:db8:1::/64", "--fwmark", "17", "--ping")
     vipctl("add-range", "198.51.100.8/30", "--fwmark", "18", "--port", "udp/9")
     vipctl("add-range", "198.51.100.10", "--fwmark", "19", "--port", "tcp/9", "--port", "udp/10")
     vipctl("add-service", "web")
     vipctl("add-range", "192.0.2.0/29", "--service", "web")
-    return vipctl
+    return Drift(shared, vipctl, _assert_served, _everything)
 
 
-@pytest.mark.parametrize("words", DAMAGE)
-def test_the_next_add_range_restores(net: Lab, stored: Vipctl, words: str) -> None:
-    """Even where it adds nothing."""
-    before = _everything(net)
-    net.director.run(["sh", "-c", words])
-    assert stored("status")["kernel"] == "differs"
-    done = stored("add-range", "203.0.113.0/24", "--fwmark", "17")
-    assert (done["changed"], done["restored"]) == (True, True)
-    _assert_whole(net, stored, before)
+def _assert_served(net: Lab) -> None:
+    with LocalInCounter(net.director) as counter:
+        got = accepted(net, counter, [*VIPS, "192.88.99.1", "198.51.100.11"])
+    assert got == VIPS | {"198.51.100.11": 18}
 
 
-@pytest.mark.parametrize("words", [*UNSEEN, *COMMONEST])
-def test_restore_compares_every_prefix(net: Lab, stored: Vipctl, words: str) -> None:
-    before = _everything(net)
-    net.director.run(["sh", "-c", words])
-    assert stored("--check", "restore")["changed"] is True
-    assert stored("restore")["changed"] is True
-    assert stored("restore")["changed"] is False
-    _assert_whole(net, stored, before)
-
-
-@pytest.mark.parametrize("words", COMMONEST)
-def test_check_reports_and_leaves_it(net: Lab, stored: Vipctl, words: str) -> None:
-    before = _everything(net)
-    net.director.run(["sh", "-c", words])
-    damaged = _everything(net)
-    checked = stored("--check", "add-range", "203.0.113.0/24", "--fwmark", "17")
-    assert (checked["changed"], checked["restored"]) == (True, True)
-    assert _everything(net) == damaged
-    assert stored("restore")["changed"] is True
-    _assert_whole(net, stored, before)
-
-
-def test_what_killed_commands_leave_behind_goes(net: Lab, stored: Vipctl) -> None:
-    before = _everything(net)
-    for command in ("create vipctl4_new hash:ip", "create vipctl4_p5 hash:net"):
-        net.director.run(["ipset", *command.split()])
-    assert stored("restore")["changed"] is True
-    _assert_whole(net, stored, before)
-
-
-def _everything(net: Lab) -> tuple[list[str], dict[str, list[str]]]:
+def _everything(director: Namespace) -> tuple[list[str], dict[str, list[str]]]:
     """All but what differs from set to set and from time to time, in any order of sets."""
-    lines = saved(net.director).splitlines()
+    lines = saved(director).splitlines()
     words = [
         line.partition("initval")[0].strip()
         for line in lines
         if not line.startswith("#") and not line.startswith(":")
     ]
-    return sorted(words), snapshot.unordered(net.director)
+    return sorted(words), snapshot.unordered(director)
 
 
-def _assert_whole(net: Lab, vipctl: Vipctl, before: object) -> None:
-    assert _everything(net) == before
-    assert vipctl("status")["kernel"] == "as stored"
-    with LocalInCounter(net.director) as counter:
-        got = accepted(net, counter, [*VIPS, "192.88.99.1", "198.51.100.11"])
-    assert got == VIPS | {"198.51.100.11": 18}
+@pytest.mark.parametrize("words", DAMAGE)
+def test_the_next_add_range_restores(drift: Drift, words: str) -> None:
+    """Even where it adds nothing."""
+    drift.assert_next_command_restores(words, "add-range", "203.0.113.0/24", "--fwmark", "17")
+
+
+@pytest.mark.parametrize("words", [*UNSEEN, *COMMONEST])
+def test_restore_compares_every_prefix(drift: Drift, words: str) -> None:
+    drift.assert_restore_restores(words)
+
+
+@pytest.mark.parametrize("words", COMMONEST)
+def test_check_reports_and_leaves_it(drift: Drift, words: str) -> None:
+    same = "add-range", "203.0.113.0/24", "--fwmark", "17"
+    drift.assert_check_only_reports(words, *same, mending=["restore"])
+
+
+def test_what_killed_commands_leave_behind_goes(drift: Drift) -> None:
+    before = drift.look()
+    drift.damage("ipset create vipctl4_new hash:ip; ipset create vipctl4_p5 hash:net")
+    assert drift.vipctl("restore")["changed"] is True
+    drift.assert_whole(before)

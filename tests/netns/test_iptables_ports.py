@@ -8,7 +8,7 @@ from tests.harness.command import Vipctl
 from tests.harness.lab import Lab
 from tests.netns import foreign
 from tests.netns.gate import Gate
-from tests.netns.test_iptables import ByIptables
+from tests.netns.iptables import ByIptables
 from tests.netns.test_ports import (
     test_all_fragments_are_with_the_port,
     test_each_service_gets_its_port,

@@ -16,8 +16,8 @@ from tests.harness.command import Vipctl
 from tests.harness.lab import Lab
 from tests.harness.netns import Namespace
 from tests.netns import snapshot
-from tests.netns.test_guard import RANGES
-from tests.netns.test_iptables import ByIptables, ours, saved
+from tests.netns.addresses import RANGES
+from tests.netns.iptables import ByIptables, ours, saved
 from tests.netns.test_untouched import COMMANDS, FILE
 from vipctl import ipset, legacy
 from vipctl.errors import KernelError

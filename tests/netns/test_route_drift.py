@@ -1,18 +1,16 @@
 """The `route` method when others delete what is ours."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.harness.command import Vipctl
-from tests.harness.lab import Lab, lab
-from tests.netns import snapshot
+from tests.harness.lab import Lab
 from tests.netns.arrivals import accepted
-from tests.netns.test_route import ROUTE, BeforeIpvs
+from tests.netns.drift import Drift
+from tests.netns.route import ROUTE, BeforeIpvs
 
 VIPS = {"203.0.113.77": 17, "192.0.2.1": 0x1000, "2001:db8:1::77": 17, "198.51.100.9": 18}
 
-# By other tools, behind vipctl's back: nft's words, or ip's.
+# By other tools, behind vipctl's back: a shell's words.
 DAMAGE = [
     "nft flush ruleset",
     "nft delete table inet vipctl_route",
@@ -26,10 +24,10 @@ DAMAGE = [
     "nft insert rule inet vipctl_route leftover accept",
     "nft flush chain arp vipctl_route requests",
     "nft delete chain arp vipctl_route requests",
-    "nft add table inet vipctl_route { flags dormant; }",
-    "ip route flush table local proto 118",
+    "nft 'add table inet vipctl_route { flags dormant; }'",
+    "ip -4 route flush table local proto 118",
     "ip -6 route flush table local proto 118",
-    "ip link set lo down; link set lo up",
+    "ip link set lo down; ip link set lo up",
     "ip route del local 203.0.113.0/24 dev lo table local",
     "ip -6 route del local 2001:db8:1::/64 dev lo table local",
 ]
@@ -42,21 +40,13 @@ UNSEEN = [
     "nft delete element arp vipctl_route v4_24 { 203.0.113.0 : 17 }",
     "nft flush map inet vipctl_route v6_64",
 ]
-COMMONEST = ["nft flush ruleset", "ip route flush table local proto 118"]
+COMMONEST = ["nft flush ruleset", "ip -4 route flush table local proto 118"]
 
 
 @pytest.fixture(scope="module")
-def net() -> Iterator[Lab]:
-    """One director for all: each test leaves it whole."""
-    with lab(reals=0) as built:
-        snapshot.settle(built.director)
-        yield built
-
-
-@pytest.fixture(scope="module")
-def stored(net: Lab, tmp_path_factory: pytest.TempPathFactory) -> Vipctl:
+def drift(shared: Lab, tmp_path_factory: pytest.TempPathFactory) -> Drift:
     """vipctl with services of every kind that this kernel has."""
-    vipctl = Vipctl(net.director, tmp_path_factory.mktemp("drift") / "state")
+    vipctl = Vipctl(shared.director, tmp_path_factory.mktemp("drift") / "state")
     ranges = ["203.0.111.0/24", "203.0.112.0/26", "203.0.113.0/24"]
     ranges += ["2001:db8:1::/64", "2001:db8:1:8::/64", "2001:db8:1:a::/64"]
     vipctl("add-range", *ranges, "--fwmark", "17", "--ping", *ROUTE)
@@ -64,67 +54,46 @@ def stored(net: Lab, tmp_path_factory: pytest.TempPathFactory) -> Vipctl:
     vipctl("add-service", "web", "--fwmark", "0x1001", *ROUTE)
     vipctl("add-range", "192.0.2.128/29", "--service", "web")
     vipctl("add-range", "192.0.2.0/29", "--fwmark", str(0x1000), *ROUTE)
-    return vipctl
+    return Drift(shared, vipctl, _assert_served)
 
 
-def _damage(net: Lab, words: str) -> None:
-    tool, _, rest = words.partition(" ")
-    if tool == "nft":
-        net.director.run(["nft", rest])
-        return
-    option, _, tail = rest.partition(" ") if rest.startswith("-") else ("-4", "", rest)
-    for command in tail.split("; "):
-        net.director.run(["ip", option, *command.split()])
-
-
-def _assert_whole(net: Lab, vipctl: Vipctl, before: dict[str, list[str]]) -> None:
-    assert snapshot.unordered(net.director) == before
-    assert vipctl("status")["kernel"] == "as stored"
+def _assert_served(net: Lab) -> None:
     with BeforeIpvs(net.director) as counter:
         assert accepted(net, counter, [*VIPS, "192.88.99.1"]) == VIPS
 
 
 @pytest.mark.parametrize("words", DAMAGE)
-def test_the_next_add_range_restores(net: Lab, stored: Vipctl, words: str) -> None:
+def test_the_next_add_range_restores(drift: Drift, words: str) -> None:
     """Even where it adds nothing."""
-    before = snapshot.unordered(net.director)
-    _damage(net, words)
-    assert stored("status")["kernel"] == "differs"
-    done = stored("add-range", "203.0.113.0/24", "--fwmark", "17")
-    assert (done["changed"], done["restored"]) == (True, True)
-    _assert_whole(net, stored, before)
+    drift.assert_next_command_restores(words, "add-range", "203.0.113.0/24", "--fwmark", "17")
 
 
 @pytest.mark.parametrize("words", UNSEEN + COMMONEST)
-def test_restore_compares_every_prefix(net: Lab, stored: Vipctl, words: str) -> None:
-    before = snapshot.unordered(net.director)
-    _damage(net, words)
-    assert stored("--check", "restore")["changed"] is True
-    assert stored("restore")["changed"] is True
-    assert stored("restore")["changed"] is False
-    _assert_whole(net, stored, before)
+def test_restore_compares_every_prefix(drift: Drift, words: str) -> None:
+    drift.assert_restore_restores(words)
 
 
-def test_other_commands_restore_too(net: Lab, stored: Vipctl) -> None:
-    before = snapshot.unordered(net.director)
+def test_other_commands_restore_too(drift: Drift) -> None:
     for words in (["remove-range", "192.0.2.64/29"], ["set-service", "fwmark-17", "--ping"]):
-        _damage(net, COMMONEST[1])
-        assert stored("--check", *words)["restored"] is True
-        assert stored(*words)["restored"] is True
-        _assert_whole(net, stored, before)
+        before = drift.look()
+        drift.damage(COMMONEST[1])
+        assert drift.vipctl("--check", *words)["restored"] is True
+        assert drift.vipctl(*words)["restored"] is True
+        drift.assert_whole(before)
 
 
-def test_lo_is_down(net: Lab, stored: Vipctl) -> None:
+def test_lo_is_down(drift: Drift) -> None:
     """IPv6 routes cannot be had then, not even the way back; all is there when it is up again."""
-    before, exported = snapshot.unordered(net.director), stored("export")
-    net.director.ip("link set lo down")
+    director, vipctl = drift.net.director, drift.vipctl
+    before, exported = drift.look(), vipctl("export")
+    director.ip("link set lo down")
     for _ in range(2):
         words = ["add-range", "198.18.0.0/24", "2001:db8:2::/64", "--fwmark", "17"]
-        code, error = stored.error(*words)
+        code, error = vipctl.error(*words)
         assert (code, error["kind"]) == (4, "kernel")
         assert "Network is down" in error["message"]
         assert "lo" in error["hint"]
-        assert stored("export") == exported
-    net.director.ip("link set lo up")
-    assert stored("add-range", "203.0.113.0/24", "--fwmark", "17")["restored"] is True
-    _assert_whole(net, stored, before)
+        assert vipctl("export") == exported
+    director.ip("link set lo up")
+    assert vipctl("add-range", "203.0.113.0/24", "--fwmark", "17")["restored"] is True
+    drift.assert_whole(before)

@@ -1,7 +1,5 @@
 """The `route` method when the kernel refuses half-way: all is as it was, exit 4, and why."""
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,9 +7,9 @@ import pytest
 from tests.harness.command import Vipctl
 from tests.harness.lab import Lab
 from tests.netns import snapshot
-from tests.netns.moments import moments
-from tests.netns.test_route import ROUTE
-from tests.netns.zygote import Zygote, striking
+from tests.netns.rollback import assert_any_message_can_fail
+from tests.netns.route import ROUTE
+from tests.netns.zygote import Zygote
 
 APPLIED = """
 services:
@@ -36,13 +34,6 @@ def stored(vipctl: Vipctl) -> Vipctl:
     return vipctl
 
 
-@pytest.fixture(scope="module")
-def without_buffers() -> Iterator[Zygote]:
-    """Where the kernel has no buffer for one message."""
-    with Zygote(striking(("sendto", "sendmsg"), "error=ENOBUFS")) as zygote:
-        yield zygote
-
-
 def test_there_is_no_ipv6_on_lo(net: Lab, vipctl: Vipctl) -> None:
     """Nothing is left of a command's IPv4 routes, whichever came first."""
     net.director.sysctl("net.ipv6.conf.lo.disable_ipv6", 1)
@@ -60,19 +51,6 @@ def test_there_is_no_ipv6_on_lo(net: Lab, vipctl: Vipctl) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_any_message_can_fail(
-    net: Lab, stored: Vipctl, tmp_path: Path, without_buffers: Zygote, name: str
+    stored: Vipctl, tmp_path: Path, without_buffers: Zygote, name: str
 ) -> None:
-    (tmp_path / "file").write_text(APPLIED)
-    words = COMMANDS[name].format(file=tmp_path / "file").split()
-    (tmp_path / "before").write_text(stored.text("export").stdout)
-    kernel, exported = snapshot.unordered(net.director), stored("export")
-    when = moments(stored, tmp_path / "trace", *words)
-    stored("apply", str(tmp_path / "before"))
-    messages = [(call, number) for call, number in when if call.startswith("send")]
-    for moment in messages:
-        done = without_buffers.run(stored, *words, strike_at=moment)
-        assert (done.code, json.loads(done.stdout)["error"]["kind"]) == (4, "kernel"), done
-        assert stored("export") == exported, moment
-        assert stored("status")["kernel"] == "as stored", moment
-        assert snapshot.unordered(net.director) == kernel, moment
-    assert messages
+    assert_any_message_can_fail(stored, without_buffers, tmp_path, COMMANDS[name], APPLIED)

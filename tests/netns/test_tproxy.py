@@ -24,17 +24,10 @@ VERSION = {
 }
 
 
-@pytest.fixture(scope="module")
-def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """A director with haproxy, in front of two real servers."""
-    with haproxy.balanced_lab(tmp_path_factory.mktemp("haproxy")) as built:
-        yield built
-
-
 @pytest.fixture
-def vipctl(net: Lab, tmp_path: Path) -> Iterator[Vipctl]:
+def vipctl(balanced: Lab, tmp_path: Path) -> Iterator[Vipctl]:
     """vipctl on the director; its services go afterwards."""
-    with haproxy.cleared(net.director, tmp_path) as command:
+    with haproxy.cleared(balanced.director, tmp_path) as command:
         yield command
 
 
@@ -43,62 +36,64 @@ def _proxy(vipctl: Vipctl, port: int, *options: str) -> None:
     vipctl("add-range", *RANGES, *words, *options)
 
 
-def test_the_proxy_sees_client_and_vip_and_balances(net: Lab, vipctl: Vipctl) -> None:
+def test_the_proxy_sees_client_and_vip_and_balances(balanced: Lab, vipctl: Vipctl) -> None:
     _proxy(vipctl, PLAIN)
     for vip in VIPS:
         _, director, sources = VERSION[6 if ":" in vip else 4]
-        seen = [haproxy.ask(net.client, vip, 80, sources[3]) for _ in range(4)]
+        seen = [haproxy.ask(balanced.client, vip, 80, sources[3]) for _ in range(4)]
         assert Counter(s.server for s in seen) == {"real1": 2, "real2": 2}
         told = {s._replace(server="") for s in seen}
         assert told == {Seen("", sources[3], f"{vip}:80", director)}
 
 
-def test_every_port_of_a_vip_is_the_proxys(net: Lab, vipctl: Vipctl) -> None:
+def test_every_port_of_a_vip_is_the_proxys(balanced: Lab, vipctl: Vipctl) -> None:
     """Its own too."""
     _proxy(vipctl, PLAIN)
     for port, vip in product((1, PLAIN, 65535), (VIPS[0], VIPS[3])):
-        assert haproxy.ask(net.client, vip, port).vip == f"{vip}:{port}"
+        assert haproxy.ask(balanced.client, vip, port).vip == f"{vip}:{port}"
 
 
-def test_neighbours_of_ranges_are_not(net: Lab, vipctl: Vipctl) -> None:
+def test_neighbours_of_ranges_are_not(balanced: Lab, vipctl: Vipctl) -> None:
     _proxy(vipctl, PLAIN)
     with ThreadPoolExecutor(len(BESIDES)) as pool:
-        waiting = [pool.submit(tcp_get, net.client, vip, 80, timeout=0.5) for vip in BESIDES]
+        waiting = [pool.submit(tcp_get, balanced.client, vip, 80, timeout=0.5) for vip in BESIDES]
         assert not [one.result() for one in waiting if one.result().answered]
 
 
 @pytest.mark.parametrize("version", [4, 6])
-def test_servers_see_the_clients_address(net: Lab, vipctl: Vipctl, version: int) -> None:
+def test_servers_see_the_clients_address(balanced: Lab, vipctl: Vipctl, version: int) -> None:
     """Their answers are for the client and stay on the director."""
     _proxy(vipctl, KEEPING)
     vip, _, sources = VERSION[version]
-    seen = {s: haproxy.ask(net.client, vip, 80, s) for s in sources}
+    seen = {s: haproxy.ask(balanced.client, vip, 80, s) for s in sources}
     assert {s: (one.client, one.peer) for s, one in seen.items()} == {s: (s, s) for s in sources}
     assert {one.server for one in seen.values()} == {"real1", "real2"}
 
 
 @pytest.mark.parametrize("port", [PLAIN, KEEPING])
-def test_forwarded_traffic_does_not_meet_the_proxy(net: Lab, vipctl: Vipctl, port: int) -> None:
+def test_forwarded_traffic_does_not_meet_the_proxy(
+    balanced: Lab, vipctl: Vipctl, port: int
+) -> None:
     """Not even at the port where the proxy listens, while it serves."""
     _proxy(vipctl, port)
-    haproxy.told_servers(net, port)
+    haproxy.told_servers(balanced, port)
     for bind in haproxy.ANY:
-        UdpServer(net.reals[0], bind, port, "real1")
+        UdpServer(balanced.reals[0], bind, port, "real1")
     for address, vip, source in (
-        (net.real4(0), VIPS[0], net.client4),
-        (net.real6(0), VIPS[3], net.client6),
+        (balanced.real4(0), VIPS[0], balanced.client4),
+        (balanced.real6(0), VIPS[3], balanced.client6),
     ):
-        assert haproxy.ask(net.client, vip).client == source
-        assert haproxy.ask(net.client, address, port) == Seen("real1", "", "", source)
-        assert udp_ask(net.client, address, port).peer == source
+        assert haproxy.ask(balanced.client, vip).client == source
+        assert haproxy.ask(balanced.client, address, port) == Seen("real1", "", "", source)
+        assert udp_ask(balanced.client, address, port).peer == source
 
 
-def test_source_validation(net: Lab, vipctl: Vipctl) -> None:
+def test_source_validation(balanced: Lab, vipctl: Vipctl) -> None:
     """Neither what clients ask nor what servers answer is a martian; the last are the defaults."""
     _proxy(vipctl, KEEPING)
     for rp_filter, src_valid_mark in [*product((2, 1, 0), (1, 0))]:
         for device in ("all", "eth0", "eth1"):
-            net.director.sysctl(f"net.ipv4.conf.{device}.rp_filter", rp_filter)
-            net.director.sysctl(f"net.ipv4.conf.{device}.src_valid_mark", src_valid_mark)
+            balanced.director.sysctl(f"net.ipv4.conf.{device}.rp_filter", rp_filter)
+            balanced.director.sysctl(f"net.ipv4.conf.{device}.src_valid_mark", src_valid_mark)
         for vip, _, (_, source, *_) in VERSION.values():
-            assert haproxy.ask(net.client, vip, 80, source).peer == source
+            assert haproxy.ask(balanced.client, vip, 80, source).peer == source

@@ -15,26 +15,18 @@ from tests.harness.netns import Namespace
 from tests.harness.traffic import Connection, content_length, read_head
 from tests.harness.waiting import wait_until
 from tests.netns import haproxy
+from tests.netns.addresses import RANGES, VIPS
 from tests.netns.haproxy import ALSO_KEEPING, DOWNLOAD, KEEPING, PLAIN
 
-RANGES = ("203.0.113.0/24", "2001:db8:1::/64")
-VIPS = ("203.0.113.77", "2001:db8:1::77")
 NARROW = 1280  # bytes that pass the last link of the way to the client
 FAR = ("10.9.0.2", "fd00:9::2")
 HEADERS = {False: 40, True: 60}  # IP and TCP without options; of IPv6
 
 
-@pytest.fixture(scope="module")
-def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """A director with haproxy, in front of two real servers."""
-    with haproxy.balanced_lab(tmp_path_factory.mktemp("haproxy")) as built:
-        yield built
-
-
 @pytest.fixture
-def vipctl(net: Lab, tmp_path: Path) -> Iterator[Vipctl]:
+def vipctl(balanced: Lab, tmp_path: Path) -> Iterator[Vipctl]:
     """vipctl on the director, with a service; it goes afterwards."""
-    with haproxy.cleared(net.director, tmp_path) as command:
+    with haproxy.cleared(balanced.director, tmp_path) as command:
         _add(command, "web", *RANGES)
         yield command
 
@@ -79,8 +71,8 @@ class _Downloading:
 
 
 @contextmanager
-def _downloads(net: Lab) -> Iterator[list[_Downloading]]:
-    clients = [_Downloading(net.client, vip) for vip in VIPS]
+def _downloads(balanced: Lab) -> Iterator[list[_Downloading]]:
+    clients = [_Downloading(balanced.client, vip) for vip in VIPS]
     try:
         yield clients
     finally:
@@ -96,9 +88,9 @@ def _assert_go_on(clients: list[_Downloading]) -> None:
         assert not client.wrong
 
 
-def test_downloads_survive_changes(net: Lab, vipctl: Vipctl) -> None:
+def test_downloads_survive_changes(balanced: Lab, vipctl: Vipctl) -> None:
     """Of ranges, of services, and of where the proxy listens."""
-    with _downloads(net) as clients:
+    with _downloads(balanced) as clients:
         vipctl("add-range", "198.51.100.7", "2001:db8:2::/48", "--service", "web")
         _assert_go_on(clients)
         vipctl("remove-range", "198.51.100.7", "2001:db8:2::/48")
@@ -109,19 +101,19 @@ def test_downloads_survive_changes(net: Lab, vipctl: Vipctl) -> None:
         _assert_go_on(clients)
 
 
-def test_connections_stay_where_they_are(net: Lab, vipctl: Vipctl) -> None:
+def test_connections_stay_where_they_are(balanced: Lab, vipctl: Vipctl) -> None:
     """The servers see the director's address on the first, the client's on the second."""
     for vip, own in zip(VIPS, ("10.0.1.1", "fd00:1::1"), strict=True):
         vipctl("set-service", "web", f"--to-port={PLAIN}")
-        with Connection(net.client, vip, 80) as connection:
+        with Connection(balanced.client, vip, 80) as connection:
             assert haproxy.understand(connection.ask()).peer == own
             vipctl("set-service", "web", f"--to-port={KEEPING}")
             assert haproxy.understand(connection.ask()).peer == own
-            assert haproxy.ask(net.client, vip).peer in (net.client4, net.client6)
+            assert haproxy.ask(balanced.client, vip).peer in (balanced.client4, balanced.client6)
 
 
 @contextmanager
-def _behind(net: Lab, router: Namespace, *nexthops: str) -> Iterator[Namespace]:
+def _behind(balanced: Lab, router: Namespace, *nexthops: str) -> Iterator[Namespace]:
     """Build a host behind another, over a link that is narrower than it says."""
     far = Namespace.create("far")
     try:
@@ -138,7 +130,7 @@ def _behind(net: Lab, router: Namespace, *nexthops: str) -> Iterator[Namespace]:
             "route add ::/0 via fd00:9::1",
         )
         networks = zip(("10.9.0.0/24", "fd00:9::/64"), nexthops, strict=True)
-        net.director.ip(*(f"route replace {network} via {hop}" for network, hop in networks))
+        balanced.director.ip(*(f"route replace {network} via {hop}" for network, hop in networks))
         yield far
     finally:
         far.close()
@@ -151,30 +143,30 @@ def _segment(director: Namespace, *which: str) -> int:
     return int(size)
 
 
-def test_need_frag_reaches_the_proxy(net: Lab, vipctl: Vipctl) -> None:
+def test_need_frag_reaches_the_proxy(balanced: Lab, vipctl: Vipctl) -> None:
     """A router's error about what a client gets is addressed to the VIP."""
     vipctl("set-service", "web", "--port=tcp/80")
-    with _behind(net, net.client, "10.0.0.2", "fd00::2") as far:
+    with _behind(balanced, balanced.client, "10.0.0.2", "fd00::2") as far:
         for vip in VIPS:
             with Connection(far, vip, 80) as connection:
                 assert _download(connection) == DOWNLOAD
                 largest = NARROW - HEADERS[":" in vip]
-                assert _segment(net.director, "src", f"[{vip}]") <= largest
+                assert _segment(balanced.director, "src", f"[{vip}]") <= largest
 
 
 def test_need_frag_of_a_kept_address_reaches_the_proxy(
-    net: Lab, vipctl: Vipctl, tmp_path: Path
+    balanced: Lab, vipctl: Vipctl, tmp_path: Path
 ) -> None:
     """A router's error about what a server gets is addressed to the client."""
     vipctl("set-service", "web", f"--to-port={ALSO_KEEPING}")
     sections = [haproxy.listen(ALSO_KEEPING, (server,)) for server in FAR]
     with (
-        _behind(net, net.reals[0], net.real4(0), net.real6(0)) as far,
-        haproxy.running(net.director, tmp_path, *sections),
+        _behind(balanced, balanced.reals[0], balanced.real4(0), balanced.real6(0)) as far,
+        haproxy.running(balanced.director, tmp_path, *sections),
     ):
         for vip, server, bind in zip(VIPS, FAR, haproxy.ANY, strict=True):
             haproxy.ToldServer(far, bind, haproxy.SERVED, "far")
-            with Connection(net.client, vip, 80) as connection:
+            with Connection(balanced.client, vip, 80) as connection:
                 assert haproxy.understand(connection.ask(b"x" * DOWNLOAD)).server == "far"
                 largest = NARROW - HEADERS[":" in vip]
-                assert _segment(net.director, "dst", f"[{server}]") <= largest
+                assert _segment(balanced.director, "dst", f"[{server}]") <= largest
