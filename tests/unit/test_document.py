@@ -168,7 +168,7 @@ FIELDS = {
     "leftover": ["accept", "Drop", "0"],
     "persistence": ["-1", "2678401", "'300'", "1.5", "true", "5m", "[1]", ".inf"],
     "fwmark": ["0", "-1", "4294967296", "'17'", "true", "1.0"],
-    "method": ["shim", "5", "''", "../fwmark"],
+    "method": ["magic", "5", "''", "../fwmark"],
     "ping": ["1", "'yes'", "on", "[]"],
     "set_sysctls": ["0", "sometimes"],
     "range": ["[203.0.113.0/24]"],
