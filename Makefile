@@ -4,16 +4,22 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PACKAGES := nftables iproute2 python3-venv qemu-system-x86 busybox-static kmod strace tcpdump \
-	ipvsadm procps iputils-ping libnftables1 systemd ipset iptables gcc python3-dev
+	ipvsadm procps iputils-ping libnftables1 systemd ipset iptables gcc python3-dev pahole
+KERNEL_PACKAGES := bc bison flex libc6-dev libelf-dev xz-utils
 
-.PHONY: help deps root packages test-packages lint fmt test demo conformance stress clean
+.PHONY: help deps root packages test-packages kernel-packages lint fmt test demo conformance \
+	bench-datapath bench-load debug-kernel stress stress-shim clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo    see it work (in a guest if this kernel has no IPVS)"
 	@echo "make test    lint, then all tests, here and under two Debian kernels"
 	@echo "make stress  the long tests"
+	@echo "make stress-shim  the kernel module, 5 minutes under each kernel"
 	@echo "make conformance  every method, measured; writes docs/methods.md"
+	@echo "make bench-datapath  instructions per packet, every method; writes docs/datapath.md"
+	@echo "make bench-load  a million prefixes into the shim, and into an ipset"
+	@echo "make debug-kernel  build a kernel with KASAN and lockdep for guests, half an hour"
 	@echo "make lint fmt deps clean"
 
 root:
@@ -24,8 +30,9 @@ deps: packages $(STAMP)
 packages: root
 	@scripts/install-packages $(PACKAGES)
 
-# Without the service that the package would start.
+# haproxy without the service that the package would start.
 test-packages: root
+	@scripts/install-packages sparse dkms xz-utils
 	@dpkg-query -W haproxy >/dev/null 2>&1 || { scripts/install-packages haproxy && \
 		{ systemctl disable --quiet --now haproxy 2>/dev/null || true; }; }
 
@@ -58,8 +65,31 @@ demo: deps
 conformance: deps
 	$(BIN)/python -m tests.conformance --cells='$(CELLS)'
 
+# An hour; KERNEL=6.1 prints what it is under that kernel.
+bench-datapath: deps
+	$(BIN)/python -m benchmarks.datapath $(if $(KERNEL),--kernel=$(KERNEL))
+
+bench-load: deps
+	$(BIN)/python -m benchmarks.loading $(if $(KERNEL),--kernel=$(KERNEL))
+
+kernel-packages: root
+	@scripts/install-packages $(KERNEL_PACKAGES)
+
+# Into the cache, once: 1.7 GB of source is unpacked for it, and about 100 MB are kept.
+debug-kernel: deps kernel-packages
+	$(BIN)/python -m tests.harness.debugkernel
+
 stress: deps
 	$(BIN)/pytest tests/stress
+
+# In a guest of each kernel; a slow one takes much longer than it is asked to.
+STRESS_KERNELS := 6.1 6.12
+STRESS_SECONDS := 300
+stress-shim: deps
+	@for kernel in $(STRESS_KERNELS); do \
+		$(BIN)/python -m tests.harness.guest --kernel $$kernel \
+			--timeout $$((4 * $(STRESS_SECONDS) + 1800)) -- \
+			$(BIN)/python -m tests.stress.shim --seconds $(STRESS_SECONDS) || exit; done
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -31,7 +31,7 @@ struct rt6_info;
  */
 struct vip_net {
 	struct net *net;
-	struct mutex lock;
+	struct mutex lock;	/* of all below */
 	struct vip_state __rcu *state;
 	struct vip_state *staged;
 	u32 stager;

@@ -3,12 +3,13 @@
 #ifndef VIP_SHIM_NODE_H
 #define VIP_SHIM_NODE_H
 
+#include <linux/bits.h>
 #include <linux/kernel.h>
 
 #include "table.h"
 
 #define VIP_INDEX_BITS	16
-#define VIP_INDEX_SIZE	(1U << VIP_INDEX_BITS)
+#define VIP_INDEX_SIZE	BIT(VIP_INDEX_BITS)
 
 struct vip_node {
 	struct vip_node __rcu *child[2];

@@ -35,7 +35,7 @@ struct vip_prefix {
 struct vip_trie {
 	struct vip_node __rcu *root;
 	struct vip_node __rcu * __rcu *index;
-	struct mutex *lock;
+	struct mutex *lock;	/* of the namespace */
 	u8 bits;
 	u32 count;
 };

@@ -11,6 +11,7 @@ from tests.conformance.cells import covering, everything
 from tests.conformance.expectations import expected
 from tests.conformance.measuring import Measuring, in_order
 from tests.conformance.site import site
+from tests.harness import module
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -59,8 +60,15 @@ def is_wanted(cell: Cell, words: str) -> bool:
 
 
 @pytest.fixture(scope="package")
+def vip_shim() -> Iterator[None]:
+    """The module, for this package's tests alone."""
+    with module.loaded():
+        yield
+
+
+@pytest.fixture(scope="package")
 def measuring(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, vip_shim: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Measuring]:
     """All hosts, and the words of this run's cells."""
     record: Path | None = request.config.option.record

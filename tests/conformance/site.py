@@ -16,7 +16,6 @@ from tests.conformance import plan
 from tests.conformance.arrivals import Arrivals
 from tests.conformance.cell import PROXY, Cell
 from tests.conformance.servers import ANY, AT_LENGTH, Listeners, NotingServer
-from tests.harness import module
 from tests.harness.command import Finished, Vipctl
 from tests.harness.lab import Lab, lab
 from tests.harness.netns import Namespace, execute
@@ -99,8 +98,8 @@ class Site:
 
 @contextmanager
 def site(state_dir: Path) -> Iterator[Site]:
-    """Load the module, build all hosts and start all servers."""
-    with module.loaded(), lab() as hosts:
+    """Build all hosts and start all servers."""
+    with lab() as hosts:
         far = Namespace.create("far")
         try:
             for host in (*hosts.hosts, far):

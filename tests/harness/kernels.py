@@ -1,16 +1,22 @@
-"""Debian kernels to boot guests with: downloaded and unpacked into a cache, never installed."""
+"""Debian kernels to boot guests with, and their headers to build modules with.
+
+Both are downloaded and unpacked into a cache, never installed.
+"""
 
 import fcntl
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 # The generic packages: the cloud kernels lack 9p, by which a guest sees the host's files.
 METAPACKAGES = {"6.1": "linux-image-amd64", "6.12": "linux-image-6.12-amd64"}
+# Of what the headers depend on, what a module is built with; the rest has to do with installing.
+BUILT_WITH = ("linux-headers-", "linux-kbuild-")
+HEADERS = "headers"
 
 
 class KernelError(Exception):
@@ -28,70 +34,138 @@ class Kernel:
 
 def kernel(series: str) -> Kernel:
     """Return the newest kernel of `series` that the cache has, downloading one if it has none."""
-    if series not in METAPACKAGES:
-        raise KernelError(f"no kernel series {series!r}: choose from {', '.join(METAPACKAGES)}")
-    home = _cache() / series
-    with _locked(home.parent / f"{series}.lock"):
+    with _kept(series) as home:
         if not home.exists():
             _install(series, home)
-    return _unpacked(home)
+    return unpacked(home)
 
 
-def _cache() -> Path:
-    root = Path(os.environ.get("VIPCTL_CACHE") or Path.home() / ".cache" / "vipctl")
-    cache = root.resolve() / "kernels"
-    cache.mkdir(parents=True, exist_ok=True)
-    return cache
+def headers(series: str) -> Path:
+    """Return the directory to build modules in for the kernel of `series` that the cache has.
+
+    It lies within the kernel's directory, so that the two come and go together.
+    """
+    release = kernel(series).release
+    with _kept(series) as home:
+        if not (home / HEADERS).exists():
+            _install_headers(release, home)
+    return _build_directory(home / HEADERS, release)
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _kept(series: str) -> Iterator[Path]:
+    """Yield the directory of a kernel in the cache, for nobody else to change meanwhile."""
+    if series not in METAPACKAGES:
+        raise KernelError(f"no kernel series {series!r}: choose from {', '.join(METAPACKAGES)}")
+    home = cache() / series
+    with locked(home.parent / f"{series}.lock"):
+        yield home
+
+
+def cache() -> Path:
+    """Return the directory of everything that is downloaded."""
+    root = Path(os.environ.get("VIPCTL_CACHE") or Path.home() / ".cache" / "vipctl")
+    home = root.resolve() / "kernels"
+    home.mkdir(parents=True, exist_ok=True)
+    return home
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock that other processes heed, too."""
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 def _install(series: str, home: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=home.parent, prefix=".unpack-") as scratch:
+    with scratch(home.parent) as tree:
         print(f"kernel {series}: downloading, about 100 MB", flush=True)
-        package = _download_current(series, Path(scratch))
-        tree = Path(scratch) / "tree"
-        _call(["dpkg-deb", "-x", str(package), str(tree)])
-        _call(["depmod", "--basedir", str(tree), _unpacked(tree).release])
+        unpack(lambda: [_concrete_package(series)], tree)
+        call(["depmod", "--basedir", str(tree), unpacked(tree).release])
         tree.rename(home)
-    print(f"kernel {series}: {_unpacked(home).release} unpacked in {home}", flush=True)
+    print(f"kernel {series}: {unpacked(home).release} unpacked in {home}", flush=True)
 
 
-def _download_current(series: str, directory: Path) -> Path:
-    """Download; a missing or outdated package list is refreshed once."""
+def _install_headers(release: str, home: Path) -> None:
+    with scratch(home.parent) as tree:
+        print(f"headers of {release}: downloading, about 15 MB", flush=True)
+        unpack(lambda: header_packages(release, home), tree)
+        _make_relocatable(_build_directory(tree, release) / "Makefile")
+        tree.rename(home / HEADERS)
+    print(f"headers of {release}: unpacked in {home / HEADERS}", flush=True)
+
+
+@contextmanager
+def scratch(parent: Path) -> Iterator[Path]:
+    """Yield a place for a tree, to be moved away when it is complete."""
+    with tempfile.TemporaryDirectory(dir=parent, prefix=".unpack-") as name:
+        yield Path(name) / "tree"
+
+
+def unpack(names: Callable[[], list[str]], tree: Path) -> None:
+    """Download and unpack packages; a missing or outdated package list is refreshed once."""
     try:
-        return _download(series, directory)
+        packages = _download(names(), tree.parent / "first")
     except KernelError:
-        _call(["apt-get", "-q", "update"])
-        return _download(series, directory)
+        call(["apt-get", "-q", "update"])
+        packages = _download(names(), tree.parent / "second")
+    for package in packages:
+        call(["dpkg-deb", "-x", str(package), str(tree)])
 
 
-def _download(series: str, directory: Path) -> Path:
-    package = _concrete_package(series)
-    _call(["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", package], cwd=directory)
-    return next(directory.glob(f"{package}_*.deb"))
+def _download(names: list[str], directory: Path) -> list[Path]:
+    directory.mkdir()
+    call(["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", *names], cwd=directory)
+    return sorted(directory.glob("*.deb"))
 
 
 def _concrete_package(series: str) -> str:
     meta = METAPACKAGES[series]
-    for line in _call(["apt-cache", "depends", meta]).splitlines():
-        word, _, package = line.strip().partition(": ")
-        if word == "Depends" and package.startswith(f"linux-image-{series}."):
+    for package in _dependencies(meta):
+        if package.startswith(f"linux-image-{series}."):
             return package
     raise KernelError(f"{meta} does not lead to a {series} kernel on this release of Debian")
 
 
-def _unpacked(tree: Path) -> Kernel:
+def header_packages(release: str, home: Path) -> list[str]:
+    """Return the names of what has to be unpacked to build modules for exactly this kernel."""
+    names = [f"linux-headers-{release}"]
+    if not call(["apt-cache", "madison", *names]):
+        raise KernelError(
+            f"Debian no longer has {names[0]}, which goes with the kernel in {home}. "
+            "Remove that directory: a newer kernel is downloaded then, and its headers"
+        )
+    for name in names:
+        found = _dependencies(name)
+        names += [other for other in found if other.startswith(BUILT_WITH) and other not in names]
+    return names
+
+
+def _dependencies(package: str) -> list[str]:
+    lines = call(["apt-cache", "depends", package]).splitlines()
+    pairs = (line.strip().partition(": ") for line in lines)
+    return [name for word, _, name in pairs if word == "Depends"]
+
+
+def _build_directory(tree: Path, release: str) -> Path:
+    return tree / "usr" / "src" / f"linux-headers-{release}"
+
+
+def _make_relocatable(makefile: Path) -> None:
+    """Include the common Makefile from where it is, not from where it would be installed."""
+    here = "$(dir $(lastword $(MAKEFILE_LIST)))../"
+    makefile.write_text(makefile.read_text().replace("/usr/src/", here))
+
+
+def unpacked(tree: Path) -> Kernel:
+    """Return the kernel that a tree holds."""
     vmlinuz = next((tree / "boot").glob("vmlinuz-*"))
     return Kernel(vmlinuz.name.removeprefix("vmlinuz-"), vmlinuz, tree)
 
 
-def _call(argv: list[str], cwd: Path | None = None) -> str:
+def call(argv: list[str], cwd: Path | None = None) -> str:
+    """Return what a command prints; raise what it says if it fails."""
     done = subprocess.run(argv, cwd=cwd, capture_output=True, text=True, check=False)
     if done.returncode:
         raise KernelError(f"{' '.join(argv)}: {done.stderr.strip() or done.stdout.strip()}")

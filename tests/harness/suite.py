@@ -18,9 +18,11 @@ from tests.conformance.results import differences
 from tests.harness.cleanup import terminate_like_interrupt
 from tests.harness.guest import REPOSITORY, SHARED, TIME_LIMIT, Emit, Guest, boot
 from tests.harness.kernels import METAPACKAGES, Kernel, KernelError, kernel
+from tests.harness.module import built
 
 REPORT = "report.xml"
 RECORD = "conformance.jsonl"
+HERE = ("tests/unit", "tests/kernel", "tests/netns", "tests/conformance/test_page.py")
 MEMORY = "1G"
 UNUSED = ("-p", "no:hypothesispytest")  # to import it takes a guest a quarter of a minute
 _PRINTING = Lock()
@@ -144,7 +146,9 @@ def main() -> int:
     terminate_like_interrupt()
     try:
         systems = {series: kernel(series) for series in METAPACKAGES}
-        here = run_here(["tests/unit", "tests/netns", "tests/conformance/test_page.py"])
+        for series in systems:
+            built(series)
+        here = run_here(HERE)
         there = ["tests/conformance/test_conformance.py", "tests/vm"]
         return summarise([here, *run_guests(systems, there)])
     except KernelError as error:

@@ -1,0 +1,146 @@
+"""The kernel module: built on this machine for the kernels of guests, loaded in a guest.
+
+A guest sees what was built before it was booted.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+
+from tests.harness.kernels import METAPACKAGES, KernelError, headers, kernel, locked
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SOURCES = REPOSITORY / "kernel"
+NAME = "vip_shim"
+MODULE = f"{NAME}.ko"
+OTHER_SOURCES = ("Kbuild", "Makefile", "dkms.conf")
+HOME = REPOSITORY / "build" / "module"
+BUILT_FROM = "built-from"  # beside the module: a digest of what it was built from
+
+
+class ModuleError(KernelError):
+    """The module cannot be built, loaded or unloaded."""
+
+
+def built(series: str) -> Path:
+    """Return the module for the cached kernel of `series`, building it if it is not up to date."""
+    return built_in(kernel(series).release, headers(series))
+
+
+def built_in(release: str, kdir: Path) -> Path:
+    """Return the module for a kernel with the build directory `kdir`."""
+    HOME.mkdir(parents=True, exist_ok=True)
+    home, digest = HOME / release, _digest(kdir)
+    with locked(HOME / f"{release}.lock"):
+        if not _is_current(home, digest):
+            print(f"module: building for {release}", flush=True)
+            _build(home, kdir)
+            (home / BUILT_FROM).write_text(digest)
+    return home / MODULE
+
+
+def _is_current(home: Path, digest: str) -> bool:
+    stamp = home / BUILT_FROM
+    return (home / MODULE).exists() and stamp.exists() and stamp.read_text() == digest
+
+
+def _digest(kdir: Path) -> str:
+    """Return a digest of the sources and of what they are built against."""
+    digest = sha256(str(kdir).encode())
+    for path in (*sources(), kdir / ".config", kdir / "Module.symvers"):
+        digest.update(f"\0{path}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def sources() -> list[Path]:
+    """Return the files that the module is built from, without what an earlier `make` left."""
+    return sorted(_sources())
+
+
+def _sources() -> Iterator[Path]:
+    for path in SOURCES.rglob("*"):
+        generated = path.name.startswith(".") or path.name.endswith(".mod.c")
+        if not generated and (path.suffix in {".c", ".h"} or path.name in OTHER_SOURCES):
+            yield path
+
+
+def copy_sources(to: Path) -> None:
+    """Put the sources, and nothing else, into a new directory."""
+    for path in sources():
+        copy = to / path.relative_to(SOURCES)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
+
+
+def make(where: Path, kdir: Path, *words: str) -> str:
+    """Run the module's Makefile in `where`; return all that it prints."""
+    argv = ["make", "-C", str(where), f"KDIR={kdir}", f"-j{os.cpu_count()}", *words]
+    done = subprocess.run(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    if done.returncode:
+        raise ModuleError(f"{' '.join(argv)}:\n{done.stdout}")
+    return done.stdout
+
+
+def _build(home: Path, kdir: Path) -> None:
+    """Build in a new copy, so that nothing is left of an older one."""
+    shutil.rmtree(home, ignore_errors=True)
+    copy_sources(home)
+    make(home, kdir)
+
+
+def load() -> None:
+    """Load the module that was built for the running kernel, and before it what it needs."""
+    module = HOME / os.uname().release / MODULE
+    if not module.exists():
+        raise ModuleError(f"{module} is missing: it has to be built before the guest is booted")
+    needed = _call("modinfo", "--field", "depends", str(module)).strip()
+    if needed:
+        _call("modprobe", "--all", *needed.split(","))
+    _call("insmod", str(module))
+
+
+def unload() -> None:
+    """Unload the module; it is an error if something uses it."""
+    _call("rmmod", NAME)
+
+
+@contextmanager
+def loaded() -> Iterator[None]:
+    """Have the module loaded."""
+    load()
+    try:
+        yield
+    finally:
+        unload()
+
+
+def _call(*argv: str) -> str:
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ModuleError(f"{' '.join(argv)}: {done.stderr.strip() or done.stdout.strip()}")
+    return done.stdout
+
+
+def main() -> int:
+    """Build the module for the kernels that the command line names."""
+    parser = argparse.ArgumentParser(prog="python -m tests.harness.module", description=__doc__)
+    parser.add_argument("series", nargs="*", default=list(METAPACKAGES), help="6.1, 6.12")
+    try:
+        for series in parser.parse_args().series:
+            print(built(series))
+    except KernelError as error:
+        print(f"module: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
