@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vipctl import ipvs, methods, routing, syntax, sysctl, transaction
+from vipctl import ipvs, methods, routing, shim, syntax, sysctl, transaction
 from vipctl.controller import Outcome, refuse_foreign_state
 from vipctl.errors import Missing, Refused, VipctlError
 from vipctl.model import Held, Service
@@ -56,11 +56,12 @@ class Reporter:
         with Store.read(self.state_dir) as store:
             refuse_foreign_state(store, adopt=False)
             services, sizes = store.services(), _sizes(store)
-            in_kernel = _counters(services.values())
+            in_kernel, packets = _counters(services.values()), _packets(services.values())
             listed = {
                 name: syntax.plain(service)
                 | sizes.get(name, _no_size())
                 | ({"ipvs": in_kernel[service.fwmark]} if service.fwmark in in_kernel else {})
+                | ({"shim": packets[name]} if name in packets else {})
                 for name, service in services.items()
             }
             return {
@@ -218,6 +219,16 @@ def _counters(services: Iterable[Service]) -> dict[int, Report]:
             "reals": {endpoint: counters._asdict() for endpoint, counters in reals.items()}
         }
     return report
+
+
+def _packets(services: Iterable[Service]) -> dict[str, Report]:
+    """What the module counts, of each of its services."""
+    marks = {service.name: service.fwmark for service in services if service.method == "shim"}
+    try:
+        found = shim.services() if marks else {}
+    except Missing:
+        return {}
+    return {n: found[mark].counters._asdict() for n, mark in marks.items() if mark in found}
 
 
 def _sysctls(services: Iterable[Service]) -> dict[str, Report]:

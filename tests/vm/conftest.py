@@ -1,6 +1,6 @@
 """Labs that all tests of a guest share, and a vipctl for each test that must leave no trace."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,9 +27,13 @@ def serve(host: Namespace, name: str, ports: tuple[int, ...]) -> None:
 
 
 @contextmanager
-def served_lab() -> Iterator[Lab]:
-    """A lab whose real servers serve; connections without a real server do not linger in it."""
+def served_lab(prepare: Callable[[Namespace], None] = lambda _: None) -> Iterator[Lab]:
+    """A lab whose real servers serve; connections without a real server do not linger in it.
+
+    `prepare` makes the director different before it counts as built.
+    """
     with lab() as built:
+        prepare(built.director)
         for number, real in enumerate(built.reals, 1):
             serve(real, f"real{number}", SERVICE_PORTS)
         serve(built.director, "director", OWN_PORTS)

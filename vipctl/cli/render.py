@@ -75,11 +75,21 @@ def _service_row(name: str, form: dict[str, Any]) -> list[str]:
     return [name, f"{form['fwmark']:#x}", form["method"], *balance, ports, reals, *sizes]
 
 
+SHIM_COUNTERS = ("PACKETS ACCEPTED", "LEFT OVER", "SOURCE REFUSED")
+
+
 def status(report: Report) -> str:
     parts = [services(report)] if report["services"] else ["no services"]
     reals = list(_real_rows(report))
     if reals:
         parts.append(table(["SERVICE", "REAL SERVER", "WEIGHT", *COUNTERS], reals))
+    packets = [
+        [name, *(f"{count:,}" for count in form["shim"].values())]
+        for name, form in report["services"].items()
+        if "shim" in form
+    ]
+    if packets:
+        parts.append(table(["SERVICE", *SHIM_COUNTERS], packets))
     parts += [
         f"sysctl {name} is {found['value']}, should be {found['needed']}"
         for name, found in report["sysctls"].items()

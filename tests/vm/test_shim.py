@@ -1,0 +1,285 @@
+"""The module beside IPVS: who may use it, and packets that the conformance suite does not send."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness import module
+from tests.harness.command import Vipctl
+from tests.harness.lab import Lab
+from tests.harness.netns import Namespace
+from tests.harness.traffic import tcp_post, udp_ask
+from tests.vm.conftest import served_lab, traceless
+from tests.vm.observe import outcomes, tcp, udp
+from vipctl import methods, shim
+from vipctl.errors import KernelError, Missing
+from vipctl.model import Entry, Shape
+
+VIP4, VIP6 = "203.0.113.7", "2001:db8:1::7"
+RANGES = ("203.0.113.0/24", "2001:db8:1::/64")
+REALS = ("--real=10.0.1.11", "--real=fd00:1::11")
+WEB = (*RANGES, "--service=web", "--method=shim", *REALS)
+NOBODY = 65534  # a user
+BOTH = [VIP4, VIP6]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _loaded() -> Iterator[None]:
+    with module.loaded():
+        yield
+
+
+def entry(version: int, start: int, length: int, mark: int) -> Entry:
+    return Entry(Shape(version, 0, length), start, mark)
+
+
+def in_kernel(host: Namespace) -> tuple[set[Entry], dict[int, shim.Settings]]:
+    """All that the module has in a namespace, but counters."""
+    with host:
+        return set(shim.entries()), {m: found.settings for m, found in shim.services().items()}
+
+
+# who may use it
+
+
+def test_it_is_the_best_where_it_is_loaded(vipctl: Vipctl) -> None:
+    done = vipctl("--check", "add-range", VIP4, "--service=web", *REALS)
+    assert done["services"]["web"]["method"] == "shim"
+    assert "cannot be used" not in " ".join(done["changes"])
+
+
+@pytest.mark.parametrize(("ours", "cure"), [(2, "make -C kernel"), (0, "install the vipctl")])
+def test_another_version_is_refused(
+    vipctl: Vipctl, monkeypatch: pytest.MonkeyPatch, ours: int, cure: str
+) -> None:
+    """The handshake names the side to upgrade."""
+    monkeypatch.setattr(shim, "VERSION", ours)
+    code, error = vipctl.error("add-range", *WEB)
+    assert code == 5
+    assert "too old" in error["message"]
+    assert cure in error["hint"]
+
+
+def as_nobody(call: Callable[[], object]) -> str:
+    """What becomes of a call without privileges, made in a process of its own."""
+    reading, writing = os.pipe()
+    if not os.fork():
+        os.setresuid(NOBODY, NOBODY, NOBODY)
+        try:
+            said = str(call())
+        except Missing as e:
+            said = f"missing: {e.message}; {e.hint}"
+        except BaseException as e:
+            said = f"{type(e).__name__}: {e}"
+        os.write(writing, said.encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as answer:
+        said = answer.read()
+    os.wait()
+    return said
+
+
+def test_without_privileges_there_is_nothing_to_see(net: Lab) -> None:
+    with net.director:
+        shim.check()
+        for call in (shim.check, shim.services, shim.flush):
+            assert "missing: vip_shim: no permission; run as root" in as_nobody(call)
+
+
+# packets
+
+
+def test_ports_and_fragments(net: Lab, vipctl: Vipctl) -> None:
+    """A service that names ports gets all of a datagram, however many pieces it comes in."""
+    vipctl("add-range", *WEB, "--port=udp/80", "--port=tcp/80")
+    for vip in BOTH:
+        assert udp_ask(net.client, vip, 80, nbytes=4000).server == "real1"
+    assert udp(net.client, BOTH)["real1"] == 2
+    assert outcomes(net.client, BOTH, 53) == dict.fromkeys(BOTH, ("refused", "refused"))
+
+
+def test_packets_larger_than_the_mtu(net: Lab, vipctl: Vipctl) -> None:
+    """As GRO makes them of small ones, and a virtual interface without."""
+    table = "table inet large { chain c { type filter hook prerouting priority -300;"
+    rule = "iifname eth0 meta length > 10000 counter; }; }"
+    net.director.run(["nft", "-f", "-"], input=f"{table} {rule}")
+    try:
+        vipctl("add-range", *WEB)
+        for vip in BOTH:
+            assert tcp_post(net.client, vip, 80, 1_000_000).nbytes == 1_000_000
+        counted = net.director.run(["nft", "list", "table", "inet", "large"]).stdout
+        assert "counter packets 0 " not in counted
+    finally:
+        net.director.run(["nft", "delete", "table", "inet", "large"])
+
+
+def test_counters(net: Lab, vipctl: Vipctl) -> None:
+    vipctl("add-range", *WEB, "--port=tcp/80")
+    assert tcp(net.client, BOTH)["real1"] == 2
+    outcomes(net.client, [VIP4], 22)
+    net.client.ip("addr add 10.0.1.1/32 dev lo")  # an address of the director
+    try:
+        udp_ask(net.client, VIP4, 80, source="10.0.1.1", timeout=0.5)
+    finally:
+        net.client.ip("addr del 10.0.1.1/32 dev lo")
+    counted = vipctl("status")["services"]["web"]["shim"]
+    assert counted["accepted"] >= 6
+    assert counted["left_over"] == 2
+    assert counted["refused"] == 1
+    done = vipctl.text("status").stdout
+    assert "SOURCE REFUSED" in done
+
+
+def test_namespaces_know_nothing_of_each_other(net: Lab, vipctl: Vipctl) -> None:
+    vipctl("add-range", *WEB)
+    assert in_kernel(net.reals[0]) == (set(), {})
+    with net.reals[0]:
+        shim.flush()
+    assert tcp(net.client, BOTH)["real1"] == 2
+
+
+# bridges and VRFs
+
+
+def bridge(director: Namespace) -> None:
+    """Put the client behind a port of a bridge."""
+    module._call("modprobe", "br_netfilter")
+    mac = director.run(["cat", "/sys/class/net/eth0/address"]).stdout.strip()
+    director.ip(
+        "link add br0 type bridge",
+        f"link set br0 address {mac} up",
+        "link set eth0 master br0",
+        "addr flush dev eth0",
+        "addr add 10.0.0.1/24 dev br0",
+        "addr add fd00::1/64 dev br0 nodad",
+    )
+
+
+@pytest.fixture(scope="module")
+def bridged() -> Iterator[Lab]:
+    with served_lab(bridge) as built:
+        yield built
+
+
+@pytest.mark.parametrize("asked", [0, 1])
+def test_bridges(bridged: Lab, tmp_path: Path, asked: int) -> None:
+    """With bridge-nf-call-iptables, a bridge gives packets a route of its own: that is said."""
+    for name in ("iptables", "ip6tables"):
+        bridged.director.sysctl(f"net.bridge.bridge-nf-call-{name}", asked)
+    with traceless(bridged.director, tmp_path) as vipctl:
+        warnings = " ".join(vipctl("add-range", *WEB)["warnings"])
+        assert ("net.bridge.bridge-nf-call-ip6tables is 1" in warnings) is bool(asked)
+        assert ("method shim" in vipctl.text("status").stdout) is bool(asked)
+        assert tcp(bridged.client, BOTH, 80)["real1"] == (0 if asked else 2)
+        assert tcp(bridged.client, ["10.0.0.1", "fd00::1"], 22)["director"] == 2
+        vipctl("set-service", "web", "--method=fwmark")
+        assert tcp(bridged.client, BOTH)["real1"] == 2
+
+
+def enslave(director: Namespace) -> None:
+    """Put the client behind an interface of a VRF; IPVS needs its networks in the main table."""
+    director.ip(
+        "link add red type vrf table 10",
+        "link set red up",
+        "link set eth0 master red",
+        "addr add fd00::1/64 dev eth0 nodad",
+        "route add 10.0.0.0/24 dev eth0",
+        "route add fd00::/64 dev eth0",
+    )
+
+
+def test_vrf(tmp_path: Path) -> None:
+    """VIPs are accepted from an interface in a VRF; IPVS itself knows the main table alone."""
+    with served_lab(enslave) as built, traceless(built.director, tmp_path) as vipctl:
+        vipctl("add-range", *WEB)
+        assert tcp(built.client, BOTH)["real1"] == 2
+        assert udp(built.client, BOTH)["real1"] == 2
+        for strictness in (2, 1):
+            built.director.sysctl("net.ipv4.conf.all.rp_filter", strictness)
+            assert tcp(built.client, [VIP4])["real1"] == 1
+
+
+# what goes wrong
+
+
+DAMAGE: dict[str, Callable[[], None]] = {
+    "everything": shim.flush,
+    "a prefix less": lambda: changed("delete", entry(4, 0xCB007100, 24, 0)),
+    "a prefix more": lambda: changed("add", entry(4, 0xC6336400, 24, 0x1000)),
+    "other ports": lambda: set_service(0x1000, shim.Settings(0, ())),
+    "another service": lambda: set_service(99, shim.Settings(0, ())),
+}
+
+
+def changed(verb: str, *entries: Entry) -> None:
+    with shim.changing() as commands:
+        getattr(commands, verb)(entries)
+
+
+def set_service(mark: int, settings: shim.Settings) -> None:
+    with shim.changing() as commands:
+        commands.set_service(mark, settings)
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
+def test_what_others_changed_is_restored(
+    net: Lab, vipctl: Vipctl, damage: Callable[[], None]
+) -> None:
+    again = ("add-range", VIP4, "--service=web")
+    vipctl("add-range", *WEB, "--port=tcp/80")
+    before = in_kernel(net.director)
+    assert vipctl(*again)["changed"] is False
+    with net.director:
+        damage()
+    assert in_kernel(net.director) != before
+    assert vipctl("status")["kernel"] == "differs"
+    done = vipctl(*again)
+    assert (done["changed"], done["restored"]) == (True, True)
+    assert in_kernel(net.director) == before
+    assert tcp(net.client, BOTH)["real1"] == 2
+
+
+@pytest.mark.parametrize("verb", ["set_service", "add", "delete", "delete_service"])
+def test_a_failure_half_way_leaves_all_as_it_was(
+    net: Lab, vipctl: Vipctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    """Each kind of change succeeds, and the kernel says no after it."""
+    vipctl("add-range", *WEB, "--port=tcp/80")
+    vipctl("add-range", "192.0.2.0/24", "--service=old", "--method=shim", *REALS)
+    before = in_kernel(net.director), vipctl("export")
+    file = tmp_path / "next.yaml"
+    file.write_text(
+        "services:\n"
+        "  web: {method: shim, ranges: [203.0.113.0/25, 198.51.100.0/24], ports: [tcp/81],"
+        " reals: [10.0.1.11]}\n"
+    )
+    real = getattr(shim.Commands, verb)
+
+    def failing(self: shim.Commands, *values: object) -> None:
+        monkeypatch.undo()
+        real(self, *values)
+        raise KernelError("no", hint="none")
+
+    monkeypatch.setattr(shim.Commands, verb, failing)
+    assert vipctl.error("apply", str(file))[0] == 4
+    assert (in_kernel(net.director), vipctl("export")) == before
+    assert tcp(net.client, BOTH)["real1"] == 2
+    assert vipctl("apply", str(file))["changed"] is True
+    assert in_kernel(net.director) != before[0]
+
+
+def test_a_method_that_is_gone_can_be_left(net: Lab, vipctl: Vipctl) -> None:
+    vipctl("add-range", *WEB)
+    module.unload()
+    try:
+        reason = methods.unusable("shim")
+        assert reason is not None
+        assert "vip_shim" in reason.message
+        assert vipctl.error("add-range", "192.0.2.1", "--service=web")[0] == 5
+    finally:
+        module.load()
+    assert vipctl("restore")["changed"] is True
+    assert tcp(net.client, BOTH)["real1"] == 2
