@@ -8,13 +8,12 @@
 #include "netlink.h"
 
 static void *vip_begin_message(struct sk_buff *skb, struct netlink_callback *cb,
-			       struct vip_net *vn, u8 command)
+			       u8 command)
 {
 	void *header = genlmsg_put(skb, NETLINK_CB(cb->skb).portid,
 				   cb->nlh->nlmsg_seq, &vip_family, NLM_F_MULTI,
 				   command);
 
-	cb->seq = vn->generation;
 	if (header)
 		genl_dump_check_consistent(cb, header);
 	return header;
@@ -65,6 +64,17 @@ static int vip_put_service(struct sk_buff *skb, struct vip_net *vn,
 }
 
 /**
+ * vip_dump_begin - before the first message of a dump
+ * @cb:		asks for room for any message
+ */
+int vip_dump_begin(struct netlink_callback *cb)
+{
+	cb->min_dump_alloc = VIP_SHIM_MAX_PORTS * sizeof(struct vip_shim_port) +
+			     NLMSG_GOODSIZE;
+	return 0;
+}
+
+/**
  * vip_dump_services - VIP_SHIM_CMD_GET_SERVICE
  * @skb:	to fill
  * @cb:		args[0]: the mark to go on from
@@ -78,10 +88,11 @@ int vip_dump_services(struct sk_buff *skb, struct netlink_callback *cb)
 	void *header;
 
 	mutex_lock(&vn->lock);
+	cb->seq = vn->generation;
 	state = vip_state_locked(vn);
 	service = state ? xa_find(&state->services, &mark, ULONG_MAX, XA_PRESENT) : NULL;
 	while (service) {
-		header = vip_begin_message(skb, cb, vn, VIP_SHIM_CMD_GET_SERVICE);
+		header = vip_begin_message(skb, cb, VIP_SHIM_CMD_GET_SERVICE);
 		if (!header)
 			break;
 		if (vip_put_service(skb, vn, service)) {
@@ -93,7 +104,7 @@ int vip_dump_services(struct sk_buff *skb, struct netlink_callback *cb)
 	}
 	cb->args[0] = service ? mark : ULONG_MAX;
 	mutex_unlock(&vn->lock);
-	return skb->len;
+	return service && !skb->len ? -EMSGSIZE : skb->len;
 }
 
 /* Where a dump of prefixes has come to */
@@ -180,11 +191,12 @@ int vip_dump_prefixes(struct sk_buff *skb, struct netlink_callback *cb)
 
 	BUILD_BUG_ON(sizeof(*cursor) > sizeof(cb->ctx));
 	mutex_lock(&vn->lock);
+	cb->seq = vn->generation;
 	state = vip_state_locked(vn);
 	if (state)
 		service = vip_cursor_next(state, &next);
 	while (service) {
-		header = vip_begin_message(skb, cb, vn, VIP_SHIM_CMD_GET);
+		header = vip_begin_message(skb, cb, VIP_SHIM_CMD_GET);
 		if (!header)
 			break;
 		if (vip_put_prefixes(skb, state, cursor, &next, &service)) {

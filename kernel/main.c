@@ -10,6 +10,7 @@
 
 #include "hook.h"
 #include "netlink.h"
+#include "selftest/selftest.h"
 
 unsigned int vip_net_id __read_mostly;
 
@@ -42,6 +43,9 @@ static int __init vip_init(void)
 
 	if (err)
 		return err;
+	err = vip_table_selftest();
+	if (err)
+		goto exit_table;
 	err = register_pernet_subsys(&vip_net_ops);
 	if (err)
 		goto exit_table;

@@ -266,20 +266,30 @@ free_reply:
 	return err;
 }
 
+#define VIP_DO(command, function) { \
+	.cmd = VIP_SHIM_CMD_##command, \
+	.doit = function, \
+	.flags = GENL_UNS_ADMIN_PERM, \
+}
+
+#define VIP_DUMP(command, function) { \
+	.cmd = VIP_SHIM_CMD_##command, \
+	.start = vip_dump_begin, \
+	.dumpit = function, \
+	.flags = GENL_UNS_ADMIN_PERM, \
+}
+
 static const struct genl_ops vip_ops[] = {
-	{ .cmd = VIP_SHIM_CMD_INFO, .doit = vip_info, .flags = GENL_UNS_ADMIN_PERM },
-	{ .cmd = VIP_SHIM_CMD_SET_SERVICE, .doit = vip_set_service,
-	  .flags = GENL_UNS_ADMIN_PERM },
-	{ .cmd = VIP_SHIM_CMD_DEL_SERVICE, .doit = vip_del_service,
-	  .flags = GENL_UNS_ADMIN_PERM },
-	{ .cmd = VIP_SHIM_CMD_GET_SERVICE, .dumpit = vip_dump_services,
-	  .flags = GENL_UNS_ADMIN_PERM },
-	{ .cmd = VIP_SHIM_CMD_ADD, .doit = vip_add_prefixes, .flags = GENL_UNS_ADMIN_PERM },
-	{ .cmd = VIP_SHIM_CMD_DEL, .doit = vip_del_prefixes, .flags = GENL_UNS_ADMIN_PERM },
-	{ .cmd = VIP_SHIM_CMD_GET, .dumpit = vip_dump_prefixes, .flags = GENL_UNS_ADMIN_PERM },
-	{ .cmd = VIP_SHIM_CMD_BEGIN, .doit = vip_begin, .flags = GENL_UNS_ADMIN_PERM },
-	{ .cmd = VIP_SHIM_CMD_COMMIT, .doit = vip_commit, .flags = GENL_UNS_ADMIN_PERM },
-	{ .cmd = VIP_SHIM_CMD_FLUSH, .doit = vip_flush, .flags = GENL_UNS_ADMIN_PERM },
+	VIP_DO(INFO, vip_info),
+	VIP_DO(SET_SERVICE, vip_set_service),
+	VIP_DO(DEL_SERVICE, vip_del_service),
+	VIP_DUMP(GET_SERVICE, vip_dump_services),
+	VIP_DO(ADD, vip_add_prefixes),
+	VIP_DO(DEL, vip_del_prefixes),
+	VIP_DUMP(GET, vip_dump_prefixes),
+	VIP_DO(BEGIN, vip_begin),
+	VIP_DO(COMMIT, vip_commit),
+	VIP_DO(FLUSH, vip_flush),
 };
 
 struct genl_family vip_family __ro_after_init = {

@@ -326,6 +326,7 @@ static void vip_free_below(const struct vip_trie *trie, struct vip_node *node)
 			left = vip_locked(trie, node->child[1]);
 			kmem_cache_free(vip_cache(trie->bits), node);
 			node = left;
+			cond_resched();
 		}
 	}
 }

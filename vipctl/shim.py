@@ -19,6 +19,7 @@ from vipctl.model import Entry, Port, Shape
 
 NAME = "vip_shim"
 VERSION = 1
+NAMED = "VIP_SHIM_A_"  # how names of attributes begin
 
 COMMANDS = (
     "UNSPEC", "INFO", "SET_SERVICE", "DEL_SERVICE", "GET_SERVICE", "ADD", "DEL", "GET", "BEGIN",
@@ -47,8 +48,8 @@ PORT = struct.Struct(">HBx")  # struct vip_shim_port
 PREFIX = {4: struct.Struct(">4sB3x"), 6: struct.Struct(">16sB3x")}  # struct vip_shim_prefix4, 6
 CHUNK = 64_000  # bytes of prefixes in a message: an attribute ends at 65,535
 PROTOCOLS = {name: socket.getprotobyname(name) for name in ("tcp", "udp", "sctp")}
-MODULE = Path("/sys/module") / NAME
-PREFIX_NAME = "VIP_SHIM_A_"
+TRIES = 10  # for a dump that nothing was changed under
+MODULES, MODULE = Path("/lib/modules"), Path("/sys/module") / NAME
 
 
 class Settings(NamedTuple):
@@ -90,10 +91,13 @@ def check() -> None:
 
 def _absent() -> Missing:
     release = os.uname().release
-    index = Path("/lib/modules") / release / "modules.dep"
+    index = MODULES / release / "modules.dep"
     if index.exists() and f"/{NAME}.ko" in index.read_text():
         return Missing("the module vip_shim is not loaded", hint=f"modprobe {NAME}")
-    cure = f"make -C kernel modules_install, with linux-headers-{release}; then modprobe {NAME}"
+    cure = (
+        f"with linux-headers-{release}: make -C kernel modules modules_install; then modprobe "
+        f"{NAME}, or use DKMS (see the README)"
+    )
     return Missing("the module vip_shim is not built for this kernel", hint=cure)
 
 
@@ -202,10 +206,16 @@ def _do(link: Any, command: str, **attributes: Any) -> None:
 
 
 def _dump(link: Any, command: str) -> Iterator[dict[str, Any]]:
+    """Again where something was changed under it."""
     from pyroute2.netlink import NLM_F_DUMP, NLM_F_REQUEST
 
     flags = NLM_F_REQUEST | NLM_F_DUMP
-    return map(_attributes, _request(link, command, link.nlm_request, flags=flags))
+    for _ in range(TRIES):
+        before = _info(link)["GENERATION"]
+        messages = list(_request(link, command, link.nlm_request, flags=flags))
+        if _info(link)["GENERATION"] == before:
+            return map(_attributes, messages)
+    raise KernelError(f"vip_shim: {command}: it changes all the time", hint="try again")
 
 
 def _request(
@@ -216,7 +226,7 @@ def _request(
 
     message = _message_class()()
     message["cmd"], message["version"] = COMMANDS.index(command), VERSION
-    message["attrs"] = [(PREFIX_NAME + name, value) for name, value in attributes.items()]
+    message["attrs"] = [(NAMED + name, value) for name, value in attributes.items()]
     try:
         flags = NLM_F_REQUEST | NLM_F_ACK if flags is None else flags
         yield from send(message, link.prid, msg_flags=flags)
@@ -228,15 +238,15 @@ def _request(
 
 
 def _attributes(message: Any) -> dict[str, Any]:
-    return {name.removeprefix(PREFIX_NAME): value for name, value in message["attrs"]}
+    return {name.removeprefix(NAMED): value for name, value in message["attrs"]}
 
 
 @cache
 def _message_class() -> Any:
     from pyroute2.netlink import genlmsg
 
-    nla_map = tuple((PREFIX_NAME + name, kind) for name, kind in ATTRIBUTES)
-    return type("shim_message", (genlmsg,), {"prefix": PREFIX_NAME, "nla_map": nla_map})
+    nla_map = tuple((NAMED + name, kind) for name, kind in ATTRIBUTES)
+    return type("shim_message", (genlmsg,), {"prefix": NAMED, "nla_map": nla_map})
 
 
 @contextmanager
@@ -253,4 +263,5 @@ def _netlink() -> Iterator[Any]:
             link.bind(NAME, _message_class())
             yield link
     except (NetlinkError, OSError) as e:
-        raise KernelError(f"vip_shim: {e.args[-1]}", hint="dmesg may say more; try again") from e
+        said = e.args[-1] if e.args else type(e).__name__
+        raise KernelError(f"vip_shim: {said}", hint="dmesg may say more; try again") from e

@@ -18,6 +18,7 @@ from threading import Timer
 
 from tests.harness.cleanup import terminate_like_interrupt
 from tests.harness.kernels import Kernel, KernelError, kernel
+from tests.harness.module import built
 from tests.harness.waiting import wait_until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -37,6 +38,7 @@ UNUSED_DRIVERS = (
 )
 KERNEL_OPTIONS = (
     "mitigations=off nokaslr cryptomgr.notests audit=0 no_timer_check oops=panic loglevel=5 "
+    "slab_nomerge "  # /proc/slabinfo counts the module's objects, rmmod complains of those left
     f"modprobe.blacklist={UNUSED_DRIVERS}"
 )
 CACHED_REPOSITORY = (
@@ -96,14 +98,17 @@ class Guest:
 
 
 @contextmanager
-def boot(system: Kernel, argv: Sequence[str], memory: str) -> Iterator[Guest]:
-    """Start a guest that runs `argv` in the repository; leave no process and no file behind."""
+def boot(system: Kernel, argv: Sequence[str], memory: str, machine: str = "") -> Iterator[Guest]:
+    """Start a guest that runs `argv` in the repository; leave no process and no file behind.
+
+    `machine` is further options for QEMU.
+    """
     with tempfile.TemporaryDirectory(prefix="vipctl-guest-") as name:
         scratch = Path(name)
         shared = scratch / "shared"
         shared.mkdir()
         (shared / "command").write_text("\0".join(argv))
-        guest = Guest(_start(system, memory, scratch), scratch / "console", shared)
+        guest = Guest(_start(system, memory, machine, scratch), scratch / "console", shared)
         try:
             yield guest
         finally:
@@ -112,11 +117,11 @@ def boot(system: Kernel, argv: Sequence[str], memory: str) -> Iterator[Guest]:
             wait_until(guest.is_gone, "QEMU has ended")
 
 
-def _start(system: Kernel, memory: str, scratch: Path) -> subprocess.Popen[str]:
+def _start(system: Kernel, memory: str, machine: str, scratch: Path) -> subprocess.Popen[str]:
     path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
     with (scratch / "console").open("wb") as console:
         return subprocess.Popen(
-            _vng(system, memory, scratch / "shared"),
+            _vng(system, memory, machine, scratch / "shared"),
             cwd=REPOSITORY,
             env={**os.environ, "PATH": path, "TMPDIR": str(scratch)},
             stdin=subprocess.DEVNULL,
@@ -128,14 +133,14 @@ def _start(system: Kernel, memory: str, scratch: Path) -> subprocess.Popen[str]:
         )
 
 
-def _vng(system: Kernel, memory: str, shared: Path) -> list[str]:
+def _vng(system: Kernel, memory: str, machine: str, shared: Path) -> list[str]:
     """One processor: with multi-threaded TCG a 6.12 guest panics in code that patches itself."""
-    machine = ["--disable-kvm", "--cpus", "1", "--memory", memory]
+    hardware = ["--disable-kvm", "--cpus", "1", "--memory", memory]
     files = ["--force-9p", "--rwdir", f"{SHARED}={shared}"]
     kernel_options = ["--verbose", "--run", str(system.vmlinuz), "--append", KERNEL_OPTIONS]
     inside = ["--", "bash", "tests/harness/inside.sh", str(SHARED / "command")]
-    files += [f"--qemu-opts={CACHED_REPOSITORY}"]
-    return ["vng", *machine, *files, *kernel_options, *inside]
+    files += [f"--qemu-opts={CACHED_REPOSITORY} {machine}"]
+    return ["vng", *hardware, *files, *kernel_options, *inside]
 
 
 def has_ipvs() -> bool:
@@ -154,6 +159,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.if_needed and has_ipvs():
         return subprocess.run(options.argv, cwd=REPOSITORY, check=False).returncode
     system = kernel(options.kernel)
+    built(options.kernel)
     print(f"guest: booting {system.release} (half a minute)", flush=True)
     with boot(system, options.argv, options.memory) as guest:
         return guest.explain(guest.follow(_emit, options.timeout), _emit)

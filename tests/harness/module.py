@@ -21,6 +21,7 @@ NAME = "vip_shim"
 MODULE = f"{NAME}.ko"
 OTHER_SOURCES = ("Kbuild", "Makefile", "dkms.conf")
 HOME = REPOSITORY / "build" / "module"
+DEBUG = "-debug"  # the variant that tests itself when it is loaded
 BUILT_FROM = "built-from"  # beside the module: a digest of what it was built from
 
 
@@ -29,18 +30,23 @@ class ModuleError(KernelError):
 
 
 def built(series: str) -> Path:
-    """Return the module for the cached kernel of `series`, building it if it is not up to date."""
-    return built_in(kernel(series).release, headers(series))
+    """Return the module for the cached kernel of `series`, building it if it is not up to date.
+
+    The one with its selftest is built beside it.
+    """
+    release, kdir = kernel(series).release, headers(series)
+    built_in(release, kdir, DEBUG)
+    return built_in(release, kdir)
 
 
-def built_in(release: str, kdir: Path) -> Path:
-    """Return the module for a kernel with the build directory `kdir`."""
+def built_in(release: str, kdir: Path, variant: str = "") -> Path:
+    """Return the module for a kernel with the build directory `kdir`; `variant`: "" or DEBUG."""
     HOME.mkdir(parents=True, exist_ok=True)
-    home, digest = HOME / release, _digest(kdir)
-    with locked(HOME / f"{release}.lock"):
+    home, digest = HOME / (release + variant), _digest(kdir)
+    with locked(HOME / f"{home.name}.lock"):
         if not _is_current(home, digest):
-            print(f"module: building for {release}", flush=True)
-            _build(home, kdir)
+            print(f"module: building for {home.name}", flush=True)
+            _build(home, kdir, f"DEBUG={int(variant == DEBUG)}")
             (home / BUILT_FROM).write_text(digest)
     return home / MODULE
 
@@ -89,16 +95,16 @@ def make(where: Path, kdir: Path, *words: str) -> str:
     return done.stdout
 
 
-def _build(home: Path, kdir: Path) -> None:
+def _build(home: Path, kdir: Path, *words: str) -> None:
     """Build in a new copy, so that nothing is left of an older one."""
     shutil.rmtree(home, ignore_errors=True)
     copy_sources(home)
-    make(home, kdir)
+    make(home, kdir, *words)
 
 
-def load() -> None:
+def load(variant: str = "") -> None:
     """Load the module that was built for the running kernel, and before it what it needs."""
-    module = HOME / os.uname().release / MODULE
+    module = HOME / (os.uname().release + variant) / MODULE
     if not module.exists():
         raise ModuleError(f"{module} is missing: it has to be built before the guest is booted")
     needed = _call("modinfo", "--field", "depends", str(module)).strip()

@@ -89,6 +89,16 @@ def test_without_privileges_there_is_nothing_to_see(net: Lab) -> None:
             assert "missing: vip_shim: no permission; run as root" in as_nobody(call)
 
 
+def test_its_table_passes_its_selftest(net: Lab) -> None:
+    module.unload()
+    try:
+        module.load(module.DEBUG)
+        assert "vip_shim: selftest of the table passed" in net.director.run(["dmesg"]).stdout
+        module.unload()
+    finally:
+        module.load()
+
+
 # packets
 
 

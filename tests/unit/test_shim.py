@@ -1,0 +1,119 @@
+"""What the director is told where the module is not there, and how prefixes are packed."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.harness.command import Vipctl
+from tests.harness.netns import Namespace
+from vipctl import shim
+from vipctl.errors import Missing
+from vipctl.methods import shim as method
+from vipctl.model import Acceptance, Entry, Leftover, Port, Service, Shape
+from vipctl.shim import Settings
+
+
+@pytest.fixture(autouse=True)
+def not_loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A kernel without the module; returns the directory of its modules."""
+    modules = tmp_path / "modules" / os.uname().release
+    modules.mkdir(parents=True)
+    monkeypatch.setattr(shim, "MODULES", modules.parent)
+    monkeypatch.setattr(shim, "MODULE", tmp_path / "module")
+    return modules
+
+
+def test_it_was_not_built(not_loaded: Path) -> None:
+    for content in (None, "", "updates/dkms/other_vip_shim.ko:\n", "kernel/net/ip_vs.ko:\n"):
+        if content is not None:
+            (not_loaded / "modules.dep").write_text(content)
+        with pytest.raises(Missing, match="not built") as caught:
+            shim.check()
+        assert "make -C kernel modules modules_install" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("suffix", ["", ".xz", ".zst"])
+def test_it_was_not_loaded(not_loaded: Path, suffix: str) -> None:
+    (not_loaded / "modules.dep").write_text(f"updates/dkms/vip_shim.ko{suffix}: a.ko\n")
+    with pytest.raises(Missing, match="not loaded") as caught:
+        shim.check()
+    assert caught.value.hint == "modprobe vip_shim"
+
+
+def test_the_operator_is_told_so(tmp_path: Path) -> None:
+    host = Namespace.create("shim")
+    try:
+        vipctl = Vipctl(host, tmp_path / "state")
+        code, error = vipctl.error("add-range", "192.0.2.1", "--fwmark=17", "--method=shim")
+        assert (code, error["kind"]) == (5, "missing")
+        assert "vip_shim is not built" in error["message"]
+        assert vipctl("list-services")["services"] == {}
+    finally:
+        host.close()
+
+
+# packing
+
+KINDS = [(4, 0, 5), (4, 1, 5), (4, 0, 6), (6, 0, 5)]  # IP version, plane, mark
+
+
+def given(number: int) -> list[Entry]:
+    """So many entries of each kind, one after the other."""
+    return [
+        Entry(Shape(version, plane, 32 if version == 4 else 128), 1000 * mark + i, mark)
+        for i in range(number)
+        for version, plane, mark in KINDS
+    ]
+
+
+@pytest.mark.parametrize("number", [0, 1, 3200, 8001])
+def test_a_message_has_one_kind_and_fits(number: int) -> None:
+    unpacked = []
+    for version, plane, mark, chunk in shim._chunks(given(number), by_mark=True):
+        assert 0 < len(chunk) <= 65_531  # an attribute's length has 16 bits
+        for address, length in shim.PREFIX[version].iter_unpack(chunk):
+            start = int.from_bytes(address)
+            unpacked.append(Entry(Shape(version, plane, length), start, mark))
+    assert sorted(unpacked) == sorted(given(number))
+
+
+def test_what_goes_has_no_mark() -> None:
+    """It is taken from whoever has it: entries of all services share messages."""
+    assert [kind[:3] for kind in shim._chunks(given(10), by_mark=False)] == [
+        (4, 0, 0),
+        (4, 1, 0),
+        (6, 0, 0),
+    ]
+
+
+# settings
+
+
+def test_flags() -> None:
+    shape = frozenset({Shape(4, 0, 32)})
+    ports = (Port("udp", 53), Port("tcp", 80))
+    service = Service("fwmark-9", 9, ports=ports, ping=True, leftover=Leftover.DROP)
+    (found,) = method._wanted(Acceptance((service,), shape)).values()
+    assert found == Settings(shim.DROP | shim.PING, (Port("tcp", 80), Port("udp", 53)))
+    (found,) = method._wanted(Acceptance((Service("web", 9),), shape)).values()
+    assert found == Settings(shim.IDLE4 | shim.IDLE6, ())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "between"),
+    [
+        ((1, "80"), (2, "81"), (2, "80 81")),
+        ((1, "80"), (1, ""), (1, "")),
+        ((1, ""), (1, "80"), (1, "")),
+        ((4, "80"), (8, "80"), (0, "80")),
+        ((12, "80"), (4, "80"), (4, "80")),
+    ],
+)
+def test_in_between_a_service_takes_what_either_takes(
+    old: tuple[int, str], new: tuple[int, str], between: tuple[int, str]
+) -> None:
+    def settings(flags: int, ports: str) -> Settings:
+        return Settings(flags, tuple(Port("tcp", int(word)) for word in ports.split()))
+
+    assert method._wider(settings(*old), settings(*new)) == settings(*between)
