@@ -18,6 +18,7 @@
 
 #include "hook.h"
 #include "leftover.h"
+#include "lookup.h"
 #include "match.h"
 #include "source.h"
 
@@ -32,49 +33,132 @@
 /* Behind IPVS, which has NF_IP_PRI_NAT_SRC - 2 and - 1 */
 #define VIP_PRIORITY_LEFT_OVER	NF_IP_PRI_NAT_SRC
 
-static unsigned int vip_divert(struct vip_net *vn, struct sk_buff *skb,
-			       const struct nf_hook_state *state,
-			       struct vip_packet *packet, struct dst_entry *route)
+static __always_inline void vip_accept(struct sk_buff *skb,
+				       const struct vip_service *service,
+				       struct dst_entry *route)
 {
-	const struct vip_state *vips;
-	struct vip_match match;
-
-	/* A bridge, by br_netfilter, would not keep the route */
-	if (skb->pkt_type != PACKET_HOST || skb_valid_dst(skb) ||
-	    nf_bridge_info_exists(skb))
-		return NF_ACCEPT;
-	vips = rcu_dereference(vn->state);
-	if (!vips || !vip_find(vips, packet, &match))
-		return NF_ACCEPT;
-	if (packet->pf == NFPROTO_IPV4 && !vip_source_is_valid(skb, state)) {
-		vip_count(match.service, VIP_REFUSED);
-		return NF_DROP;
-	}
-	if (match.takes) {
-		skb->mark = match.service->mark;
-		vip_count(match.service, VIP_ACCEPTED);
+	if (service) {
+		skb->mark = service->mark;
+		vip_count(service, VIP_ACCEPTED);
 	}
 	skb_dst_drop(skb);
 	skb_dst_set_noref(skb, route);
+}
+
+/* A bridge, by br_netfilter, would not keep the route */
+static __always_inline bool vip_is_for_host(const struct sk_buff *skb)
+{
+	return skb->pkt_type == PACKET_HOST && !skb_valid_dst(skb) &&
+	       !nf_bridge_info_exists(skb);
+}
+
+/*
+ * A packet of which more than its address has to be looked at, or that the
+ * first plane has nothing for. What nobody takes is diverted as well: LOCAL_IN
+ * refuses it.
+ */
+static noinline bool vip_divert_examined(const struct vip_net *vn, struct sk_buff *skb,
+					 const struct nf_hook_state *state,
+					 const struct vip_packet *packet,
+					 struct dst_entry *route)
+{
+	struct vip_match match;
+
+	if (!vip_find(rcu_dereference(vn->state), packet, &match))
+		return true;
+	if (packet->pf == NFPROTO_IPV4 && !vip_source_is_valid(vn, skb, state)) {
+		vip_count(match.service, VIP_REFUSED);
+		return false;
+	}
+	vip_accept(skb, match.takes ? match.service : NULL, route);
+	return true;
+}
+
+static noinline unsigned int vip_divert4_examined(const struct vip_net *vn,
+						  struct sk_buff *skb,
+						  const struct nf_hook_state *state)
+{
+	struct vip_packet packet = VIP_PACKET4(skb);
+
+	return vip_divert_examined(vn, skb, state, &packet, &vn->route4->dst) ?
+	       NF_ACCEPT : NF_DROP;
+}
+
+static noinline unsigned int vip_divert6_examined(const struct vip_net *vn,
+						  struct sk_buff *skb,
+						  const struct nf_hook_state *state)
+{
+	struct vip_packet packet = VIP_PACKET6(skb);
+
+	return vip_divert_examined(vn, skb, state, &packet, &vn->route6->dst) ?
+	       NF_ACCEPT : NF_DROP;
+}
+
+static bool vip_is_examined(const struct vip_service *service, u32 idle)
+{
+	return !service || rcu_dereference(service->config)->examined & idle;
+}
+
+static noinline unsigned int vip_divert4(const struct vip_net *vn, struct sk_buff *skb,
+					 const struct nf_hook_state *state,
+					 const struct vip_service *service)
+{
+	if (!vip_is_for_host(skb))
+		return NF_ACCEPT;
+	if (vip_is_examined(service, VIP_SHIM_F_IDLE4))
+		return vip_divert4_examined(vn, skb, state);
+	if (!vip_source_is_valid(vn, skb, state)) {
+		vip_count(service, VIP_REFUSED);
+		return NF_DROP;
+	}
+	vip_accept(skb, service, &vn->route4->dst);
 	return NF_ACCEPT;
 }
 
-static unsigned int vip_divert4(void *priv, struct sk_buff *skb,
-				const struct nf_hook_state *state)
+static noinline unsigned int vip_divert6(const struct vip_net *vn, struct sk_buff *skb,
+					 const struct nf_hook_state *state,
+					 const struct vip_service *service)
 {
-	struct vip_packet packet = VIP_PACKET4(skb);
-	struct vip_net *vn = priv;
-
-	return vip_divert(vn, skb, state, &packet, &vn->route4->dst);
+	if (!vip_is_for_host(skb))
+		return NF_ACCEPT;
+	if (vip_is_examined(service, VIP_SHIM_F_IDLE6))
+		return vip_divert6_examined(vn, skb, state);
+	vip_accept(skb, service, &vn->route6->dst);
+	return NF_ACCEPT;
 }
 
-static unsigned int vip_divert6(void *priv, struct sk_buff *skb,
-				const struct nf_hook_state *state)
+/*
+ * Most packets are for nobody, or for a service of the first plane. The hooks
+ * call nothing before that is known: what is not for a VIP pays for this alone.
+ */
+static unsigned int vip_prerouting4(void *priv, struct sk_buff *skb,
+				    const struct nf_hook_state *state)
 {
-	struct vip_packet packet = VIP_PACKET6(skb);
-	struct vip_net *vn = priv;
+	const struct vip_net *vn = priv;
+	const struct vip_state *vips = rcu_dereference(vn->state);
+	const struct vip_service *service;
 
-	return vip_divert(vn, skb, state, &packet, &vn->route6->dst);
+	if (!vips)
+		return NF_ACCEPT;
+	service = vip_trie_lookup4(&vips->plane[0].v4, be32_to_cpu(ip_hdr(skb)->daddr));
+	if (!service && READ_ONCE(vips->planes) <= 1)
+		return NF_ACCEPT;
+	return vip_divert4(vn, skb, state, service);
+}
+
+static unsigned int vip_prerouting6(void *priv, struct sk_buff *skb,
+				    const struct nf_hook_state *state)
+{
+	const struct vip_net *vn = priv;
+	const struct vip_state *vips = rcu_dereference(vn->state);
+	const struct vip_service *service;
+
+	if (!vips)
+		return NF_ACCEPT;
+	service = vip_trie_lookup6(&vips->plane[0].v6, ipv6_hdr(skb)->daddr.s6_addr32);
+	if (!service && READ_ONCE(vips->planes) <= 1)
+		return NF_ACCEPT;
+	return vip_divert6(vn, skb, state, service);
 }
 
 #define VIP_HOOK(function, family, at, order) { \
@@ -85,9 +169,9 @@ static unsigned int vip_divert6(void *priv, struct sk_buff *skb,
 }
 
 static const struct nf_hook_ops vip_hooks[VIP_HOOKS] = {
-	VIP_HOOK(vip_divert4, NFPROTO_IPV4, NF_INET_PRE_ROUTING, VIP_PRIORITY_DIVERT),
+	VIP_HOOK(vip_prerouting4, NFPROTO_IPV4, NF_INET_PRE_ROUTING, VIP_PRIORITY_DIVERT),
 	VIP_HOOK(vip_left_over4, NFPROTO_IPV4, NF_INET_LOCAL_IN, VIP_PRIORITY_LEFT_OVER),
-	VIP_HOOK(vip_divert6, NFPROTO_IPV6, NF_INET_PRE_ROUTING, VIP_PRIORITY_DIVERT),
+	VIP_HOOK(vip_prerouting6, NFPROTO_IPV6, NF_INET_PRE_ROUTING, VIP_PRIORITY_DIVERT),
 	VIP_HOOK(vip_left_over6, NFPROTO_IPV6, NF_INET_LOCAL_IN, VIP_PRIORITY_LEFT_OVER),
 };
 
@@ -163,6 +247,9 @@ int vip_hook_start(struct vip_net *vn, struct netlink_ext_ack *extack)
 	err = vip_routes_new(vn);
 	if (err)
 		goto free_routes;
+	err = vip_sources_start(vn);
+	if (err)
+		goto free_routes;
 	for (i = 0; i < ARRAY_SIZE(vip_hooks); i++) {
 		vn->hooks[i] = vip_hooks[i];
 		vn->hooks[i].priv = vn;
@@ -170,11 +257,13 @@ int vip_hook_start(struct vip_net *vn, struct netlink_ext_ack *extack)
 	err = nf_register_net_hooks(vn->net, vn->hooks, vip_hooks_count());
 	if (err) {
 		NL_SET_ERR_MSG(extack, "the netfilter hooks cannot be registered");
-		goto free_routes;
+		goto stop_sources;
 	}
 	vn->hooked = true;
 	return 0;
 
+stop_sources:
+	vip_sources_stop(vn);
 free_routes:
 	vip_routes_free(vn);
 	return err;
@@ -193,6 +282,7 @@ void vip_hook_stop(struct vip_net *vn)
 		return;
 	nf_unregister_net_hooks(vn->net, vn->hooks, vip_hooks_count());
 	synchronize_rcu();
+	vip_sources_stop(vn);
 	vip_routes_free(vn);
 	vn->hooked = false;
 }

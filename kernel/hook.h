@@ -3,6 +3,7 @@
 #ifndef VIP_SHIM_HOOK_H
 #define VIP_SHIM_HOOK_H
 
+#include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/netfilter.h>
 #include <net/net_namespace.h>
@@ -11,6 +12,8 @@
 #include "state.h"
 
 #define VIP_HOOKS	4
+#define VIP_OWN_BITS	8
+#define VIP_OWN_SIZE	BIT(VIP_OWN_BITS)
 
 struct rtable;
 struct rt6_info;
@@ -25,19 +28,23 @@ struct rt6_info;
  * @generation:	of @state, for dumps that notice changes
  * @route4:	of accepted packets
  * @route6:	likewise
+ * @own:	addresses that no packet can have come from; under RTNL, not @lock
+ * @own_is_known: whether @own has them all
  * @hooked:	whether the hooks are registered
  * @defrags:	whether fragments are put together for it
  * @hooks:	of this namespace
  */
 struct vip_net {
 	struct net *net;
-	struct mutex lock;	/* of all below */
+	struct mutex lock;	/* of all below but @own */
 	struct vip_state __rcu *state;
 	struct vip_state *staged;
 	u32 stager;
 	u32 generation;
 	struct rtable *route4;
 	struct rt6_info *route6;
+	struct hlist_head own[VIP_OWN_SIZE];
+	bool own_is_known;
 	bool hooked;
 	bool defrags;
 	struct nf_hook_ops hooks[VIP_HOOKS];

@@ -11,6 +11,7 @@
 #include "hook.h"
 #include "netlink.h"
 #include "selftest/selftest.h"
+#include "source.h"
 
 unsigned int vip_net_id __read_mostly;
 
@@ -49,11 +50,16 @@ static int __init vip_init(void)
 	err = register_pernet_subsys(&vip_net_ops);
 	if (err)
 		goto exit_table;
-	err = vip_netlink_init();
+	err = vip_sources_init();
 	if (err)
 		goto unregister_net;
+	err = vip_netlink_init();
+	if (err)
+		goto exit_sources;
 	return 0;
 
+exit_sources:
+	vip_sources_exit();
 unregister_net:
 	unregister_pernet_subsys(&vip_net_ops);
 exit_table:
@@ -64,6 +70,7 @@ exit_table:
 static void __exit vip_exit(void)
 {
 	vip_netlink_exit();
+	vip_sources_exit();
 	unregister_pernet_subsys(&vip_net_ops);
 	vip_table_exit();
 }

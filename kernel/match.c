@@ -7,6 +7,7 @@
 #include <net/ip.h>
 #include <net/ipv6.h>
 
+#include "lookup.h"
 #include "match.h"
 
 /**
@@ -59,7 +60,7 @@ static bool vip_takes(const struct vip_config *config,
 	__be16 buffer[2];
 	int protocol, offset;
 
-	if (!config->count && !(config->flags & packet->idle))
+	if (!(config->examined & packet->idle))
 		return true;
 	protocol = vip_transport(packet, &offset);
 	if (protocol < 0)

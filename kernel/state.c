@@ -142,6 +142,9 @@ static struct vip_config *vip_config_new(u32 flags, const struct nlattr *ports)
 	if (!config)
 		return NULL;
 	config->flags = flags;
+	config->examined = VIP_SHIM_F_IDLE4 | VIP_SHIM_F_IDLE6;
+	if (!count)
+		config->examined &= flags;
 	config->count = count;
 	for (i = 0; i < count; i++)
 		config->ports[i] = (u32)given[i].protocol << 16 |

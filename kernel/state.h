@@ -32,6 +32,7 @@ struct vip_counters {
 struct vip_config {
 	struct rcu_head rcu;
 	u32 flags;
+	u32 examined;		/* VIP_SHIM_F_IDLE4, _IDLE6: packets that not all are taken */
 	u32 count;		/* of ports; 0: all */
 	u32 ports[];		/* protocol << 16 | number, ascending */
 };

@@ -51,9 +51,6 @@ void *vip_trie_get(const struct vip_trie *trie,
 bool vip_trie_next(const struct vip_trie *trie, struct vip_prefix *prefix,
 		   void **value);
 
-void *vip_trie_lookup4(const struct vip_trie *trie, u32 address);
-void *vip_trie_lookup6(const struct vip_trie *trie, const __be32 address[4]);
-
 int vip_table_init(void);
 void vip_table_exit(void);
 

@@ -9,7 +9,7 @@
 #include <linux/random.h>
 #include <linux/slab.h>
 
-#include "../table.h"
+#include "../lookup.h"
 #include "selftest.h"
 
 #define VIP_ROUNDS	4000
