@@ -8,7 +8,7 @@ PACKAGES := nftables iproute2 python3-venv qemu-system-x86 busybox-static kmod s
 KERNEL_PACKAGES := bc bison flex libc6-dev libelf-dev xz-utils
 
 .PHONY: help deps root packages test-packages kernel-packages lint fmt test demo conformance \
-	bench-datapath bench-load debug-kernel stress stress-shim clean
+	bench-datapath bench-load debug-kernel stress stress-shim fuzz clean
 .DELETE_ON_ERROR:
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make test    lint, then all tests, here and under two Debian kernels"
 	@echo "make stress  the long tests"
 	@echo "make stress-shim  the kernel module, 5 minutes under each kernel"
+	@echo "make fuzz    the kernel module: its trie, 5 minutes; its netlink, 5 under each kernel"
 	@echo "make conformance  every method, measured; writes docs/methods.md"
 	@echo "make bench-datapath  instructions per packet, every method; writes docs/datapath.md"
 	@echo "make bench-load  a million prefixes into the shim, and into an ipset"
@@ -56,6 +57,7 @@ fmt: deps
 	$(BIN)/ruff format .
 
 test: deps test-packages lint
+	$(BIN)/python -m tests.stress.netlink --build
 	$(BIN)/python -m tests.harness.suite
 
 demo: deps
@@ -90,6 +92,13 @@ stress-shim: deps
 		$(BIN)/python -m tests.harness.guest --kernel $$kernel \
 			--timeout $$((4 * $(STRESS_SECONDS) + 1800)) -- \
 			$(BIN)/python -m tests.stress.shim --seconds $(STRESS_SECONDS) || exit; done
+
+# Inputs that cover more of the trie are kept below build/.
+FUZZ_SECONDS := 300
+fuzz: deps
+	@scripts/install-packages clang libclang-rt-dev
+	$(BIN)/python -m tests.kernel.fuzz --seconds $(FUZZ_SECONDS)
+	$(BIN)/python -m tests.stress.netlink --seconds $(FUZZ_SECONDS)
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

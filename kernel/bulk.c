@@ -13,24 +13,26 @@ struct vip_array {
 	u32 count;
 };
 
-static void vip_unpack(const struct vip_array *array, u32 at,
-		       struct vip_prefix *prefix)
+/* Returns what must be zero */
+static u8 vip_unpack(const struct vip_array *array, u32 at,
+		     struct vip_prefix *prefix)
 {
+	const struct vip_shim_prefix4 *v4;
+	const struct vip_shim_prefix6 *v6;
 	unsigned int i;
 
 	memset(prefix, 0, sizeof(*prefix));
 	if (array->bits == 32) {
-		const struct vip_shim_prefix4 *given = nla_data(array->attribute);
-
-		prefix->word[0] = be32_to_cpu(given[at].address);
-		prefix->length = given[at].length;
-	} else {
-		const struct vip_shim_prefix6 *given = nla_data(array->attribute);
-
-		for (i = 0; i < VIP_KEY_WORDS; i++)
-			prefix->word[i] = be32_to_cpu(given[at].address[i]);
-		prefix->length = given[at].length;
+		v4 = (struct vip_shim_prefix4 *)nla_data(array->attribute) + at;
+		prefix->word[0] = be32_to_cpu(v4->address);
+		prefix->length = v4->length;
+		return v4->zero[0] | v4->zero[1] | v4->zero[2];
 	}
+	v6 = (struct vip_shim_prefix6 *)nla_data(array->attribute) + at;
+	for (i = 0; i < VIP_KEY_WORDS; i++)
+		prefix->word[i] = be32_to_cpu(v6->address[i]);
+	prefix->length = v6->length;
+	return v6->zero[0] | v6->zero[1] | v6->zero[2];
 }
 
 static bool vip_prefix_is_valid(const struct vip_prefix *prefix, u8 bits)
@@ -62,8 +64,8 @@ static int vip_check_array(struct vip_array *array, struct genl_info *info,
 	if (array->attribute && nla_len(array->attribute) % size)
 		goto malformed;
 	for (at = 0; at < array->count; at++) {
-		vip_unpack(array, at, &prefix);
-		if (!vip_prefix_is_valid(&prefix, bits))
+		if (vip_unpack(array, at, &prefix) ||
+		    !vip_prefix_is_valid(&prefix, bits))
 			goto malformed;
 	}
 	return 0;
@@ -117,7 +119,10 @@ static int vip_add_array(struct vip_state *state, struct vip_service *service,
 		vip_unpack(array, at, &prefix);
 		before[at] = vip_trie_get(vip_trie_of(state, plane, array->bits),
 					  &prefix);
-		err = vip_state_add(state, service, plane, array->bits, &prefix);
+		err = -ENOSPC;
+		if (before[at] || vip_state_count(state) < VIP_SHIM_MAX_PREFIXES)
+			err = vip_state_add(state, service, plane, array->bits,
+					    &prefix);
 		if (err) {
 			vip_undo(state, plane, array, at, before);
 			return err;
@@ -139,11 +144,6 @@ static int vip_add_arrays(struct vip_state *state, struct vip_array arrays[2],
 		GENL_SET_ERR_MSG(info, "no service has this mark");
 		return -ENOENT;
 	}
-	if (vip_state_count(state) + arrays[0].count + arrays[1].count >
-	    VIP_SHIM_MAX_PREFIXES) {
-		GENL_SET_ERR_MSG(info, "there would be too many prefixes");
-		return -ENOSPC;
-	}
 	before = kvcalloc(arrays[0].count + arrays[1].count, sizeof(*before),
 			  GFP_KERNEL_ACCOUNT);
 	if (!before)
@@ -155,6 +155,8 @@ static int vip_add_arrays(struct vip_state *state, struct vip_array arrays[2],
 		if (err)
 			vip_undo(state, plane, &arrays[0], arrays[0].count, before);
 	}
+	if (err == -ENOSPC)
+		GENL_SET_ERR_MSG(info, "there would be too many prefixes");
 	kvfree(before);
 	return err;
 }
@@ -205,6 +207,10 @@ int vip_del_prefixes(struct sk_buff *skb, struct genl_info *info)
 	if (err)
 		return err;
 	mutex_lock(&vn->lock);
+	if (!info->attrs[VIP_SHIM_A_STAGED] && !vip_state_locked(vn)) {
+		mutex_unlock(&vn->lock);
+		return 0;
+	}
 	state = vip_target(vn, info);
 	err = PTR_ERR_OR_ZERO(state);
 	for (i = 0; !err && i < 2; i++) {

@@ -12,13 +12,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Timer
 
 from tests.harness.cleanup import terminate_like_interrupt
-from tests.harness.kernels import Kernel, KernelError, kernel
-from tests.harness.module import built
+from tests.harness.kernels import Kernel, KernelError
+from tests.harness.module import prepared
 from tests.harness.waiting import wait_until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -137,7 +137,8 @@ def _vng(system: Kernel, memory: str, machine: str, shared: Path) -> list[str]:
     """One processor: with multi-threaded TCG a 6.12 guest panics in code that patches itself."""
     hardware = ["--disable-kvm", "--cpus", "1", "--memory", memory]
     files = ["--force-9p", "--rwdir", f"{SHARED}={shared}"]
-    kernel_options = ["--verbose", "--run", str(system.vmlinuz), "--append", KERNEL_OPTIONS]
+    kernel_options = ["--verbose", "--run", str(system.vmlinuz)]
+    kernel_options += ["--append", f"{KERNEL_OPTIONS} {system.options}".strip()]
     inside = ["--", "bash", "tests/harness/inside.sh", str(SHARED / "command")]
     files += [f"--qemu-opts={CACHED_REPOSITORY} {machine}"]
     return ["vng", *hardware, *files, *kernel_options, *inside]
@@ -158,8 +159,8 @@ def _emit(line: str) -> None:
 def _run(options: argparse.Namespace) -> int:
     if options.if_needed and has_ipvs():
         return subprocess.run(options.argv, cwd=REPOSITORY, check=False).returncode
-    system = kernel(options.kernel)
-    built(options.kernel)
+    system = prepared(options.kernel)
+    system = replace(system, options=f"{system.options} {options.append}")
     print(f"guest: booting {system.release} (half a minute)", flush=True)
     with boot(system, options.argv, options.memory) as guest:
         return guest.explain(guest.follow(_emit, options.timeout), _emit)
@@ -167,8 +168,9 @@ def _run(options: argparse.Namespace) -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.harness.guest", description=__doc__)
-    parser.add_argument("--kernel", required=True, metavar="SERIES", help="6.1 or 6.12")
+    parser.add_argument("--kernel", required=True, metavar="SERIES", help="6.1, 6.12 or debug")
     parser.add_argument("--if-needed", action="store_true", help="no guest if this kernel has IPVS")
+    parser.add_argument("--append", default="", metavar="OPTIONS", help="for the kernel")
     parser.add_argument("--memory", default="1G")
     parser.add_argument("--timeout", type=float, default=TIME_LIMIT, metavar="SECONDS")
     parser.add_argument("argv", nargs="+", metavar="COMMAND", help="after --")

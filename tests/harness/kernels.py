@@ -25,11 +25,15 @@ class KernelError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """An unpacked kernel; `modules` is the directory that holds `lib/modules`."""
+    """An unpacked kernel; `modules` is the directory that holds `lib/modules`.
+
+    `options` are what its command line needs.
+    """
 
     release: str
     vmlinuz: Path
     modules: Path
+    options: str = ""
 
 
 def kernel(series: str) -> Kernel:

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
-from tests.harness.kernels import METAPACKAGES, KernelError, headers, kernel, locked
+from tests.harness.debugkernel import build_tree, debug_kernel
+from tests.harness.kernels import METAPACKAGES, Kernel, KernelError, headers, kernel, locked
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SOURCES = REPOSITORY / "kernel"
@@ -21,12 +22,24 @@ NAME = "vip_shim"
 MODULE = f"{NAME}.ko"
 OTHER_SOURCES = ("Kbuild", "Makefile", "dkms.conf")
 HOME = REPOSITORY / "build" / "module"
+DEBUG_KERNEL = "debug"  # what a command line calls the kernel of make debug-kernel
 DEBUG = "-debug"  # the variant that tests itself when it is loaded
 BUILT_FROM = "built-from"  # beside the module: a digest of what it was built from
 
 
 class ModuleError(KernelError):
     """The module cannot be built, loaded or unloaded."""
+
+
+def prepared(series: str) -> Kernel:
+    """Return a kernel, with the module built for it."""
+    if series != DEBUG_KERNEL:
+        built(series)
+        return kernel(series)
+    found = debug_kernel()
+    for variant in ("", DEBUG):
+        built_in(found.release, build_tree(), variant)
+    return found
 
 
 def built(series: str) -> Path:

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What table.c needs of the kernel, in user space: one thread, no RCU. */
+/* What the trie needs of the kernel, in user space: one thread, no RCU. */
 #ifndef USERSPACE_KERNEL_H
 #define USERSPACE_KERNEL_H
 
@@ -62,6 +62,8 @@ static inline struct kmem_cache *kmem_cache_create(const char *name, size_t size
 #define __always_inline inline __attribute__((always_inline))
 #define GFP_KERNEL_ACCOUNT 0
 #define SLAB_ACCOUNT 0
+#define BITS_PER_BYTE 8
+#define BIT(number) (1UL << (number))
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
 #define min(left, right) ((left) < (right) ? (left) : (right))
 #define container_of(pointer, type, member) \

@@ -1,0 +1,1 @@
+"""Instructions per packet on a director: `make bench-datapath`, docs/datapath.md."""

@@ -1,0 +1,56 @@
+"""Ethernet frames, each a small UDP datagram, for a list of destinations. Pure.
+
+Each has a client port of its own: IPVS finds connections by a hash of the client's address and port
+alone, so that those of one port would all be in one chain.
+"""
+
+import struct
+from collections.abc import Iterable
+from itertools import count
+
+PORT = 80
+FIRST_PORT = 20000  # of the client
+CLIENT = {4: bytes((10, 0, 0, 2)), 6: bytes.fromhex("fd000000000000000000000000000002")}
+CLIENT_MAC = bytes.fromhex("020000000001")
+DIRECTOR_MAC = bytes.fromhex("020000000002")
+PAYLOAD = bytes(18)  # fills the smallest frame
+UDP = 17
+TTL = 64
+LENGTH = {4: 14 + 20 + 8 + len(PAYLOAD), 6: 14 + 40 + 8 + len(PAYLOAD)}
+ETHERTYPE = {4: 0x0800, 6: 0x86DD}
+
+
+def frames(version: int, destinations: Iterable[int]) -> bytes:
+    """Return a frame for each destination, one after the other, all of `LENGTH[version]`."""
+    network = _ipv4 if version == 4 else _ipv6
+    head = DIRECTOR_MAC + CLIENT_MAC + ETHERTYPE[version].to_bytes(2, "big")
+    ports = count(FIRST_PORT)
+    return b"".join(head + network(to, port) for to, port in zip(destinations, ports, strict=False))
+
+
+def _ipv4(destination: int, port: int) -> bytes:
+    to = destination.to_bytes(4, "big")
+    size = 28 + len(PAYLOAD)
+    fields = struct.pack(">BBHHHBBH", 0x45, 0, size, 0, 0, TTL, UDP, 0) + CLIENT[4] + to
+    header = fields[:10] + _checksum(fields).to_bytes(2, "big") + fields[12:]
+    return header + _udp(CLIENT[4] + to, port)
+
+
+def _ipv6(destination: int, port: int) -> bytes:
+    to = destination.to_bytes(16, "big")
+    header = struct.pack(">IHBB", 6 << 28, 8 + len(PAYLOAD), UDP, TTL)
+    return header + CLIENT[6] + to + _udp(CLIENT[6] + to, port)
+
+
+def _udp(addresses: bytes, port: int) -> bytes:
+    size = 8 + len(PAYLOAD)
+    ports = struct.pack(">HHH", port, PORT, size)
+    checksum = _checksum(addresses + struct.pack(">HH", UDP, size) + ports + PAYLOAD) or 0xFFFF
+    return ports + checksum.to_bytes(2, "big") + PAYLOAD
+
+
+def _checksum(data: bytes) -> int:
+    total: int = sum(struct.unpack(f">{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total ^ 0xFFFF

@@ -1,0 +1,1 @@
+"""What it takes to load a million prefixes: `make bench-load`."""
