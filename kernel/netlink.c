@@ -220,10 +220,11 @@ static int vip_commit(struct sk_buff *skb, struct genl_info *info)
 void vip_net_flush(struct vip_net *vn)
 {
 	mutex_lock(&vn->lock);
-	vip_hook_stop(vn);
-	vip_hook_defrag_end(vn);
+	/* First: nothing may be on its way when LOCAL_IN is no longer guarded */
 	if (vip_state_locked(vn))
 		vip_switch(vn, NULL);
+	vip_hook_stop(vn);
+	vip_hook_defrag_end(vn);
 	vip_unstage(vn);
 	mutex_unlock(&vn->lock);
 }
