@@ -114,7 +114,7 @@ def test_ports_and_fragments(net: Lab, vipctl: Vipctl) -> None:
 def test_packets_larger_than_the_mtu(net: Lab, vipctl: Vipctl) -> None:
     """As GRO makes them of small ones, and a virtual interface without."""
     table = "table inet large { chain c { type filter hook prerouting priority -300;"
-    rule = "iifname eth0 meta length > 10000 counter; }; }"
+    rule = "iifname eth0 meta length > 3000 counter; }; }"
     net.director.run(["nft", "-f", "-"], input=f"{table} {rule}")
     try:
         vipctl("add-range", *WEB)

@@ -53,17 +53,15 @@ class Director:
 
     def replace(self, after: State, kind: str) -> None:
         """Put a whole state in the place of what there is."""
-        entries = after.entries()
         with self.history.change(after), self.host:
-            method.load(after.acceptance(entries), entries)
+            method.load(after.acceptance, after.entries)
         self.tally.count(kind)
-        self.tally.count("prefixes added", len(entries))
+        self.tally.count("prefixes added", len(after.entries))
 
     def _apply(self, before: State, after: State) -> None:
-        old, new = before.entries(), after.entries()
-        removed, added = old - new, new - old
+        removed, added = before.entries - after.entries, after.entries - before.entries
         with self.history.change(after), self.host:
-            method.apply(before.acceptance(old), after.acceptance(new), removed, added)
+            method.apply(before.acceptance, after.acceptance, removed, added)
         self.tally.count("prefixes added", len(added))
         self.tally.count("prefixes removed", len(removed))
 

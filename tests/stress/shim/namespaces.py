@@ -16,8 +16,8 @@ from vipctl.errors import VipctlError
 from vipctl.model import Entry, Port, Shape
 
 ROUNDS = 6  # changes in the life of a namespace
-PREFIXES = 400  # of a change, at most
-SERVICES = 20
+PREFIXES = 200  # of a change, at most
+SERVICES = 10
 PATIENCE = 300.0  # seconds: one that is stuck keeps all others from going
 BURST, PACE = 5, 0.02  # packets, and seconds from some to the next
 VIPS = {4: int(ip_address("100.64.0.0")), 6: int(ip_address("2001:db8:6464::"))}

@@ -6,7 +6,7 @@ from tests.stress.shim.reloads import Reloads
 from tests.stress.shim.tally import Tally
 from vipctl import shim
 
-PAUSE = 0.2  # seconds
+PAUSE = 1.0  # seconds
 
 
 def read(host: Namespace, history: History, reloads: Reloads, tally: Tally) -> None:
@@ -19,8 +19,8 @@ def read(host: Namespace, history: History, reloads: Reloads, tally: Tally) -> N
         states = history.since(then)
         if len(states) == 1:
             tally.count("dumps compared")
-            if found != states[0].entries():
-                tally.complain(f"state {then}: prefixes {found ^ states[0].entries()} differ")
+            if found != states[0].entries:
+                tally.complain(f"state {then}: prefixes {found ^ states[0].entries} differ")
             if sum(service.prefixes for service in services.values()) != len(found):
                 tally.complain(f"state {then}: {len(found)} prefixes, counted {services}")
         else:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
@@ -56,7 +57,7 @@ PING = Ask("icmp", 0)
 Holding = Mapping[Slot, str]  # the name of the service that holds a slot
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class State:
     """Services by name, and what each holds: in plane 0 and, `shared`, in plane 1."""
 
@@ -73,19 +74,21 @@ class State:
             return [*takers[:1], *holders[-1:]][0].ping if holders else False
         return any(_takes(holder, slot.version, ask) for holder in holders)
 
-    def entries(self) -> set[Entry]:
+    @cached_property
+    def entries(self) -> frozenset[Entry]:
         """The prefixes of all this, as vipctl cuts them."""
         pairs = ((name, version) for name in self.services for version in SIZE)
-        return {
+        return frozenset(
             entry
             for name, version in pairs
             for entry in entries(_spans(name, version, self._numbers(name, version)), MARKS)
-        }
+        )
 
-    def acceptance(self, entries: Iterable[Entry]) -> Acceptance:
+    @cached_property
+    def acceptance(self) -> Acceptance:
         """What a method has to know, beside the entries."""
         services = tuple(sorted(self.services.values(), key=lambda service: service.fwmark))
-        return Acceptance(services, frozenset(entry.shape for entry in entries))
+        return Acceptance(services, frozenset(entry.shape for entry in self.entries))
 
     def _numbers(self, name: str, version: int) -> list[int]:
         holding: Iterable[Slot] = self.shared
