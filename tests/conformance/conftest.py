@@ -12,6 +12,7 @@ from tests.conformance.expectations import expected
 from tests.conformance.measuring import Measuring, in_order
 from tests.conformance.site import site
 from tests.harness import module
+from vipctl.methods import NAMES
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -19,14 +20,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("conformance")
     group.addoption("--everything", action="store_true", help="not only the covering part")
     group.addoption("--cells", default="", metavar="WORDS", help="such as route,6,nat")
+    group.addoption("--methods", default="", metavar="NAMES", help="such as shim,route; or all")
     group.addoption("--record", type=Path, metavar="FILE", help="words, added to; resumes a run")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make one test of each cell of the part that is asked for."""
     if "cell" in metafunc.fixturenames:
-        cells = everything() if metafunc.config.option.everything else covering()
-        metafunc.parametrize("cell", in_order(cells), ids=str)
+        options = metafunc.config.option
+        cells = everything() if options.everything else covering()
+        methods = options.methods.split(",") if options.methods else NAMES
+        chosen = [cell for cell in cells if cell.method in methods]
+        metafunc.parametrize("cell", in_order(chosen), ids=str)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -35,7 +35,7 @@ PORTS = 4  # of the client's, to each destination
 # A process of its own, for its pace; it ends when it is told to, and prints what it did.
 SENDER = """
 import select, socket, struct, sys, time
-port, ports, *destinations = sys.argv[1:]
+port, ports, interval, *destinations = sys.argv[1:]
 senders = []
 for destination in destinations:
     family = socket.AF_INET6 if ":" in destination else socket.AF_INET
@@ -53,16 +53,19 @@ while not select.select([0], [], [], max(0.0, due - time.monotonic()))[0]:
     sender, to = senders[sent % len(senders)]
     sender.sendto(struct.pack("!I", sent), to)
     sent += 1
-    due += 0.001
+    due += float(interval)
 print('{"sent": %d, "seconds": %f, "worst": %f}' % (sent, time.monotonic() - began, worst))
 """
 
 
 class Flow:
-    """UDP packets with sequence numbers, one a millisecond, round-robin to several addresses."""
+    """UDP packets with sequence numbers, round-robin to several addresses; intervals in seconds."""
 
-    def __init__(self, client: Namespace, port: int, destinations: Iterable[str]) -> None:
-        argv = [sys.executable, "-I", "-S", "-c", SENDER, str(port), str(PORTS), *destinations]
+    def __init__(
+        self, client: Namespace, port: int, destinations: Iterable[str], interval: float = 0.001
+    ) -> None:
+        words = [SENDER, str(port), str(PORTS), str(interval), *destinations]
+        argv = [sys.executable, "-I", "-S", "-c", *words]
         self.process = subprocess.Popen(
             ["ip", "netns", "exec", client.name, "nice", "-n", "-15", *argv],
             stdin=subprocess.PIPE,

@@ -31,6 +31,8 @@ DROPPED = re.compile("Err|Discard|Drop|NoRoutes|NoPorts|DestUnreach|Filter|Unkno
 PIECE = bytes(range(256)) * 16
 QUICK = ("fwmark", "route")  # ipset and legacy tables take a busy guest a minute or two
 PACE = 0.05  # seconds from one piece of a download to the next
+# 200 datagrams a second are to a guest what thousands are to a machine.
+INTERVAL = 0.005  # seconds
 REALS = [f"--real={real}" for real in ("10.0.1.11", "10.0.1.12", "fd00:1::11", "fd00:1::12")]
 
 
@@ -162,7 +164,9 @@ def _listener(real: Namespace, bind: str) -> socket.socket:
 
 
 @contextmanager
-def _undisturbed(net: Lab, downloaded: Iterable[str], *vips: str) -> Iterator[None]:
+def _undisturbed(
+    net: Lab, downloaded: Iterable[str], *vips: str, interval: float = INTERVAL
+) -> Iterator[None]:
     """Downloads from some VIPs and a flow to all run meanwhile; they are whole in the end."""
     BACKLOG.write_text(f"{MANY}\n")
     with ExitStack() as stack:
@@ -170,7 +174,7 @@ def _undisturbed(net: Lab, downloaded: Iterable[str], *vips: str) -> Iterator[No
         stack.callback(receivers.close)
         stack.callback(downloads.close)
         running = [downloads.begin(vip) for vip in downloaded]
-        flow = Flow(net.client, UDP_PORT, vips)
+        flow = Flow(net.client, UDP_PORT, vips, interval)
         try:
             wait_until(lambda: receivers.read() >= FIRST, "datagrams arrive")
             wait_until(lambda: all(d.nbytes for d in running), "the downloads have begun")
@@ -194,12 +198,22 @@ def _undisturbed(net: Lab, downloaded: Iterable[str], *vips: str) -> Iterator[No
 def _drops(net: Lab) -> list[str]:
     """What kernels say of packets that they did not want, by host; the first is of all hosts."""
     softnet = [line.split()[1] for line in Path("/proc/net/softnet_stat").read_text().splitlines()]
-    found = [f"backlog {' '.join(softnet)}"]
+    found = [f"backlog {' '.join(softnet)} {_unresolved()}"]
     for host in net.hosts:
         words = host.run(["nstat", "-a", "-s"]).stdout.split()
         counters = dict(zip(words[1::3], words[2::3], strict=False))
         named = {n: c for n, c in counters.items() if DROPPED.search(n) and c != "0"}
         found.append(f"{host.name} {named}")
+    return found
+
+
+def _unresolved() -> dict[str, int]:
+    """Count what was dropped on all hosts because a neighbour did not answer."""
+    found = {}
+    for table in ("arp_cache", "ndisc_cache"):
+        header, *rows = map(str.split, Path(f"/proc/net/stat/{table}").read_text().splitlines())
+        place = header.index("unresolved_discards")
+        found[table] = sum(int(row[place], 16) for row in rows)
     return found
 
 
@@ -217,13 +231,13 @@ def test_a_service_changes_its_method(net: Lab, vipctl: Vipctl, old: str, new: s
     change_method(net, vipctl, old, new)
 
 
-def change_method(net: Lab, vipctl: Vipctl, old: str, new: str) -> None:
+def change_method(net: Lab, vipctl: Vipctl, old: str, new: str, interval: float = INTERVAL) -> None:
     """Have a service change its method while a download and a flow run."""
     web = ["add-range", *RANGES, "--service=web", *REALS, "--scheduler=rr", "--set-sysctls"]
     vipctl(*web, "--method", new)
     as_new = unordered(kernel_state(net.director))
     vipctl("set-service", "web", "--method", old)
-    with _undisturbed(net, VIPS, *VIPS):
+    with _undisturbed(net, VIPS, *VIPS, interval=interval):
         vipctl("set-service", "web", "--method", new)
     assert unordered(kernel_state(net.director)) == as_new, f"nothing of {old} is left"
     assert tcp(net.client, VIPS).keys() <= {"real1", "real2"}
