@@ -183,7 +183,8 @@ int vip_add_prefixes(struct sk_buff *skb, struct genl_info *info)
 	err = PTR_ERR_OR_ZERO(state);
 	if (!err)
 		err = vip_add_arrays(state, arrays, info);
-	vip_changed(vn, info);
+	if (!err)
+		vip_changed(vn, info);
 	mutex_unlock(&vn->lock);
 	return err;
 }
@@ -220,7 +221,8 @@ int vip_del_prefixes(struct sk_buff *skb, struct genl_info *info)
 					 arrays[i].bits, &prefix);
 		}
 	}
-	vip_changed(vn, info);
+	if (!err)
+		vip_changed(vn, info);
 	mutex_unlock(&vn->lock);
 	return err;
 }

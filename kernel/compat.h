@@ -3,14 +3,14 @@
 #ifndef VIP_SHIM_COMPAT_H
 #define VIP_SHIM_COMPAT_H
 
-#include <linux/version.h>
 #include <net/inet_dscp.h>
 #include <net/route.h>
 
-/* The part of the type of service that routing looks at */
-static inline u8 vip_route_tos(const struct iphdr *iph)
-{
-	return iph->tos & INET_DSCP_MASK & ~0x03;
-}
+/* The part of the type of service that routing looks at: more of it since 6.12 */
+#ifdef IPTOS_RT_MASK
+#define VIP_ROUTE_TOS	IPTOS_RT_MASK
+#else
+#define VIP_ROUTE_TOS	INET_DSCP_MASK
+#endif
 
 #endif

@@ -59,12 +59,13 @@ static __always_inline bool vip_is_for_host(const struct sk_buff *skb)
  */
 static noinline bool vip_divert_examined(const struct vip_net *vn, struct sk_buff *skb,
 					 const struct nf_hook_state *state,
+					 const struct vip_state *vips,
 					 const struct vip_packet *packet,
 					 struct dst_entry *route)
 {
 	struct vip_match match;
 
-	if (!vip_find(rcu_dereference(vn->state), packet, &match))
+	if (!vip_find(vips, packet, &match))
 		return true;
 	if (packet->pf == NFPROTO_IPV4 && !vip_source_is_valid(vn, skb, state)) {
 		vip_count(match.service, VIP_REFUSED);
@@ -76,22 +77,24 @@ static noinline bool vip_divert_examined(const struct vip_net *vn, struct sk_buf
 
 static noinline unsigned int vip_divert4_examined(const struct vip_net *vn,
 						  struct sk_buff *skb,
-						  const struct nf_hook_state *state)
+						  const struct nf_hook_state *state,
+						  const struct vip_state *vips)
 {
 	struct vip_packet packet = VIP_PACKET4(skb);
 
-	return vip_divert_examined(vn, skb, state, &packet, &vn->route4->dst) ?
-	       NF_ACCEPT : NF_DROP;
+	return vip_divert_examined(vn, skb, state, vips, &packet,
+				   &vn->route4->dst) ? NF_ACCEPT : NF_DROP;
 }
 
 static noinline unsigned int vip_divert6_examined(const struct vip_net *vn,
 						  struct sk_buff *skb,
-						  const struct nf_hook_state *state)
+						  const struct nf_hook_state *state,
+						  const struct vip_state *vips)
 {
 	struct vip_packet packet = VIP_PACKET6(skb);
 
-	return vip_divert_examined(vn, skb, state, &packet, &vn->route6->dst) ?
-	       NF_ACCEPT : NF_DROP;
+	return vip_divert_examined(vn, skb, state, vips, &packet,
+				   &vn->route6->dst) ? NF_ACCEPT : NF_DROP;
 }
 
 static bool vip_is_examined(const struct vip_service *service, u32 idle)
@@ -101,12 +104,13 @@ static bool vip_is_examined(const struct vip_service *service, u32 idle)
 
 static noinline unsigned int vip_divert4(const struct vip_net *vn, struct sk_buff *skb,
 					 const struct nf_hook_state *state,
+					 const struct vip_state *vips,
 					 const struct vip_service *service)
 {
 	if (!vip_is_for_host(skb))
 		return NF_ACCEPT;
 	if (vip_is_examined(service, VIP_SHIM_F_IDLE4))
-		return vip_divert4_examined(vn, skb, state);
+		return vip_divert4_examined(vn, skb, state, vips);
 	if (!vip_source_is_valid(vn, skb, state)) {
 		vip_count(service, VIP_REFUSED);
 		return NF_DROP;
@@ -117,12 +121,13 @@ static noinline unsigned int vip_divert4(const struct vip_net *vn, struct sk_buf
 
 static noinline unsigned int vip_divert6(const struct vip_net *vn, struct sk_buff *skb,
 					 const struct nf_hook_state *state,
+					 const struct vip_state *vips,
 					 const struct vip_service *service)
 {
 	if (!vip_is_for_host(skb))
 		return NF_ACCEPT;
 	if (vip_is_examined(service, VIP_SHIM_F_IDLE6))
-		return vip_divert6_examined(vn, skb, state);
+		return vip_divert6_examined(vn, skb, state, vips);
 	vip_accept(skb, service, &vn->route6->dst);
 	return NF_ACCEPT;
 }
@@ -143,7 +148,7 @@ static unsigned int vip_prerouting4(void *priv, struct sk_buff *skb,
 	service = vip_trie_lookup4(&vips->plane[0].v4, be32_to_cpu(ip_hdr(skb)->daddr));
 	if (!service && READ_ONCE(vips->planes) <= 1)
 		return NF_ACCEPT;
-	return vip_divert4(vn, skb, state, service);
+	return vip_divert4(vn, skb, state, vips, service);
 }
 
 static unsigned int vip_prerouting6(void *priv, struct sk_buff *skb,
@@ -158,7 +163,7 @@ static unsigned int vip_prerouting6(void *priv, struct sk_buff *skb,
 	service = vip_trie_lookup6(&vips->plane[0].v6, ipv6_hdr(skb)->daddr.s6_addr32);
 	if (!service && READ_ONCE(vips->planes) <= 1)
 		return NF_ACCEPT;
-	return vip_divert6(vn, skb, state, service);
+	return vip_divert6(vn, skb, state, vips, service);
 }
 
 #define VIP_HOOK(function, family, at, order) { \

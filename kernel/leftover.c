@@ -33,6 +33,8 @@ static struct sk_buff *vip_answer(struct sk_buff *skb, u32 mark)
 	answer->mark = mark;
 	answer->pkt_type = PACKET_OUTGOING;
 	answer->ip_summed = CHECKSUM_NONE;
+	skb_clear_tstamp(answer);	/* of its coming; fq would take it for when to go */
+	skb_ext_reset(answer);
 	nf_reset_ct(answer);
 	nf_ct_attach(answer, skb);
 	return answer;

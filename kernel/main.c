@@ -6,7 +6,6 @@
  */
 
 #include <linux/module.h>
-#include <net/genetlink.h>
 
 #include "hook.h"
 #include "netlink.h"
@@ -80,4 +79,4 @@ module_exit(vip_exit);
 
 MODULE_LICENSE("GPL");
 MODULE_DESCRIPTION("Accepts packets for addresses that the host does not own, for IPVS");
-MODULE_ALIAS_GENL_FAMILY(VIP_SHIM_NAME);
+MODULE_VERSION("0.1.0");

@@ -65,7 +65,7 @@ static struct vip_state *vip_target_made(struct vip_net *vn, struct genl_info *i
 /**
  * vip_changed - let dumps notice, and whoever looks at the generation
  * @vn:		of the namespace, its lock held
- * @info:	of the command that may have changed something
+ * @info:	of the command that has changed something
  */
 void vip_changed(struct vip_net *vn, struct genl_info *info)
 {
@@ -126,7 +126,8 @@ static int vip_set_service(struct sk_buff *skb, struct genl_info *info)
 	if (!err)
 		err = vip_service_set(state, nla_get_u32(attrs[VIP_SHIM_A_MARK]),
 				      flags, attrs[VIP_SHIM_A_PORTS], info->extack);
-	vip_changed(vn, info);
+	if (!err)
+		vip_changed(vn, info);
 	mutex_unlock(&vn->lock);
 	return err;
 }
@@ -145,7 +146,8 @@ static int vip_del_service(struct sk_buff *skb, struct genl_info *info)
 	if (!err)
 		err = vip_service_remove(state, nla_get_u32(info->attrs[VIP_SHIM_A_MARK]),
 					 info->extack);
-	vip_changed(vn, info);
+	if (!err)
+		vip_changed(vn, info);
 	mutex_unlock(&vn->lock);
 	return err;
 }
@@ -270,14 +272,14 @@ free_reply:
 #define VIP_DO(command, function) { \
 	.cmd = VIP_SHIM_CMD_##command, \
 	.doit = function, \
-	.flags = GENL_UNS_ADMIN_PERM, \
+	.flags = GENL_ADMIN_PERM, \
 }
 
 #define VIP_DUMP(command, function) { \
 	.cmd = VIP_SHIM_CMD_##command, \
 	.start = vip_dump_begin, \
 	.dumpit = function, \
-	.flags = GENL_UNS_ADMIN_PERM, \
+	.flags = GENL_ADMIN_PERM, \
 }
 
 static const struct genl_ops vip_ops[] = {

@@ -50,7 +50,7 @@ static noinline bool vip_source_is_routed(struct sk_buff *skb,
 		.saddr = iph->daddr,
 		.flowi4_l3mdev = l3mdev_master_ifindex_rcu(state->in),
 		.flowi4_iif = LOOPBACK_IFINDEX,
-		.flowi4_tos = vip_route_tos(iph),
+		.flowi4_tos = iph->tos & VIP_ROUTE_TOS,
 		.flowi4_uid = sock_net_uid(state->net, NULL),
 		.flowi4_mark = IN_DEV_SRC_VMARK(in_dev) ? skb->mark : 0,
 	};
@@ -75,7 +75,7 @@ struct vip_own {
 	const struct in_ifaddr *ifa;
 };
 
-#define VIP_OWN_PER_ADDRESS	4
+#define VIP_OWN_PER_ADDRESS	3
 
 static unsigned int vip_own_bucket(__be32 address)
 {
@@ -93,16 +93,14 @@ static bool vip_is_own(const struct vip_net *vn, __be32 address)
 }
 
 /*
- * Whether sources need no route and no rules or routes of somebody's tell
- * otherwise: it is enough then to know the addresses, as in fib_validate_source()
+ * Whether no rules or routes of somebody's tell what is local: it is enough then
+ * to know the addresses, as in fib_validate_source()
  */
-static bool vip_own_is_enough(const struct vip_net *vn, const struct sk_buff *skb,
-			      struct in_device *in_dev)
+static bool vip_own_is_enough(const struct vip_net *vn)
 {
 	const struct net *net = vn->net;
 
-	return READ_ONCE(vn->own_is_known) && !IN_DEV_RPFILTER(in_dev) &&
-	       !IN_DEV_ACCEPT_LOCAL(in_dev) && !fib4_has_custom_rules(net) &&
+	return READ_ONCE(vn->own_is_known) && !fib4_has_custom_rules(net) &&
 	       !net->ipv4.fib_has_custom_local_routes;
 }
 
@@ -113,36 +111,37 @@ static bool vip_own_is_enough(const struct vip_net *vn, const struct sk_buff *sk
  * @state:	of PREROUTING
  *
  * The source must not be the host's own, and have a route if rp_filter says
- * so, in strict mode by the device that the packet has come by.
+ * so, in strict mode by the device that the packet has come by. Broadcast
+ * addresses are refused with rp_filter 0 too, where the kernel lets them pass.
  */
 bool vip_source_is_valid(const struct vip_net *vn, struct sk_buff *skb,
 			 const struct nf_hook_state *state)
 {
 	struct in_device *in_dev = __in_dev_get_rcu(state->in);
 	__be32 source = ip_hdr(skb)->saddr;
+	int strictness;
 
 	if (!in_dev || vip_is_martian(source, vn->net, in_dev))
 		return false;
-	if (vip_own_is_enough(vn, skb, in_dev))
+	strictness = secpath_exists(skb) ? 0 : IN_DEV_RPFILTER(in_dev);
+	if (!strictness && IN_DEV_ACCEPT_LOCAL(in_dev))
+		return true;
+	if (!strictness && vip_own_is_enough(vn))
 		return !vip_is_own(vn, source);
-	return vip_source_is_routed(skb, state, in_dev, secpath_exists(skb) ?
-				    0 : IN_DEV_RPFILTER(in_dev));
+	return vip_source_is_routed(skb, state, in_dev, strictness);
 }
 
-/* What routes of an address are local or broadcast: fib_add_ifaddr() */
+/* What routes of an address are local or broadcast: fib_add_ifaddr(), since 5.14 */
 static unsigned int vip_own_addresses(const struct in_ifaddr *ifa,
 				      __be32 addresses[VIP_OWN_PER_ADDRESS])
 {
-	__be32 network = ifa->ifa_address & ifa->ifa_mask;
 	unsigned int count = 0;
 
 	addresses[count++] = ifa->ifa_local;
 	if (ifa->ifa_broadcast)
 		addresses[count++] = ifa->ifa_broadcast;
-	if (ifa->ifa_prefixlen < 31) {
-		addresses[count++] = network;
-		addresses[count++] = network | ~ifa->ifa_mask;
-	}
+	if (ifa->ifa_prefixlen < 31)
+		addresses[count++] = ifa->ifa_address | ~ifa->ifa_mask;
 	return count;
 }
 

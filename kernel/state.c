@@ -296,6 +296,11 @@ int vip_state_add(struct vip_state *state, struct vip_service *service,
 	return 0;
 }
 
+static bool vip_plane_is_empty(const struct vip_plane *plane)
+{
+	return !plane->v4.count && !plane->v6.count;
+}
+
 /**
  * vip_state_remove - take a prefix from whoever has it
  * @state:	that has it, or has it not
@@ -309,6 +314,9 @@ void vip_state_remove(struct vip_state *state, u32 plane, u8 bits,
 	struct vip_service *service;
 
 	service = vip_trie_remove(vip_trie_of(state, plane, bits), prefix);
-	if (service)
-		service->prefixes--;
+	if (!service)
+		return;
+	service->prefixes--;
+	while (state->planes && vip_plane_is_empty(&state->plane[state->planes - 1]))
+		WRITE_ONCE(state->planes, state->planes - 1);
 }

@@ -76,14 +76,16 @@ int vip_state_add(struct vip_state *state, struct vip_service *service,
 void vip_state_remove(struct vip_state *state, u32 plane, u8 bits,
 		      const struct vip_prefix *prefix);
 
+/* From process context too: hooks run there behind a queue to user space */
 static inline void vip_count(const struct vip_service *service,
 			     enum vip_counter which)
 {
-	struct vip_cpu_counters *cpu = this_cpu_ptr(service->counters->cpu);
+	struct vip_cpu_counters *cpu = get_cpu_ptr(service->counters->cpu);
+	unsigned long flags = u64_stats_update_begin_irqsave(&cpu->sync);
 
-	u64_stats_update_begin(&cpu->sync);
 	u64_stats_inc(&cpu->packets[which]);
-	u64_stats_update_end(&cpu->sync);
+	u64_stats_update_end_irqrestore(&cpu->sync, flags);
+	put_cpu_ptr(service->counters->cpu);
 }
 
 static inline struct vip_trie *vip_trie_of(struct vip_state *state, u32 plane,

@@ -291,7 +291,7 @@ int __init vip_table_init(void)
 		size_t words = vip_words(i ? 128 : 32);
 
 		vip_nodes[i] = kmem_cache_create(i ? "vip_shim_node6" : "vip_shim_node4",
-						 struct_size((struct vip_node *)NULL, word, words),
+						 offsetof(struct vip_node, word[words]),
 						 0, SLAB_ACCOUNT, NULL);
 		if (!vip_nodes[i]) {
 			vip_table_exit();

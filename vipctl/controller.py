@@ -185,10 +185,16 @@ class Controller:
                     "vipctl is at work in this kernel, but not from this state directory",
                     hint="name the right one with --state-dir; or take over: vipctl restore",
                 )
+            gone = transaction.lost(store) if restored else {}
+            unmet = transaction.still_used(store, change, gone)
+            if unmet and not adopt:
+                raise _unmet(store, unmet)
             if restored and not self.check:
-                transaction.heal(store, self.notify, adopt=foreign)
+                transaction.heal(store, self.notify, gone=gone, adopt=foreign)
             if change and not self.check:
-                transaction.commit(store, change, self.notify)
+                transaction.commit(store, change, self.notify, gone=gone)
+            if unmet:
+                raise _unmet(store, unmet)
             return Outcome(change, restored, tuple(advice.warnings(store, change)))
 
     @contextmanager
@@ -253,6 +259,17 @@ def refuse_foreign_state(store: Store, *, adopt: bool) -> bool:
     raise Refused(
         "this state belongs to another network namespace",
         hint="name this namespace's own with --state-dir, or move it here: vipctl restore",
+    )
+
+
+def _unmet(store: Store, lost: transaction.Lost) -> Missing:
+    """What to say of services whose method the director cannot use any more."""
+    method, problem = next(iter(lost.items()))
+    names = [name for name, service in store.services().items() if service.method == method]
+    return Missing(
+        f"VIPs of {', '.join(names)} are not accepted, as {problem.message}",
+        hint=f"{problem.hint}; then vipctl restore; "
+        f"or have another method: vipctl set-service {names[0]} --method auto",
     )
 
 

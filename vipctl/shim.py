@@ -47,7 +47,7 @@ DROP, PING, IDLE4, IDLE6 = 1, 2, 4, 8  # VIP_SHIM_F_…
 PORT = struct.Struct(">HBx")  # struct vip_shim_port
 PREFIX = {4: struct.Struct(">4sB3x"), 6: struct.Struct(">16sB3x")}  # struct vip_shim_prefix4, 6
 CHUNK = 64_000  # bytes of prefixes in a message: an attribute ends at 65,535
-PROTOCOLS = {name: socket.getprotobyname(name) for name in ("tcp", "udp", "sctp")}
+PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP, "sctp": socket.IPPROTO_SCTP}
 TRIES = 10  # for a dump that nothing was changed under
 MODULES, MODULE = Path("/lib/modules"), Path("/sys/module") / NAME
 
@@ -82,7 +82,10 @@ def check() -> None:
     with _netlink() as link:
         found = _info(link)["VERSION"]
     if found < VERSION:
-        cure = "build and load the module that came with this vipctl: make -C kernel"
+        cure = (
+            "install the module that came with this vipctl (README, The kernel module), then "
+            f"modprobe -r {NAME}; modprobe {NAME}; vipctl restore"
+        )
         raise Missing(f"the loaded module vip_shim is too old for this vipctl ({found})", hint=cure)
     if found > VERSION:
         cure = "install the vipctl that the module came with"
@@ -91,39 +94,38 @@ def check() -> None:
 
 def _absent() -> Missing:
     release = os.uname().release
-    if _is_installed(release):
-        return Missing("the module vip_shim is not loaded", hint=f"modprobe {NAME}")
-    cure = (
-        f"with linux-headers-{release}: make -C kernel modules modules_install; then modprobe "
-        f"{NAME}, or use DKMS (see the README)"
-    )
-    return Missing("the module vip_shim is not built for this kernel", hint=cure)
+    cure = f"with linux-headers-{release}, as the README says (The kernel module)"
+    installed = _is_installed(release)
+    if installed is False:
+        return Missing("the module vip_shim is not built for this kernel", hint=f"build it {cure}")
+    hint = f"modprobe {NAME}" if installed else f"modprobe {NAME}; or build it first, {cure}"
+    return Missing("the module vip_shim is not loaded", hint=hint)
 
 
-def _is_installed(release: str) -> bool:
-    """As far as this process may look (systemd's ProtectKernelModules= hides them)."""
-    try:
-        return f"/{NAME}.ko" in (MODULES / release / "modules.dep").read_text()
-    except OSError:
-        return False
+def _is_installed(release: str) -> bool | None:
+    """None where this process may not look: systemd's ProtectKernelModules= hides the modules."""
+    known = MODULES / release / "modules.dep"
+    if not known.parent.is_dir():
+        return None
+    return known.exists() and f"/{NAME}.ko" in known.read_text()
 
 
-def generation() -> int:
-    """Another one after each change of what the network namespace has."""
+def snapshot() -> tuple[int, dict[int, Loaded]]:
+    """The services by mark, and a number that is another one after each change in the namespace."""
     with _netlink() as link:
-        return int(_info(link)["GENERATION"])
+        generation, dumped = _dump(link, "GET_SERVICE")
+        return generation, {found["MARK"]: _loaded(found) for found in dumped}
 
 
 def services() -> dict[int, Loaded]:
     """By mark."""
-    with _netlink() as link:
-        return {found["MARK"]: _loaded(found) for found in _dump(link, "GET_SERVICE")}
+    return snapshot()[1]
 
 
 def entries() -> Iterator[Entry]:
     """All prefixes there are."""
     with _netlink() as link:
-        for found in _dump(link, "GET"):
+        for found in _dump(link, "GET")[1]:
             for version, prefix in PREFIX.items():
                 for address, length in prefix.iter_unpack(found.get(f"PREFIXES{version}", b"")):
                     shape = Shape(version, found["PLANE"], length)
@@ -212,8 +214,8 @@ def _do(link: Any, command: str, **attributes: Any) -> None:
     list(_request(link, command, link.nlm_request, **attributes))
 
 
-def _dump(link: Any, command: str) -> Iterator[dict[str, Any]]:
-    """Again where something was changed under it."""
+def _dump(link: Any, command: str) -> tuple[int, Iterator[dict[str, Any]]]:
+    """With the generation that it is of: again where something was changed under it."""
     from pyroute2.netlink import NLM_F_DUMP, NLM_F_REQUEST
 
     flags = NLM_F_REQUEST | NLM_F_DUMP
@@ -221,7 +223,7 @@ def _dump(link: Any, command: str) -> Iterator[dict[str, Any]]:
         before = _info(link)["GENERATION"]
         messages = list(_request(link, command, link.nlm_request, flags=flags))
         if _info(link)["GENERATION"] == before:
-            return map(_attributes, messages)
+            return before, map(_attributes, messages)
     raise KernelError(f"vip_shim: {command}: it changes all the time", hint="try again")
 
 
@@ -239,7 +241,8 @@ def _request(
         yield from send(message, link.prid, msg_flags=flags)
     except NetlinkError as e:
         if e.code == errno.EPERM:
-            raise Missing("vip_shim: no permission", hint="run as root (CAP_NET_ADMIN)") from e
+            hint = "run as root of the host: in a container's user namespace it cannot be used"
+            raise Missing("vip_shim: no permission", hint=hint) from e
         words = f"{e.args[-1]} (errno {e.code})"
         raise KernelError(f"vip_shim: {command}: {words}", hint="dmesg may say more") from e
 

@@ -4,7 +4,7 @@ Traffic comes last and goes first: IPVS services are there before their packets 
 stay until they no longer are.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from vipctl import ipvs, methods, sysctl
@@ -14,6 +14,7 @@ from vipctl.store import Store
 from vipctl.sysctl import Kept
 
 Notify = Callable[[str], None]
+Lost = Mapping[str, Missing]
 MANY = 10_000  # ranges whose loading an operator notices
 
 
@@ -71,11 +72,30 @@ def drifted(store: Store, *, full: bool = False) -> bool:
     )
 
 
-def heal(store: Store, notify: Notify, *, adopt: bool = False, sysctls: Kept | None = None) -> None:
+def lost(store: Store) -> Lost:
+    """Methods in use that the director cannot use any more, and why; nothing of them is left."""
+    problems = {name: methods.unusable(name) for name in acceptances(store)}
+    return {name: problem for name, problem in problems.items() if problem}
+
+
+def still_used(store: Store, change: Change, gone: Lost) -> Lost:
+    """Those of the lost methods that the change does not leave."""
+    used = {service.method for service in _after(store, change)}
+    return {name: problem for name, problem in gone.items() if name in used}
+
+
+def heal(
+    store: Store,
+    notify: Notify,
+    *,
+    gone: Collection[str] = (),
+    adopt: bool = False,
+    sysctls: Kept | None = None,
+) -> None:
     """Brings the kernel to the stored state, whatever it is in. Raises KernelError, Missing.
 
-    With `adopt`, what was there before vipctl changed sysctls is looked up anew; `sysctls` are
-    those to have, if they are not to be found out.
+    Lost methods, in `gone`, are left out. With `adopt`, what was there before vipctl changed
+    sysctls is looked up anew; `sysctls` are those to have, if they are not to be found out.
     """
     _announce(notify, sum(count for _, _, count in store.tallies()))
     services = store.services().values()
@@ -88,10 +108,10 @@ def heal(store: Store, notify: Notify, *, adopt: bool = False, sysctls: Kept | N
     sysctl.enforce(kept, sysctls)
     wanted = acceptances(store)
     for name in methods.NAMES:
-        if name in wanted or _seal(name, NOTHING) != "":
+        if name not in gone and (name in wanted or _seal(name, NOTHING) != ""):
             methods.get(name).load(wanted.get(name, NOTHING), _entries(store, name))
     ipvs.remove(virtuals, present)
-    _finish(store, sysctls)
+    _finish(store, sysctls, gone)
 
 
 def check(store: Store, change: Change) -> None:
@@ -100,8 +120,11 @@ def check(store: Store, change: Change) -> None:
     _refuse_foreign(ipvs.read({key.mark for key in (*old, *new)}), old)
 
 
-def commit(store: Store, change: Change, notify: Notify) -> None:
-    """Takes kernel and store, which agree, to the next state; if that fails, both are as before."""
+def commit(store: Store, change: Change, notify: Notify, *, gone: Collection[str] = ()) -> None:
+    """Takes kernel and store, which agree, to the next state; if that fails, both are as before.
+
+    Lost methods, in `gone`, are those that the change leaves.
+    """
     _announce(notify, len(change.released) + len(change.taken))
     before, kept = acceptances(store), store.sysctls()
     old, new = ipvs.desired(change.before), ipvs.desired(change.after)
@@ -112,11 +135,11 @@ def commit(store: Store, change: Change, notify: Notify) -> None:
     try:
         ipvs.add(new, present)
         sysctl.enforce(kept, sysctls)
-        _accept(store, change, before)
+        _accept(store, change, before, gone)
         ipvs.remove(new, present)
         _finish(store, sysctls)
     except BaseException as e:
-        _roll_back(store, change, kept, e)
+        _roll_back(store, change, kept, gone, e)
         raise
 
 
@@ -132,10 +155,10 @@ def _announce(notify: Notify, spans: int) -> None:
         notify(f"loading {spans:,} ranges into the kernel")
 
 
-def _finish(store: Store, sysctls: Kept) -> None:
+def _finish(store: Store, sysctls: Kept, gone: Collection[str] = ()) -> None:
     """Verifies, and commits that kernel and store agree. Raises KernelError."""
     wanted, seals = acceptances(store), {}
-    for name in _methods(store):
+    for name in set(_methods(store)).difference(gone):
         seal = _seal(name, wanted.get(name, NOTHING))
         if seal is None:
             raise KernelError(
@@ -152,12 +175,12 @@ def _seal(name: str, acceptance: Acceptance) -> str | None:
     try:
         return methods.get(name).seal(acceptance)
     except Missing:
-        if acceptance.active():
-            raise
-        return ""
+        return None if acceptance.active() else ""
 
 
-def _accept(store: Store, change: Change, before: dict[str, Acceptance]) -> None:
+def _accept(
+    store: Store, change: Change, before: dict[str, Acceptance], gone: Collection[str]
+) -> None:
     """What goes from one method to another is there before it leaves."""
     after, deltas = acceptances(store), _deltas(store, change)
     between = dict(before)
@@ -166,7 +189,7 @@ def _accept(store: Store, change: Change, before: dict[str, Acceptance]) -> None
             old = before.get(name, NOTHING)
             between[name] = _joined(old, after[name], delta)
             methods.get(name).apply(old, between[name], (), delta.arriving)
-    for name in sorted(before.keys() | after.keys()):
+    for name in sorted((before.keys() | after.keys()).difference(gone)):
         delta = deltas.get(name, Delta())
         methods.get(name).apply(
             between.get(name, NOTHING), after.get(name, NOTHING), delta.removed, delta.added
@@ -182,11 +205,13 @@ def _joined(before: Acceptance, after: Acceptance, delta: Delta) -> Acceptance:
     return Acceptance((*stay, *come), frozenset(shapes))
 
 
-def _roll_back(store: Store, change: Change, sysctls: Kept, cause: BaseException) -> None:
+def _roll_back(
+    store: Store, change: Change, sysctls: Kept, gone: Collection[str], cause: BaseException
+) -> None:
     try:
         marks = {key.mark for key in ipvs.desired((*change.before, *change.after))}
         store.begin(change.inverse(), marks, store.sysctls())
-        heal(store, lambda _: None, sysctls=sysctls)
+        heal(store, lambda _: None, gone=gone, sysctls=sysctls)
     except Exception as e:
         cause.add_note(f"and the way back failed too ({e}): run vipctl restore")
 

@@ -6,6 +6,7 @@ python -m benchmarks.loading.inside RECORD SIZE
 import gc
 import json
 import re
+import resource
 import sys
 import tempfile
 import time
@@ -16,13 +17,13 @@ from pathlib import Path
 
 from benchmarks.datapath import plan
 from tests.harness import module
-from tests.harness.netns import Namespace
+from tests.harness.netns import Namespace, execute
 from vipctl import methods
 from vipctl.model import MARK_VALUE, Service
 
 TIMES = 3
+ETC = ("hosts", "ld.so.cache", "nsswitch.conf", "resolv.conf")
 SETTLING = 60.0  # idle seconds cost nothing here
-LIMIT = 3600.0
 
 
 def main() -> int:
@@ -30,6 +31,7 @@ def main() -> int:
     record, size = sys.argv[1:]
     case = plan.Case("shim", 4, int(size))
     module.load()
+    _have_etc_in_memory()
     with tempfile.TemporaryDirectory() as scratch, Path(record).open("a") as out:
         saved = Path(scratch, "ipset")
         saved.write_text("".join(_saved(case)))
@@ -40,6 +42,14 @@ def main() -> int:
                 out.write(json.dumps(line) + "\n")
                 out.flush()
     return 0
+
+
+def _have_etc_in_memory() -> None:
+    """Or ipset asks the host's file system for /etc/resolv.conf at each address that it parses."""
+    kept = {name: Path("/etc", name).read_bytes() for name in ETC}
+    execute(["mount", "-t", "tmpfs", "tmpfs", "/etc"])
+    for name, content in kept.items():
+        Path("/etc", name).write_bytes(content)
 
 
 def _saved(case: plan.Case) -> Iterator[str]:
@@ -64,7 +74,7 @@ def _load_shim(case: plan.Case) -> Callable[[Namespace], None]:
 
 def _restore(saved: Path) -> Callable[[Namespace], None]:
     def load(host: Namespace) -> None:
-        host.run(["ipset", "restore", "-file", str(saved)], timeout=LIMIT)
+        host.run(["ipset", "restore", "-file", str(saved)], timeout=None)
 
     return load
 
@@ -72,10 +82,18 @@ def _restore(saved: Path) -> Callable[[Namespace], None]:
 def _measured(what: str, load: Callable[[Namespace], None]) -> dict[str, object]:
     """Load into a new namespace; what the kernel keeps for it is memory."""
     with _namespace() as host:
-        before, started = _used(), time.monotonic_ns()
+        host.run(["ipset", "list"])  # read from the host's disk before it counts
+        before, started = _used(), _spent()
         load(host)
-        took = time.monotonic_ns() - started
+        took = _spent() - started
         return {"what": what, "instructions": took, "bytes": _used() - before}
+
+
+def _spent() -> int:
+    """Return nanoseconds of this process and those it has waited for: the clock of a guest that
+    counts runs on while it waits for the host's disk."""
+    used = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return round(sum(each.ru_utime + each.ru_stime for each in used) * 1e9)
 
 
 @contextmanager

@@ -98,17 +98,23 @@ class Guest:
 
 
 @contextmanager
-def boot(system: Kernel, argv: Sequence[str], memory: str, machine: str = "") -> Iterator[Guest]:
+def boot(
+    system: Kernel, argv: Sequence[str], memory: str, machine: str = "", cpus: int = 1
+) -> Iterator[Guest]:
     """Start a guest that runs `argv` in the repository; leave no process and no file behind.
 
-    `machine` is further options for QEMU.
+    `machine` is further options for QEMU. Several processors take turns: with multi-threaded TCG a
+    6.12 guest panics in code that patches itself.
     """
+    hardware = ["--disable-kvm", "--cpus", str(cpus), "--memory", memory]
+    machine += " -accel tcg,thread=single" if cpus > 1 else ""
     with tempfile.TemporaryDirectory(prefix="vipctl-guest-") as name:
         scratch = Path(name)
         shared = scratch / "shared"
         shared.mkdir()
         (shared / "command").write_text("\0".join(argv))
-        guest = Guest(_start(system, memory, machine, scratch), scratch / "console", shared)
+        words = _vng(system, hardware, machine, shared)
+        guest = Guest(_start(words, scratch), scratch / "console", shared)
         try:
             yield guest
         finally:
@@ -117,11 +123,11 @@ def boot(system: Kernel, argv: Sequence[str], memory: str, machine: str = "") ->
             wait_until(guest.is_gone, "QEMU has ended")
 
 
-def _start(system: Kernel, memory: str, machine: str, scratch: Path) -> subprocess.Popen[str]:
+def _start(argv: list[str], scratch: Path) -> subprocess.Popen[str]:
     path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
     with (scratch / "console").open("wb") as console:
         return subprocess.Popen(
-            _vng(system, memory, machine, scratch / "shared"),
+            argv,
             cwd=REPOSITORY,
             env={**os.environ, "PATH": path, "TMPDIR": str(scratch)},
             stdin=subprocess.DEVNULL,
@@ -133,9 +139,7 @@ def _start(system: Kernel, memory: str, machine: str, scratch: Path) -> subproce
         )
 
 
-def _vng(system: Kernel, memory: str, machine: str, shared: Path) -> list[str]:
-    """One processor: with multi-threaded TCG a 6.12 guest panics in code that patches itself."""
-    hardware = ["--disable-kvm", "--cpus", "1", "--memory", memory]
+def _vng(system: Kernel, hardware: list[str], machine: str, shared: Path) -> list[str]:
     files = ["--force-9p", "--rwdir", f"{SHARED}={shared}"]
     kernel_options = ["--verbose", "--run", str(system.vmlinuz)]
     kernel_options += ["--append", f"{KERNEL_OPTIONS} {system.options}".strip()]
@@ -162,7 +166,7 @@ def _run(options: argparse.Namespace) -> int:
     system = prepared(options.kernel)
     system = replace(system, options=f"{system.options} {options.append}")
     print(f"guest: booting {system.release} (half a minute)", flush=True)
-    with boot(system, options.argv, options.memory) as guest:
+    with boot(system, options.argv, options.memory, cpus=options.cpus) as guest:
         return guest.explain(guest.follow(_emit, options.timeout), _emit)
 
 
@@ -172,6 +176,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--if-needed", action="store_true", help="no guest if this kernel has IPVS")
     parser.add_argument("--append", default="", metavar="OPTIONS", help="for the kernel")
     parser.add_argument("--memory", default="1G")
+    parser.add_argument("--cpus", type=int, default=1)
     parser.add_argument("--timeout", type=float, default=TIME_LIMIT, metavar="SECONDS")
     parser.add_argument("argv", nargs="+", metavar="COMMAND", help="after --")
     return parser.parse_args()

@@ -72,7 +72,12 @@ class Namespace:
             os.close(before)
 
     def run(
-        self, argv: list[str], *, check: bool = True, timeout: float = TIME_LIMIT, **options: Any
+        self,
+        argv: list[str],
+        *,
+        check: bool = True,
+        timeout: float | None = TIME_LIMIT,
+        **options: Any,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command on this host; raise CommandError if it fails and `check` is set."""
         entered = ["ip", "netns", "exec", self.name, *argv]
@@ -116,7 +121,7 @@ class Namespace:
 
 
 def execute(
-    argv: list[str], *, check: bool = True, timeout: float = TIME_LIMIT, **options: Any
+    argv: list[str], *, check: bool = True, timeout: float | None = TIME_LIMIT, **options: Any
 ) -> subprocess.CompletedProcess[str]:
     """Run a command, with its output in the exception if it fails."""
     done: subprocess.CompletedProcess[str] = subprocess.run(

@@ -52,6 +52,7 @@ def test_it_builds_in_silence_installs_and_cleans(copy: Path, tmp_path: Path, se
     make(copy, kdir, "modules_install", f"INSTALL_MOD_PATH={tmp_path}")
     installed = tmp_path / "lib" / "modules" / kernel(series).release
     assert len(list(installed.rglob(f"{MODULE}*"))) == 1  # some kernels want it compressed
+    assert MODULE in (installed / "modules.dep").read_text(), "modprobe finds it"
     make(copy, kdir, "clean")
     assert set(files_below(copy)) == before
 

@@ -30,7 +30,14 @@ def test_it_was_not_built(not_loaded: Path) -> None:
             (not_loaded / "modules.dep").write_text(content)
         with pytest.raises(Missing, match="not built") as caught:
             shim.check()
-        assert "make -C kernel modules modules_install" in str(caught.value.hint)
+        assert f"linux-headers-{not_loaded.name}" in str(caught.value.hint)
+
+
+def test_modules_may_be_hidden(not_loaded: Path) -> None:
+    not_loaded.rmdir()
+    with pytest.raises(Missing, match="not loaded") as caught:
+        shim.check()
+    assert "modprobe vip_shim; or build it first" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize("suffix", ["", ".xz", ".zst"])

@@ -1,7 +1,9 @@
 """The module beside IPVS: who may use it, and packets that the conformance suite does not send."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -50,7 +52,7 @@ def test_it_is_the_best_where_it_is_loaded(vipctl: Vipctl) -> None:
     assert "cannot be used" not in " ".join(done["changes"])
 
 
-@pytest.mark.parametrize(("ours", "cure"), [(2, "make -C kernel"), (0, "install the vipctl")])
+@pytest.mark.parametrize(("ours", "cure"), [(2, "modprobe -r"), (0, "install the vipctl")])
 def test_another_version_is_refused(
     vipctl: Vipctl, monkeypatch: pytest.MonkeyPatch, ours: int, cure: str
 ) -> None:
@@ -281,15 +283,73 @@ def test_a_failure_half_way_leaves_all_as_it_was(
     assert in_kernel(net.director) != before[0]
 
 
-def test_a_method_that_is_gone_can_be_left(net: Lab, vipctl: Vipctl) -> None:
-    vipctl("add-range", *WEB)
+@contextmanager
+def unloaded() -> Iterator[None]:
+    """The module is gone, as after a boot into a kernel that it was not built for."""
     module.unload()
     try:
-        reason = methods.unusable("shim")
-        assert reason is not None
-        assert "vip_shim" in reason.message
-        assert vipctl.error("add-range", "192.0.2.1", "--service=web")[0] == 5
+        yield
     finally:
         module.load()
+
+
+OTHER = ("198.51.100.0/24", "--service=other", "--method=fwmark", *REALS)
+
+
+def test_a_method_that_is_gone_comes_back(net: Lab, vipctl: Vipctl) -> None:
+    vipctl("add-range", *WEB)
+    with unloaded():
+        assert "vip_shim" in str(methods.unusable("shim"))
+        code, error = vipctl.error("add-range", "192.0.2.1", "--service=web")
+        assert (code, error["kind"]) == (5, "missing")
+        assert "VIPs of web are not accepted, as the module vip_shim" in error["message"]
+        assert "vipctl set-service web --method auto" in error["hint"]
+        assert vipctl("status")["kernel"] == "differs"
     assert vipctl("restore")["changed"] is True
     assert tcp(net.client, BOTH)["real1"] == 2
+
+
+@pytest.mark.parametrize("leave", [("set-service", "web", "--method=auto"), ("apply",)])
+def test_a_method_that_is_gone_can_be_left(
+    net: Lab, vipctl: Vipctl, tmp_path: Path, leave: tuple[str, ...]
+) -> None:
+    vipctl("add-range", *WEB)
+    vipctl("add-range", *OTHER)
+    file = tmp_path / "file.yaml"
+    file.write_text(vipctl.text("export").stdout.replace("method: shim", "method: fwmark"))
+    words = [*leave, str(file)] if leave == ("apply",) else leave
+    with unloaded():
+        assert vipctl("--check", *words)["changed"] is True
+        assert vipctl(*words)["changed"] is True
+        assert tcp(net.client, [*BOTH, "198.51.100.7"])["real1"] == 3
+        assert vipctl("restore")["changed"] is False
+    assert vipctl("restore")["changed"] is False
+
+
+def test_a_service_of_a_method_that_is_gone_can_be_removed(net: Lab, vipctl: Vipctl) -> None:
+    vipctl("add-range", *WEB)
+    vipctl("add-range", *OTHER)
+    with unloaded():
+        assert vipctl("remove-service", "web")["changed"] is True
+        assert vipctl("restore")["changed"] is False
+        assert tcp(net.client, ["198.51.100.7"])["real1"] == 1
+
+
+def test_a_boot_without_the_module_restores_the_rest(
+    net: Lab, vipctl: Vipctl, tmp_path: Path
+) -> None:
+    vipctl("add-range", *WEB)
+    vipctl("add-range", *OTHER)
+    state_dir = shutil.copytree(vipctl.state_dir, tmp_path / "copy")
+    with unloaded(), served_lab() as other:
+        booted = Vipctl(other.director, state_dir)
+        for words in (("--check", "restore"), ("restore",), ("restore",)):
+            code, error = booted.error(*words)
+            assert (code, error["kind"]) == (5, "missing")
+            assert "VIPs of web are not accepted" in error["message"]
+        assert tcp(other.client, ["198.51.100.7"])["real1"] == 1
+        assert booted("set-service", "web", "--method=auto")["changed"] is True
+        assert tcp(other.client, BOTH)["real1"] == 2
+        for name in ("web", "other"):
+            booted("remove-service", name)
+    assert vipctl("restore")["changed"] is True

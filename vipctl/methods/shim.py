@@ -30,13 +30,14 @@ def probe() -> Iterable[str]:
 
 
 def seal(acceptance: Acceptance) -> str | None:
-    wanted, found = _wanted(acceptance), shim.services()
+    wanted = _wanted(acceptance)
+    generation, found = shim.snapshot()
     if wanted != {mark: loaded.settings for mark, loaded in found.items()}:
         return None
     if not found:
         return ""
     counts = sorted((mark, loaded.prefixes) for mark, loaded in found.items())
-    words = f"{shim.generation()} {counts}"
+    words = f"{generation} {counts}"
     return hashlib.sha256(words.encode()).hexdigest()
 
 

@@ -15,6 +15,7 @@ import time
 from tests.harness import kernellog, module, slabs
 from tests.harness.lab import Lab
 from tests.stress.shim import memory
+from tests.stress.shim.flood import flush_in_a_flood
 from tests.stress.shim.reloads import Reloads
 from tests.stress.shim.stage import stage
 from tests.stress.shim.stress import Stress
@@ -27,7 +28,7 @@ DURATION = 300.0  # seconds
 
 def stress(tally: Tally, seed: str, seconds: float) -> None:
     """Run, and see what is left of it."""
-    empty = warm_up()
+    empty = warm_up(tally)
     before, reloads = memory.used(), Reloads(tally)
     with stage() as net:
         Stress(net, reloads, tally, seed).run(seconds)
@@ -47,11 +48,13 @@ def settled(net: Lab, reloads: Reloads, tally: Tally, empty: dict[str, int]) -> 
         tally.complain("a slab cache is still there")
 
 
-def warm_up() -> dict[str, int]:
+def warm_up(tally: Tally) -> dict[str, int]:
     """What is set up once, and stays, is no leak; return the nodes of a module without prefixes."""
-    with stage() as net, module.loaded(), net.director:
-        shim.flush()
-        return memory.nodes()
+    with stage() as net, module.loaded():
+        flush_in_a_flood(tally)
+        with net.director:
+            shim.flush()
+            return memory.nodes()
 
 
 def kernel_complaints() -> list[str]:

@@ -1,0 +1,57 @@
+"""A flood of packets that are looked at closely, while what they are for goes and comes again.
+
+With one processor nothing goes while a packet is looked at; a guest needs two to be tried so.
+"""
+
+import subprocess
+import sys
+from ipaddress import ip_address
+
+from tests.harness.netns import Namespace
+from tests.stress.shim.tally import Tally
+from tests.vm.test_shim_reload import GOING, LINK, SENDER
+from vipctl import shim
+from vipctl.model import Entry, Port, Shape
+
+TIMES = 200
+MARK, PORT, VIP = 5, 9, "203.0.113.7"
+SETTINGS = shim.Settings(shim.DROP, (Port("udp", PORT),))
+ENTRY = Entry(Shape(4, 0, 32), int(ip_address(VIP)), MARK)
+# It ends with its host.
+FLOOD = """
+import socket, sys
+sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+sender.connect((sys.argv[1], int(sys.argv[2])))
+while True:
+    try:
+        sender.send(b"flood")
+    except OSError:
+        pass
+"""
+
+
+def flush_in_a_flood(tally: Tally) -> None:
+    """The kernel's log tells what was wrong, if anything is left to tell it."""
+    sender, host = Namespace.create("flood"), Namespace.create("flushed")
+    try:
+        sender.ip(LINK.format("eth0", host.name))
+        host.ip(*GOING)
+        sender.ip(*SENDER)
+        argv = [sys.executable, "-I", "-S", "-c", FLOOD, VIP, str(PORT)]
+        with subprocess.Popen(["ip", "netns", "exec", sender.name, *argv]) as flood:
+            for _ in range(TIMES):
+                _once(host)
+                tally.count("flushes in a flood")
+            flood.kill()
+    finally:
+        host.close()
+        sender.close()
+
+
+def _once(host: Namespace) -> None:
+    with host:
+        with shim.changing() as commands:
+            commands.set_service(MARK, SETTINGS)
+            commands.add([ENTRY])
+        shim.services()
+        shim.flush()
