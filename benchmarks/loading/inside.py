@@ -9,21 +9,27 @@ import re
 import resource
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from ipaddress import ip_address
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks.datapath import plan
-from tests.harness import module
+from tests.harness import module, slabs
 from tests.harness.netns import Namespace, execute
 from vipctl import methods
 from vipctl.model import MARK_VALUE, Service
 
 TIMES = 3
 ETC = ("hosts", "ld.so.cache", "nsswitch.conf", "resolv.conf")
-SETTLING = 60.0  # idle seconds cost nothing here
+
+
+class Way(NamedTuple):
+    """A way to load a list, and how to ask the kernel how much memory it keeps for it."""
+
+    name: str
+    load: Callable[[Namespace], None]
+    nbytes: Callable[[Namespace], int]
 
 
 def main() -> int:
@@ -35,9 +41,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch, Path(record).open("a") as out:
         saved = Path(scratch, "ipset")
         saved.write_text("".join(_saved(case)))
+        ways = _shim(case), _ipset(saved)
         for _ in range(TIMES):
-            for what, load in (("shim", _load_shim(case)), ("ipset restore", _restore(saved))):
-                line = _measured(what, load)
+            for way in ways:
+                line = _measured(way)
                 print(line, flush=True)
                 out.write(json.dumps(line) + "\n")
                 out.flush()
@@ -60,8 +67,8 @@ def _saved(case: plan.Case) -> Iterator[str]:
         yield f"add vips {ip_address(entry.start)}\n"
 
 
-def _load_shim(case: plan.Case) -> Callable[[Namespace], None]:
-    """Load as the method does, from what the store hands out."""
+def _shim(case: plan.Case) -> Way:
+    """As the method does, from what the store hands out."""
     service = Service("bench", MARK_VALUE, "shim")
     acceptance, entries = plan.acceptance(case, service), list(plan.entries(case, MARK_VALUE))
 
@@ -69,51 +76,41 @@ def _load_shim(case: plan.Case) -> Callable[[Namespace], None]:
         with host:
             methods.get("shim").load(acceptance, entries)
 
-    return load
+    return Way("shim", load, lambda _: sum(map(slabs.nbytes, slabs.NODES)))
 
 
-def _restore(saved: Path) -> Callable[[Namespace], None]:
+def _ipset(saved: Path) -> Way:
     def load(host: Namespace) -> None:
         host.run(["ipset", "restore", "-file", str(saved)], timeout=None)
 
-    return load
+    def nbytes(host: Namespace) -> int:
+        listed = host.run(["ipset", "list", "-terse"]).stdout
+        return int(re.findall(r"^Size in memory: (\d+)$", listed, re.MULTILINE)[0])
+
+    return Way("ipset restore", load, nbytes)
 
 
-def _measured(what: str, load: Callable[[Namespace], None]) -> dict[str, object]:
-    """Load into a new namespace; what the kernel keeps for it is memory."""
-    with _namespace() as host:
+def _measured(way: Way) -> dict[str, object]:
+    """Load into a new namespace."""
+    host = Namespace.create("director")
+    try:
         host.run(["ipset", "list"])  # read from the host's disk before it counts
-        before, started = _used(), _spent()
-        load(host)
+        started = _spent()
+        way.load(host)
         took = _spent() - started
-        return {"what": what, "instructions": took, "bytes": _used() - before}
+        return {"what": way.name, "instructions": took, "bytes": way.nbytes(host)}
+    finally:
+        host.close()
+        gc.collect()
 
 
 def _spent() -> int:
-    """Return nanoseconds of this process and those it has waited for: the clock of a guest that
-    counts runs on while it waits for the host's disk."""
+    """Return nanoseconds of this process and those it has waited for.
+
+    The clock of a guest that counts runs on while it waits for the host's disk.
+    """
     used = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return round(sum(each.ru_utime + each.ru_stime for each in used) * 1e9)
-
-
-@contextmanager
-def _namespace() -> Iterator[Namespace]:
-    host = Namespace.create("director")
-    gc.collect()
-    time.sleep(SETTLING)
-    try:
-        yield host
-    finally:
-        host.close()
-
-
-def _used() -> int:
-    """Return what is in use beside caches that can be dropped, and processes."""
-    time.sleep(SETTLING)
-    Path("/proc/sys/vm/drop_caches").write_text("3\n")
-    numbers = re.findall(r"^(\w+): +(\d+) kB$", Path("/proc/meminfo").read_text(), re.MULTILINE)
-    found = {name: int(number) * 1024 for name, number in numbers}
-    return found["MemTotal"] - found["MemFree"] - found["Cached"] - found["AnonPages"]
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ def sources() -> str:
 
 
 def _files() -> Iterator[Path]:
+    yield from (REPOSITORY / "kernel").rglob("*.[ch]")
     for directory in SOURCES:
         found = (REPOSITORY / directory).rglob("*.py")
         yield from (path for path in found if path not in AFTERWARDS)

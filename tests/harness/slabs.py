@@ -13,6 +13,11 @@ def objects(cache: str) -> int:
     return int((home / "objects").read_text().split()[0])
 
 
+def nbytes(cache: str) -> int:
+    """Return what the objects in use take."""
+    return objects(cache) * int((SLABS / cache / "slab_size").read_text())
+
+
 def is_alone(cache: str) -> bool:
     """Tell whether a cache is merged with no other (`slab_nomerge` at boot, or KASAN)."""
     return int((SLABS / cache / "aliases").read_text()) == 0

@@ -110,7 +110,7 @@ def unloaded_under_traffic(net: Lab, vipctl: Vipctl) -> None:
         _, error = refused = vipctl.error("add-range", "192.0.2.1", "--service=web")
         assert refused[0] == 5
         assert "the module vip_shim is not" in error["message"]
-        assert "modprobe vip_shim" in error["hint"]
+        assert "vipctl set-service web --method auto" in error["hint"]
         module.load()
         assert not arrives(receivers), "without vipctl it accepts nothing"
         assert vipctl("restore")["changed"] is True
