@@ -15,11 +15,11 @@ help:
 	@echo "make demo    see it work (in a guest if this kernel has no IPVS)"
 	@echo "make test    lint, then all tests, here and under two Debian kernels"
 	@echo "make stress  the long tests"
-	@echo "make stress-shim  the kernel module, 5 minutes under each kernel"
-	@echo "make fuzz    the kernel module: its trie, 5 minutes; its netlink, 5 under each kernel"
-	@echo "make conformance  every method, measured; writes docs/methods.md"
-	@echo "make bench-datapath  instructions per packet, every method; writes docs/datapath.md"
-	@echo "make bench-load  a million prefixes into the shim, and into an ipset"
+	@echo "make stress-shim  the kernel module, under each kernel (STRESS_SECONDS=300 STRESS_KERNELS='6.1 6.12')"
+	@echo "make fuzz    the kernel module: its trie, and its netlink under each kernel (FUZZ_SECONDS=300)"
+	@echo "make conformance  every method, measured, half an hour; writes docs/methods.md (CELLS=route,6,nat: a part)"
+	@echo "make bench-datapath  instructions per packet, every method, half an hour; writes docs/datapath.md (KERNEL=6.1)"
+	@echo "make bench-load  a million prefixes into the shim, and into an ipset (KERNEL=6.1)"
 	@echo "make debug-kernel  build a kernel with KASAN and lockdep for guests, half an hour"
 	@echo "make lint fmt deps clean"
 
@@ -63,11 +63,11 @@ test: deps test-packages lint
 demo: deps
 	$(BIN)/python -m tests.harness.guest --if-needed --kernel 6.12 -- $(BIN)/python -m examples.demo
 
-# All of the matrix, hours; CELLS=route,6,nat is a part of it. Repeat it to go on after an interruption.
+# Repeat it to go on after an interruption.
 conformance: deps
 	$(BIN)/python -m tests.conformance --cells='$(CELLS)'
 
-# An hour; KERNEL=6.1 prints what it is under that kernel.
+# Of another kernel it only prints.
 bench-datapath: deps
 	$(BIN)/python -m benchmarks.datapath $(if $(KERNEL),--kernel=$(KERNEL))
 

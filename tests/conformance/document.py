@@ -143,7 +143,7 @@ def _named(rows: Mapping[tuple[str, ...], list[Place]]) -> Iterator[tuple[tuple[
 
 
 def _title(check: Check, dimensions: tuple[str, ...]) -> str:
-    """Return what a row is about; variants that matter are named beside it."""
+    """Return what a row is about; which variant, where that matters, is named beside it."""
     if "variant" in dimensions:
-        return check.title.format("…")
+        return check.title.format(" or ".join(check.variants))
     return check.title.format(check.together or " and ".join(check.variants))

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ RANGES = ("203.0.113.0/24", "2001:db8:1::/64")
 REALS = ("--real=10.0.1.11", "--real=fd00:1::11")
 WEB = (*RANGES, "--service=web", "--method=shim", *REALS)
 NOBODY = 65534  # a user
+SO_TIMESTAMP = 29  # asm-generic/socket.h
 BOTH = [VIP4, VIP6]
 
 
@@ -212,6 +214,29 @@ def test_vrf(tmp_path: Path) -> None:
         for strictness in (2, 1):
             built.director.sysctl("net.ipv4.conf.all.rp_filter", strictness)
             assert tcp(built.client, [VIP4])["real1"] == 1
+
+
+def test_the_lowest_address_of_a_subnet_is_a_host(net: Lab, vipctl: Vipctl) -> None:
+    """As it is for routing, since Linux 5.14."""
+    vipctl("add-range", *WEB)
+    net.client.ip("addr add 10.0.0.0/32 dev eth0")
+    try:
+        assert udp_ask(net.client, VIP4, 53, source="10.0.0.0").server == "real1"
+    finally:
+        net.client.ip("addr del 10.0.0.0/32 dev eth0")
+
+
+def test_pings_are_answered_while_packets_are_stamped(net: Lab, vipctl: Vipctl) -> None:
+    """When a request came is not when its answer is to go, as which fq would take it."""
+    vipctl("add-range", *WEB, "--ping")
+    net.director.run(["tc", "qdisc", "replace", "dev", "eth0", "root", "fq"])
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stamping:
+            stamping.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMP, 1)
+            for vip in BOTH:
+                net.client.run(["ping", "-c", "1", "-W", "5", vip])
+    finally:
+        net.director.run(["tc", "qdisc", "delete", "dev", "eth0", "root"])
 
 
 # what goes wrong
