@@ -14,4 +14,4 @@ from tests.vm.test_switch import change_method
 @pytest.mark.usefixtures("vip_shim")
 @pytest.mark.parametrize(("old", "new"), permutations(METHODS, 2))
 def test_a_service_changes_its_method(net: Lab, vipctl: Vipctl, old: str, new: str) -> None:  # noqa: F811
-    change_method(net, vipctl, old, new, interval=0.001)
+    change_method(net, vipctl, old, new)

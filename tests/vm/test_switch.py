@@ -32,7 +32,7 @@ DROPPED = re.compile("Err|Discard|Drop|NoRoutes|NoPorts|DestUnreach|Filter|Unkno
 PIECE = bytes(range(256)) * 16
 QUICK = ("fwmark", "route")  # ipset and legacy tables take a busy guest a minute or two
 PACE = 0.05  # seconds from one piece of a download to the next
-# 200 datagrams a second are to a guest what thousands are to a machine.
+# 200 datagrams a second are to a guest what thousands are to a machine: tests/netns has 1,000.
 INTERVAL = 0.005  # seconds
 REALS = [f"--real={real}" for real in ("10.0.1.11", "10.0.1.12", "fd00:1::11", "fd00:1::12")]
 
@@ -165,9 +165,7 @@ def _listener(real: Namespace, bind: str) -> socket.socket:
 
 
 @contextmanager
-def _undisturbed(
-    net: Lab, downloaded: Iterable[str], *vips: str, interval: float = INTERVAL
-) -> Iterator[None]:
+def _undisturbed(net: Lab, downloaded: Iterable[str], *vips: str) -> Iterator[None]:
     """Downloads from some VIPs and a flow to all run meanwhile; they are whole in the end."""
     BACKLOG.write_text(f"{MANY}\n")
     with ExitStack() as stack:
@@ -175,7 +173,7 @@ def _undisturbed(
         stack.callback(receivers.close)
         stack.callback(downloads.close)
         running = [downloads.begin(vip) for vip in downloaded]
-        flow = Flow(net.client, UDP_PORT, vips, interval)
+        flow = Flow(net.client, UDP_PORT, vips, INTERVAL)
         try:
             wait_until(lambda: receivers.read() >= FIRST, "datagrams arrive")
             wait_until(lambda: all(d.nbytes for d in running), "the downloads have begun")
@@ -246,13 +244,13 @@ def test_a_service_changes_its_method(net: Lab, vipctl: Vipctl, old: str, new: s
     change_method(net, vipctl, old, new)
 
 
-def change_method(net: Lab, vipctl: Vipctl, old: str, new: str, interval: float = INTERVAL) -> None:
+def change_method(net: Lab, vipctl: Vipctl, old: str, new: str) -> None:
     """Have a service change its method while a download and a flow run."""
     web = ["add-range", *RANGES, "--service=web", *REALS, "--scheduler=rr", "--set-sysctls"]
     vipctl(*web, "--method", new)
     as_new = unordered(kernel_state(net.director))
     vipctl("set-service", "web", "--method", old)
-    with _undisturbed(net, VIPS, *VIPS, interval=interval):
+    with _undisturbed(net, VIPS, *VIPS):
         vipctl("set-service", "web", "--method", new)
     assert unordered(kernel_state(net.director)) == as_new, f"nothing of {old} is left"
     assert tcp(net.client, VIPS).keys() <= {"real1", "real2"}

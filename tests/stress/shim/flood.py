@@ -13,7 +13,7 @@ from tests.vm.test_shim_reload import GOING, LINK, SENDER
 from vipctl import shim
 from vipctl.model import Entry, Port, Shape
 
-TIMES = 200
+TIMES = 100
 MARK, PORT, VIP = 5, 9, "203.0.113.7"
 SETTINGS = shim.Settings(shim.DROP, (Port("udp", PORT),))
 ENTRY = Entry(Shape(4, 0, 32), int(ip_address(VIP)), MARK)
