@@ -17,7 +17,6 @@ TIMES = 100
 MARK, PORT, VIP = 5, 9, "203.0.113.7"
 SETTINGS = shim.Settings(shim.DROP, (Port("udp", PORT),))
 ENTRY = Entry(Shape(4, 0, 32), int(ip_address(VIP)), MARK)
-# It ends with its host.
 FLOOD = """
 import socket, sys
 sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -39,10 +38,12 @@ def flush_in_a_flood(tally: Tally) -> None:
         sender.ip(*SENDER)
         argv = [sys.executable, "-I", "-S", "-c", FLOOD, VIP, str(PORT)]
         with subprocess.Popen(["ip", "netns", "exec", sender.name, *argv]) as flood:
-            for _ in range(TIMES):
-                _once(host)
-                tally.count("flushes in a flood")
-            flood.kill()
+            try:
+                for _ in range(TIMES):
+                    _once(host)
+                    tally.count("flushes in a flood")
+            finally:
+                flood.kill()
     finally:
         host.close()
         sender.close()
