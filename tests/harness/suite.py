@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
@@ -40,6 +40,7 @@ class Result:
     failed: int = 0
     skipped: int = 0
     problem: str = ""
+    at_fault: tuple[str, ...] = ()  # names of tests
 
     def is_good(self) -> bool:
         """Tell whether tests ran, and all of them passed."""
@@ -47,7 +48,8 @@ class Result:
 
     def __str__(self) -> str:
         counts = f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
-        return f"{self.system:5} {counts} in {self.seconds:.0f} s {self.problem}".rstrip()
+        line = f"{self.system:5} {counts} in {self.seconds:.0f} s {self.problem}".rstrip()
+        return "\n".join([line, *(f"      {name}" for name in self.at_fault)])
 
 
 def read_report(system: str, report: Path, status: int, seconds: float) -> Result:
@@ -60,7 +62,17 @@ def read_report(system: str, report: Path, status: int, seconds: float) -> Resul
     )
     passed = total - failures - errors - skipped
     problem = f"EXIT STATUS {status}" if status else ""
-    return Result(system, seconds, passed, failures + errors, skipped, problem)
+    at_fault = tuple(_not_passed(suite))
+    return Result(system, seconds, passed, failures + errors, skipped, problem, at_fault)
+
+
+def _not_passed(suite: ElementTree.Element) -> Iterator[str]:
+    """Name and first line of what is to be said of each."""
+    for case in suite.iter("testcase"):
+        for found in case:
+            if found.tag in ("failure", "error", "skipped"):
+                said = (found.get("message") or "").partition("\n")[0]
+                yield f"{found.tag}: {case.get('classname')}::{case.get('name')}: {said}"
 
 
 def _pytest(paths: Sequence[str], report: Path, *more: str) -> list[str]:

@@ -175,8 +175,8 @@ def test_who_holds_the_lock_for_long_is_looked_for(
 def test_the_lock_is_waited_for(net: Lab, vipctl: Vipctl) -> None:
     with legacy.LOCK.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        threading.Timer(1, lock.close).start()
         began = time.monotonic()
+        threading.Timer(1, lock.close).start()
         assert vipctl("add-range", *RANGES, "--fwmark", "17")["changed"] is True
         assert time.monotonic() - began > 0.9
     iptables = ["iptables-legacy", "-w", "1", "-t", "mangle", "-S"]

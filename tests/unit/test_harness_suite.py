@@ -69,3 +69,17 @@ def test_good_kernels_pass_the_suite(capsys: pytest.CaptureFixture[str]) -> None
 def test_unknown_kernel_series_is_refused() -> None:
     with pytest.raises(KernelError, match=r"choose from 6\.1, 6\.12"):
         kernel("5.10")
+
+
+def test_the_summary_names_what_did_not_pass(tmp_path: Path) -> None:
+    report = tmp_path / "report.xml"
+    report.write_text(
+        '<testsuites><testsuite tests="2" failures="1" errors="0" skipped="0">'
+        '<testcase classname="tests.unit.a" name="test_good"/>'
+        '<testcase classname="tests.unit.a" name="test_bad">'
+        '<failure message="assert 1 == 2&#10;where …">trace</failure></testcase>'
+        "</testsuite></testsuites>"
+    )
+    said = str(read_report("6.1", report, 1, 1.0))
+    assert "failure: tests.unit.a::test_bad: assert 1 == 2" in said
+    assert "test_good" not in said

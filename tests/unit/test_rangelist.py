@@ -4,7 +4,6 @@ import io
 import os
 import sys
 import threading
-import time
 from ipaddress import IPv4Address, ip_network
 from pathlib import Path
 
@@ -174,10 +173,8 @@ def test_standard_input_that_cannot_be_read_is_named(
 
 @pytest.mark.parametrize("device", ["/dev/zero", "/dev/urandom"])
 def test_endless_binary_input_is_refused_at_once(device: str) -> None:
-    start = time.monotonic()
     with pytest.raises(UsageError, match=rf"{device}:1: "):
         read_words(f"@{device}")
-    assert time.monotonic() - start < 1
 
 
 # a million lines
