@@ -14,7 +14,7 @@ def warnings(store: Store, change: Change) -> Iterator[str]:
     for rule in routing.ahead():
         yield f"`{rule}` comes before vipctl's rules: VIPs that it matches are not accepted"
     ranges = {(name, shape.version) for name, shape, _ in store.tallies()}
-    ranges |= {(held.service, held.version) for held in change.taken}
+    ranges |= {(place.service, place.version) for place in change.taken}
     methods_before = {service.name: service.method for service in change.before}
     for service in change.after:
         if methods_before.get(service.name) != service.method:

@@ -112,7 +112,7 @@ def form(services: Iterable[tuple[Service, AddressSet]]) -> dict[str, Any]:
     return {
         "services": {
             service.name: {
-                "ranges": [str(p) for p in addresses.prefixes()],
+                "ranges": list(addresses.prefixes()),
                 **syntax.plain(service),
             }
             for service, addresses in services

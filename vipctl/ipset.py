@@ -21,6 +21,7 @@ SEARCH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"  # cron 
 MAX_ELEMENTS = 1 << 24
 FAMILY = {4: "inet", 6: "inet6"}
 BATCH = 1000  # lines of a write
+MANY = 1000  # members that are not put into words
 VOLATILE = re.compile(r"(hashsize|bucketsize|initval) \S+ ?")
 MEMBER = re.compile(r"add \S+ (\S+)(?: skbmark (0x[0-9a-f]+))?(.*)")
 UNUSUAL = -1  # the mark of a member that is not of our form
@@ -49,8 +50,11 @@ def probe() -> None:
     _output("list", "-n")
 
 
-def create(name: str, version: int) -> str:
-    return f"create {name} hash:net family {FAMILY[version]} maxelem {MAX_ELEMENTS} skbinfo\n"
+def create(name: str, version: int, size: int = 0) -> str:
+    """For `size` members, so that it need not grow while it is filled."""
+    room = f"hashsize {1 << (size // 4).bit_length()} " if size > MANY else ""
+    kind = f"hash:net family {FAMILY[version]} {room}maxelem {MAX_ELEMENTS} skbinfo"
+    return f"create {name} {kind}\n"
 
 
 def add(name: str, prefix: str, mark: int) -> str:

@@ -8,29 +8,20 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterable, Iterator
-from functools import cache, partial
-from itertools import islice
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
 
-from vipctl import netlink
+from vipctl import netlink, spans
 from vipctl.errors import KernelError
+from vipctl.model import Entry, Shape
 from vipctl.netlink import NLM_F_CREATE, NLM_F_REPLACE, attribute
-from vipctl.prefixes import BITS, FAMILY, VERSIONS, network
+from vipctl.prefixes import FAMILY, VERSIONS, IPAddress, address, network
+from vipctl.spans import BITS, WIDTH
 
-
-class Prefix(NamedTuple):
-    """Each plane has routes of its own, told apart by priority: what one loses others keep."""
-
-    version: int
-    start: int
-    length: int
-    plane: int = 0
-
+Routes = Mapping[Shape, bytes]  # packed addresses; each plane has its own, told by priority
 
 PROTOCOL = 118  # unassigned in /etc/iproute2/rt_protos and in include/uapi/linux/rtnetlink.h
 PRIORITY = 30320
-CHUNK = 10_000  # messages that one system call sends and one acknowledgement answers
+CHUNK = 15_000  # messages that one system call sends and one acknowledgement answers
 
 # include/uapi/linux/rtnetlink.h
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
@@ -41,24 +32,37 @@ RTA_DST, RTA_OIF, RTA_PRIORITY, RTA_TABLE = 1, 4, 6, 15
 ROUTE = struct.Struct("=BBBBBBBBI")  # family, lengths, tos, table, protocol, scope, type, flags
 
 
-def add(prefixes: Iterable[Prefix]) -> None:
+def add(routes: Routes) -> None:
     """Those that are there already stay. Raises KernelError naming the first that fails."""
-    _change(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, prefixes)
+    _change(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, routes)
 
 
-def delete(prefixes: Iterable[Prefix]) -> None:
+def delete(routes: Routes) -> None:
     """Those that are gone already are no error."""
-    _change(RTM_DELROUTE, 0, prefixes)
+    _change(RTM_DELROUTE, 0, routes)
 
 
-def read() -> set[Prefix]:
-    """All that are ours in table `local`. Slow, and large, where there are many."""
+def without(some: Routes, others: Routes) -> Routes:
     return {
-        Prefix(version, start, length, priority - PRIORITY)
-        for version in VERSIONS
-        for start, length, priority in _dump(version, RT_TABLE_LOCAL)
-        if priority >= PRIORITY
+        shape: spans.without(WIDTH[shape.version], addresses, others.get(shape, b""))
+        for shape, addresses in some.items()
     }
+
+
+def are(some: Routes, others: Routes) -> bool:
+    """Whether they are the same."""
+    return not any((*without(some, others).values(), *without(others, some).values()))
+
+
+def read() -> Routes:
+    """All that are ours in table `local`. Slow where there are many."""
+    found: dict[Shape, bytearray] = {}
+    for version in VERSIONS:
+        for start, length, priority in _dump(version, RT_TABLE_LOCAL):
+            if priority >= PRIORITY:
+                shape = Shape(version, priority - PRIORITY, length)
+                found.setdefault(shape, bytearray()).extend(start)
+    return {shape: bytes(addresses) for shape, addresses in found.items()}
 
 
 def has_default(version: int, table: int) -> bool:
@@ -66,45 +70,54 @@ def has_default(version: int, table: int) -> bool:
     return any(length == 0 for _, length, _ in _dump(version, table))
 
 
-def present(prefix: Prefix) -> bool:
+def present(prefix: Entry) -> bool:
     """Whether the kernel's best route to the prefix is a local one of this length."""
-    version, start, length, _ = prefix
-    bits = BITS[version]
-    route = ROUTE.pack(FAMILY[version], bits, 0, 0, 0, 0, 0, 0, RTM_F_FIB_MATCH)
-    request = route + attribute(RTA_DST, start.to_bytes(bits // 8, "big"))
     with netlink.connect() as link:
-        link.sendall(netlink.pack(RTM_GETROUTE, 0, request))
-        (answer, *_) = netlink.receive(link)
+        where = address(prefix.shape.version, prefix.start)
+        answer = netlink.ask(link, RTM_GETROUTE, 0, asking(prefix.shape.version, where))
     if answer.kind != RTM_NEWROUTE:
         return False
     _, found, _, _, _, _, _, kind, _ = ROUTE.unpack_from(answer.content)  # the table may be wrong
-    return (found, kind) == (length, RTN_LOCAL)
+    return (found, kind) == (prefix.shape.length, RTN_LOCAL)
 
 
-def _change(kind: int, flags: int, prefixes: Iterable[Prefix]) -> None:
-    todo = iter(prefixes)
+def asking(version: int, where: IPAddress) -> bytes:
+    """Which route the kernel takes to an address."""
+    route = ROUTE.pack(FAMILY[version], BITS[version], 0, 0, 0, 0, 0, 0, RTM_F_FIB_MATCH)
+    return route + attribute(RTA_DST, where.packed)
+
+
+def default(version: int, table: int) -> bytes:
+    """The route that makes everything local, in a table of ours."""
+    where = 0, PROTOCOL, RT_SCOPE[version], RTN_LOCAL
+    numbers = {RTA_OIF: socket.if_nametoindex("lo"), RTA_TABLE: table}
+    parts = (attribute(kind, netlink.NUMBER.pack(value)) for kind, value in numbers.items())
+    return ROUTE.pack(FAMILY[version], 0, 0, 0, *where, 0) + b"".join(parts)
+
+
+def _change(kind: int, flags: int, routes: Routes) -> None:
     with netlink.connect() as link:
         loopback = attribute(RTA_OIF, netlink.NUMBER.pack(socket.if_nametoindex("lo")))
-        pack = partial(_packed, kind, flags, loopback)
-        while chunk := list(islice(todo, CHUNK)):
-            *most, last = map(pack, chunk)
-            link.sendall(b"".join(most) + netlink.acknowledging(last))
-            for failure in netlink.failures(link):
-                if failure.failure() != errno.ESRCH:
-                    raise _refusal(failure)
+        for shape, addresses in sorted(routes.items()):
+            size = CHUNK * WIDTH[shape.version]
+            for at in range(0, len(addresses), size):
+                link.sendall(_packed(kind, flags, loopback, shape, addresses[at : at + size]))
+                for failure in netlink.failures(link):
+                    if failure.failure() != errno.ESRCH:
+                        raise _refusal(failure)
 
 
-def _packed(kind: int, flags: int, loopback: bytes, prefix: Prefix) -> bytes:
-    version, start, length, plane = prefix
-    priority = attribute(RTA_PRIORITY, netlink.NUMBER.pack(PRIORITY + plane))
-    destination = attribute(RTA_DST, start.to_bytes(BITS[version] // 8, "big"))
-    return netlink.pack(kind, flags, _local(version, length) + loopback + priority + destination)
-
-
-@cache
-def _local(version: int, length: int) -> bytes:
-    where = RT_TABLE_LOCAL, PROTOCOL, RT_SCOPE[version], RTN_LOCAL
-    return ROUTE.pack(FAMILY[version], length, 0, 0, *where, 0)
+def _packed(kind: int, flags: int, loopback: bytes, shape: Shape, addresses: bytes) -> bytes:
+    """A message for each; the last is to be acknowledged."""
+    width = WIDTH[shape.version]
+    priority = attribute(RTA_PRIORITY, netlink.NUMBER.pack(PRIORITY + shape.plane))
+    where = RT_TABLE_LOCAL, PROTOCOL, RT_SCOPE[shape.version], RTN_LOCAL
+    route = ROUTE.pack(FAMILY[shape.version], shape.length, 0, 0, *where, 0)
+    destination = attribute(RTA_DST, bytes(width))
+    message = netlink.pack(kind, flags, route + loopback + priority + destination)
+    messages = spans.records(message, len(message) - width, width, addresses)
+    last = len(messages) - len(message)
+    return messages[:last] + netlink.acknowledging(messages[last:])
 
 
 def _refusal(failure: netlink.Message) -> KernelError:
@@ -112,14 +125,14 @@ def _refusal(failure: netlink.Message) -> KernelError:
     at = netlink.CODE.size + netlink.HEADER.size
     family, length, *_ = ROUTE.unpack_from(failure.content, at)
     version = 6 if family == socket.AF_INET6 else 4
-    start = _destination(failure.content, at)
+    start = int.from_bytes(_destination(failure.content, at))
     return KernelError(
         f"local route to {network(version, start, length)}: {os.strerror(failure.failure())}",
         hint="is the interface lo up? See what is there: ip route show table local",
     )
 
 
-def _dump(version: int, table: int) -> Iterator[tuple[int, int, int]]:
+def _dump(version: int, table: int) -> Iterator[tuple[bytes, int, int]]:
     """Our local routes in a table: address, length, priority."""
     wanted = ROUTE.pack(FAMILY[version], 0, 0, 0, 0, PROTOCOL, 0, RTN_LOCAL, 0)
     request = wanted + attribute(RTA_TABLE, netlink.NUMBER.pack(table))
@@ -128,14 +141,10 @@ def _dump(version: int, table: int) -> Iterator[tuple[int, int, int]]:
             family, length, _, _, _, protocol, _, kind, _ = ROUTE.unpack_from(content)
             # Where IPv6 is disabled, the kernel answers a question for it with all that it has.
             if (family, protocol, kind) == (FAMILY[version], PROTOCOL, RTN_LOCAL):
-                yield _destination(content), length, _number(content, RTA_PRIORITY)
+                found = dict(netlink.attributes(content, ROUTE.size))
+                priority = found.get(RTA_PRIORITY, bytes(4))
+                yield found.get(RTA_DST, b""), length, netlink.NUMBER.unpack(priority)[0]
 
 
-def _destination(content: bytes, at: int = 0) -> int:
-    found = netlink.attributes(content, at + ROUTE.size)
-    return next((int.from_bytes(value, "big") for kind, value in found if kind == RTA_DST), 0)
-
-
-def _number(content: bytes, wanted: int) -> int:
-    found = netlink.attributes(content, ROUTE.size)
-    return next((netlink.NUMBER.unpack(value)[0] for kind, value in found if kind == wanted), 0)
+def _destination(content: bytes, at: int) -> bytes:
+    return dict(netlink.attributes(content, at + ROUTE.size)).get(RTA_DST, b"")

@@ -1,10 +1,10 @@
 """What methods have in common that mark packets in PREROUTING by nftables, and accept the mark."""
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from vipctl import nft, routing
-from vipctl.model import Acceptance, Entry
+from vipctl.batch import Batch
+from vipctl.model import Acceptance
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,21 +26,15 @@ class Marking:
             return None
         return self.table.seal(acceptance)
 
-    def apply(
-        self,
-        before: Acceptance,
-        after: Acceptance,
-        removed: Iterable[Entry],
-        added: Iterable[Entry],
-    ) -> None:
+    def apply(self, before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -> None:
         self._commit(after, self.table.changing(before, after, removed, added))
 
-    def load(self, after: Acceptance, entries: Iterable[Entry]) -> None:
-        self._commit(after, self.table.replacing(after, entries))
+    def load(self, after: Acceptance, batch: Batch) -> None:
+        self._commit(after, self.table.replacing(after, batch))
 
-    def holds(self, acceptance: Acceptance, entries: Iterator[Entry]) -> bool:
-        return self.table.holds(acceptance, entries)
+    def holds(self, acceptance: Acceptance, batch: Batch) -> bool:
+        return self.table.holds(acceptance, batch)
 
-    def _commit(self, after: Acceptance, commands: str) -> None:
+    def _commit(self, after: Acceptance, work: nft.Work) -> None:
         with routing.changing(self.block, self.block.accepting(after)):
-            nft.run(commands)
+            nft.commit(work)

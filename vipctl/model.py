@@ -1,13 +1,13 @@
 """What a director is asked to do: services, real servers, who holds which addresses. Pure."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import NamedTuple
 
-from vipctl import prefixes
 from vipctl.errors import Refused
-from vipctl.prefixes import VERSIONS, AddressSet, IPAddress, Span
+from vipctl.prefixes import VERSIONS, AddressSet, IPAddress
+from vipctl.spans import Spans
 
 ACCEPTANCE_PREFIX = "fwmark-"  # names of acceptance-only services
 AUTO = "auto"  # asks for the best method that the director supports; never stored
@@ -173,8 +173,8 @@ def real_key(real: RealServer) -> tuple[int, int, int]:
     return real.address.version, int(real.address), real.port
 
 
-class Held(NamedTuple):
-    """A span of addresses that a service holds.
+class Place(NamedTuple):
+    """Where a service holds spans of addresses.
 
     Spans of one plane never overlap, so a plane is one lookup. All is in plane 0 but what two
     services with disjoint ports share.
@@ -183,12 +183,9 @@ class Held(NamedTuple):
     service: str
     version: int
     plane: int
-    first: int
-    last: int
 
-    @property
-    def span(self) -> Span:
-        return self.first, self.last
+
+Held = Mapping[Place, Spans]
 
 
 class Shape(NamedTuple):
@@ -205,12 +202,6 @@ class Entry(NamedTuple):
     shape: Shape
     start: int
     mark: int
-
-
-def entries(held: Iterable[Held], marks: dict[str, int]) -> Iterator[Entry]:
-    for service, version, plane, first, last in held:
-        for start, length in prefixes.cut(version, first, last):
-            yield Entry(Shape(version, plane, length), start, marks[service])
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,12 +227,12 @@ NOTHING = Acceptance((), frozenset())
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The difference between two states; what is in neither tuple stays."""
+    """The difference between two states; what is in none of its parts stays."""
 
     before: tuple[Service, ...] = ()
     after: tuple[Service, ...] = ()
-    released: tuple[Held, ...] = ()
-    taken: tuple[Held, ...] = ()
+    released: Held = field(default_factory=dict)
+    taken: Held = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.before != self.after or self.released != self.taken)
@@ -257,14 +248,14 @@ class Change:
         return _without(self.released, self.taken)
 
 
-def _without(left: Iterable[Held], right: Iterable[Held]) -> AddressSet:
-    some, others = (
-        prefixes.from_spans((held.version, held.span) for held in side) for side in (left, right)
-    )
-    return AddressSet(
-        tuple(prefixes.difference(some.v4, others.v4)),
-        tuple(prefixes.difference(some.v6, others.v6)),
-    )
+def _without(left: Held, right: Held) -> AddressSet:
+    return AddressSet(joined(left, 4) - joined(right, 4), joined(left, 6) - joined(right, 6))
+
+
+def joined(held: Held, version: int) -> Spans:
+    """All addresses of an IP version, whoever has them."""
+    found = [spans for place, spans in held.items() if place.version == version]
+    return found[0] if len(found) == 1 else Spans.of(version, b"".join(s.data for s in found))
 
 
 def ports_disjoint(left: Service, right: Service) -> bool:

@@ -13,11 +13,14 @@ from typing import NamedTuple
 
 from vipctl.errors import KernelError, Missing
 
+NETLINK_NETFILTER = 12
 SOL_NETLINK = 270  # include/linux/socket.h
 SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33  # include/uapi/asm-generic/socket.h
 NETLINK_GET_STRICT_CHK = 12
-NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP, NLM_F_REPLACE, NLM_F_CREATE = 1, 4, 0x300, 0x100, 0x400
+NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 1, 4, 0x300
+NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x100, 0x200, 0x400
 NLMSG_ERROR, NLMSG_DONE = 2, 3
+NLA_F_NESTED, NLA_F_NET_BYTEORDER, NLA_TYPE_MASK = 0x8000, 0x4000, 0x3FFF
 BUFFER = 4 << 20  # bytes
 PATIENCE = 60.0  # seconds for the kernel's answer
 LAST = 1  # sequence number of the message that is to be acknowledged
@@ -41,19 +44,24 @@ class Message(NamedTuple):
 
 
 @contextmanager
-def connect() -> Iterator[socket.socket]:
-    """A socket to rtnetlink, where dumps are filtered by the kernel."""
+def connect(
+    protocol: int = socket.NETLINK_ROUTE, what: str = "routing", size: int = BUFFER
+) -> Iterator[socket.socket]:
+    """A socket that takes messages of up to `size` bytes; the kernel filters its dumps.
+
+    Raises KernelError that begins with `what`, or Missing.
+    """
     try:
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as link:
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol) as link:
             link.settimeout(PATIENCE)
             link.setsockopt(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
-            link.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, BUFFER)
+            link.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, size)
             link.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER)
             yield link
     except PermissionError as e:
-        raise Missing("routing: no permission", hint="run as root (CAP_NET_ADMIN)") from e
+        raise Missing(f"{what}: no permission", hint="run as root (CAP_NET_ADMIN)") from e
     except OSError as e:
-        raise KernelError(f"routing: {e.strerror or e}", hint="try again") from e
+        raise KernelError(f"{what}: {e.strerror or e}", hint="try again") from e
 
 
 def pack(kind: int, flags: int, content: bytes, sequence: int = 0) -> bytes:
@@ -68,14 +76,14 @@ def acknowledging(message: bytes) -> bytes:
 
 
 def attribute(kind: int, value: bytes) -> bytes:
-    """With a value of a multiple of four bytes."""
-    return ATTRIBUTE.pack(ATTRIBUTE.size + len(value), kind) + value
+    size = ATTRIBUTE.size + len(value)
+    return ATTRIBUTE.pack(size, kind) + value + bytes(-size % 4)
 
 
 def attributes(content: bytes, at: int) -> Iterator[tuple[int, bytes]]:
     while at < len(content):
         size, kind = ATTRIBUTE.unpack_from(content, at)
-        yield kind, content[at + ATTRIBUTE.size : at + size]
+        yield kind & NLA_TYPE_MASK, content[at + ATTRIBUTE.size : at + size]
         at += (size + 3) & ~3
 
 
@@ -86,6 +94,12 @@ def receive(link: socket.socket) -> Iterator[Message]:
         size, kind, _, sequence, _ = HEADER.unpack_from(buffer, at)
         yield Message(kind, sequence, buffer[at + HEADER.size : at + size])
         at += (size + 3) & ~3
+
+
+def ask(link: socket.socket, kind: int, flags: int, content: bytes) -> Message:
+    """Sends a message that has one answer."""
+    link.sendall(pack(kind, flags, content))
+    return next(receive(link))
 
 
 def failures(link: socket.socket) -> Iterator[Message]:

@@ -1,18 +1,23 @@
 """libnftables: the only file that knows it. A method's table is a `Table`."""
 
 import hashlib
-import json
 import logging
 import re
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+from vipctl import elements
+from vipctl.batch import Batch, by_shape, same
+from vipctl.elements import Edit
 from vipctl.errors import KernelError, Missing
-from vipctl.model import NOTHING, Acceptance, Entry, Shape
-from vipctl.prefixes import address
+from vipctl.model import NOTHING, Acceptance, Shape
+from vipctl.prefixes import FAMILY as PROTOCOL
 from vipctl.ruleset import Chains, map_name, words
+from vipctl.spans import WIDTH
 
+MANY = 1000  # elements that are not put into words
 LOGGED = 4000  # characters of a transaction that -v shows
 log = logging.getLogger(__name__)
 
@@ -24,6 +29,23 @@ class Declared:
     text: str
     maps: frozenset[str]
     rules: dict[str, int]
+
+
+class Work(NamedTuple):
+    """What leads a table from one state to another: at once, or with many elements in steps.
+
+    At once: `maps`, the elements and `direct`. In steps, so that no VIP of both states is ever
+    refused: `maps` and `wide`, where both are accepted; all elements at once; `narrow`.
+    """
+
+    maps: str
+    wide: str = ""
+    edits: tuple[Edit, ...] = ()
+    narrow: str = ""
+    direct: str = ""
+
+
+NO_TABLE = Declared("", frozenset(), {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,47 +70,67 @@ class Table:
             return None
         return hashlib.sha256(found.text.encode()).hexdigest()
 
-    def changing(
-        self,
-        before: Acceptance,
-        after: Acceptance,
-        removed: Iterable[Entry],
-        added: Iterable[Entry],
-    ) -> str:
-        """Commands from one state to the next."""
+    def changing(self, before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -> Work:
+        """From one state to the next."""
         if not (before.active() and after.active()):
             return self.replacing(after, added)
         stale = before.shapes - after.shapes
-        commands = [f"add table {self.path}\n"]
-        commands += map(self._add_map, sorted(after.shapes - before.shapes))
-        if self.ruleset(before) != self.ruleset(after):
-            commands.append(self._replace_chains(before, after))
-        commands += self._elements("delete", (e for e in removed if e.shape not in stale))
-        commands += self._elements("add", added)
-        commands += [f"delete map {self.path} {map_name(shape)}\n" for shape in sorted(stale)]
-        return "".join(commands)
+        maps = [f"add table {self.path}\n"]
+        maps += map(self._add_map, sorted(after.shapes - before.shapes))
+        gone = [f"delete map {self.path} {map_name(shape)}\n" for shape in sorted(stale)]
+        kept = {key: found for key, found in removed.items() if key[0] not in stale}
+        wide = both(before, after)
+        return Work(
+            "".join(maps),
+            self._chains(list(self.ruleset(before)), before, wide),
+            self._edits(kept, added),
+            self._chains(list(self.ruleset(wide)), wide, after) + "".join(gone),
+            self._chains(list(self.ruleset(before)), before, after) + "".join(gone),
+        )
 
-    def replacing(self, after: Acceptance, entries: Iterable[Entry]) -> str:
-        """Commands that lead there from whatever there is."""
-        commands = [f"add table {self.path}\ndelete table {self.path}\n"]
-        if after.active():
-            commands.append(f"add table {self.path}\n")
-            commands += map(self._add_map, sorted(after.shapes))
-            commands.append(self._replace_chains(NOTHING, after))
-            commands += self._elements("add", entries)
-        return "".join(commands)
+    def replacing(self, after: Acceptance, batch: Batch) -> Work:
+        """To `after` from whatever there is; packets find the old elements until the new come."""
+        new = f"add table {self.path}\n"
+        emptied = new + f"delete table {self.path}\n"
+        if not after.active():
+            return Work(emptied)
+        maps = "".join(map(self._add_map, sorted(after.shapes)))
+        drawn = self._chains([], NOTHING, after)
+        if not _are_many(self._edits({}, batch)):
+            return Work(emptied + new + maps, "", self._edits({}, batch), drawn, drawn)
+        found = declared(self.name, self.family) or NO_TABLE
+        unused = found.maps - set(map(map_name, after.shapes))
+        gone = "".join(f"delete map {self.path} {name}\n" for name in sorted(unused))
+        wide = self._chains(list(found.rules), NOTHING, after)
+        return Work(new + maps, wide, self._edits({}, batch, emptied=True), gone, drawn)
 
-    def holds(self, acceptance: Acceptance, entries: Iterator[Entry]) -> bool:
+    def holds(self, acceptance: Acceptance, batch: Batch) -> bool:
         """Whether its maps have exactly these. Reads them all: slow."""
-        wanted: dict[Shape, dict[str, int]] = {shape: {} for shape in acceptance.shapes}
-        for shape, start, mark in entries:
-            wanted[shape][str(address(shape.version, start))] = mark
+        wanted: dict[Shape, dict[int, bytes]] = {shape: {} for shape in acceptance.shapes}
+        for (shape, mark), addresses in batch.items():
+            wanted[shape][mark] = addresses
         found = declared(self.name, self.family)
         if found is None:
             return not wanted
         return found.maps == set(map(map_name, wanted)) and all(
-            _elements_of(f"{self.path} {map_name(shape)}") == content
+            same(WIDTH[shape.version], elements.read(self._map(shape)), content)
             for shape, content in wanted.items()
+        )
+
+    def _map(self, shape: Shape) -> elements.Map:
+        return elements.Map(self.family, self.name, map_name(shape), shape.version)
+
+    def _edits(self, removed: Batch, added: Batch, *, emptied: bool = False) -> tuple[Edit, ...]:
+        gone = by_shape(removed)
+        shapes = sorted({*gone, *(shape for shape, _ in added)})
+        return tuple(
+            Edit(
+                self._map(shape),
+                gone.get(shape, b""),
+                tuple((mark, found) for (its, mark), found in added.items() if its == shape),
+                emptied,
+            )
+            for shape in shapes
         )
 
     def text(self, chains: Chains) -> str:
@@ -99,24 +141,67 @@ class Table:
             blocks.append(f"\tchain {name} {{\n{body}\t}}\n")
         return f"table {self.path} {{\n{''.join(blocks)}}}\n"
 
-    def _replace_chains(self, before: Acceptance, after: Acceptance) -> str:
-        old, new = self.ruleset(before), self.ruleset(after)
-        flush = "".join(f"flush chain {self.path} {name}\n" for name in old)
-        gone = [f"delete chain {self.path} {name}\n" for name in reversed(old) if name not in new]
+    def _chains(self, present: list[str], before: Acceptance, after: Acceptance) -> str:
+        """Commands that draw all chains anew, if they are others."""
+        new = self.ruleset(after)
+        if self.ruleset(before) == new:
+            return ""
+        flush = "".join(f"flush chain {self.path} {name}\n" for name in present)
+        gone = [
+            f"delete chain {self.path} {name}\n" for name in reversed(present) if name not in new
+        ]
         return flush + self.text(new) + "".join(gone)
 
     def _add_map(self, shape: Shape) -> str:
         kind = f"type ipv{shape.version}_addr : mark;"
         return f"add map {self.path} {map_name(shape)} {{ {kind} }}\n"
 
-    def _elements(self, verb: str, entries: Iterable[Entry]) -> Iterator[str]:
-        """One command for each map."""
-        by_shape: dict[Shape, list[str]] = {}
-        for shape, start, mark in entries:
-            pair = f"{address(shape.version, start)} : {mark:#x}"
-            by_shape.setdefault(shape, []).append(pair)
-        for shape, pairs in by_shape.items():
-            yield f"{verb} element {self.path} {map_name(shape)} {words(pairs)}\n"
+
+def commit(*works: Work) -> None:
+    """As few transactions as possible. Raises KernelError with nft's words, or Missing."""
+    edits = tuple(edit for work in works for edit in work.edits)
+    if not _are_many(edits):
+        return run(
+            "".join((*(w.maps for w in works), *map(_text, edits), *(w.direct for w in works)))
+        )
+    run("".join(work.maps + work.wide for work in works))
+    elements.send(edits)
+    narrow = "".join(work.narrow for work in works)
+    return run(narrow) if narrow else None
+
+
+def _are_many(edits: Iterable[Edit]) -> bool:
+    return sum(_size(edit) for edit in edits) > MANY
+
+
+def _size(edit: Edit) -> int:
+    """How many elements."""
+    packed = (edit.removed, *(addresses for _, addresses in edit.added))
+    return sum(map(len, packed)) // WIDTH[edit.where.version]
+
+
+def _text(edit: Edit) -> str:
+    version, path = edit.where.version, f"{edit.where.family} {edit.where.table} {edit.where.name}"
+    gone = list(_addresses(version, edit.removed))
+    come = [f"{a} : {mark:#x}" for mark, packed in edit.added for a in _addresses(version, packed)]
+    return "".join(
+        f"{verb} element {path} {words(found)}\n"
+        for verb, found in (("delete", gone), ("add", come))
+        if found
+    )
+
+
+def _addresses(version: int, packed: bytes) -> Iterator[str]:
+    width = WIDTH[version]
+    for at in range(0, len(packed), width):
+        yield socket.inet_ntop(PROTOCOL[version], packed[at : at + width])
+
+
+def both(before: Acceptance, after: Acceptance) -> Acceptance:
+    """What accepts the VIPs of both states."""
+    stay = {service.fwmark for service in after.services}
+    leaving = [service for service in before.services if service.fwmark not in stay]
+    return Acceptance((*leaving, *after.services), before.shapes | after.shapes)
 
 
 def run(commands: str) -> None:
@@ -149,21 +234,6 @@ def _declared(text: str) -> Declared:
     chains = re.findall(r"^\tchain (\S+) {(.*?)^\t}", text, re.MULTILINE | re.DOTALL)
     rules = {name: body.count("# handle ") - 1 for name, body in chains}  # one is the chain's
     return Declared(text, frozenset(maps), rules)
-
-
-def _elements_of(path: str) -> dict[str, int]:
-    """All of a map from address to mark: slow, and large, in a large map."""
-    (found,) = _query(_context(), f"list map {path}")
-    return dict(found["map"].get("elem", ()))
-
-
-def _query(context: Any, command: str) -> list[dict[str, Any]]:
-    context.set_json_output(True)
-    context.set_numeric_symbol_output(True)  # marks may have names in rt_marks
-    code, output, error = context.cmd(command)
-    if code:
-        raise _refusal(error)
-    return [item for item in json.loads(output)["nftables"] if "metainfo" not in item]
 
 
 def _context() -> Any:

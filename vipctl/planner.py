@@ -1,27 +1,26 @@
 """From what is asked and what is stored to the Change between them. Pure: reads no kernel."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from functools import reduce
+from itertools import count
+from operator import or_
 from typing import Protocol
 
 from vipctl.errors import Refused
 from vipctl.model import (
     Change,
     Held,
+    Place,
     RealServer,
     Service,
+    Shape,
     free_mark,
+    joined,
     ports_disjoint,
     real_key,
 )
-from vipctl.prefixes import (
-    VERSIONS,
-    AddressSet,
-    IPAddress,
-    Span,
-    difference,
-    span_text,
-    union,
-)
+from vipctl.prefixes import VERSIONS, AddressSet, IPAddress, span_text
+from vipctl.spans import Spans, shared
 
 
 class View(Protocol):
@@ -29,66 +28,56 @@ class View(Protocol):
 
     def services(self) -> Mapping[str, Service]: ...
 
-    def held(self, service: str | None = None) -> Iterator[Held]: ...
+    def held(self, service: str | None = None) -> Held: ...
 
-    def touching(self, version: int, first: int, last: int) -> list[Held]: ...
+    def touching(self, spans: Spans) -> Held: ...
+
+    def tallies(self) -> list[tuple[str, Shape, int]]: ...
 
 
 def take(view: View, before: Service | None, after: Service, wanted: AddressSet) -> Change:
     """`after` holds `wanted` in addition to what `before` held."""
     services = {**view.services(), after.name: after}
-    released: list[Held] = []
-    taken: list[Held] = []
-    for version in VERSIONS:
-        spans = wanted.spans(version)
-        own = _own(view, after.name, version, spans)
-        joined = union((h.span for h in own), spans)
-        gone, new = _exchange(own, after.name, version, joined)
-        released += gone
-        taken += new
-    return Change(
-        before=() if before is None else (before,),
-        after=(after,),
-        released=tuple(released),
-        taken=tuple(place(taken, _neighbours(view, after.name, taken), services)),
-    )
+    released: dict[Place, Spans] = {}
+    taken: dict[Place, Spans] = {}
+    for spans in (wanted.v4, wanted.v6):
+        own = _own(view.touching(spans), after.name)
+        gone, new = _exchange(own, joined(own, spans.version) | spans)
+        released |= gone
+        taken |= _place(after.name, new, view.touching(new), services)
+    return Change(() if before is None else (before,), (after,), released, taken)
 
 
 def release(view: View, service: Service, unwanted: AddressSet, *, end_if_empty: bool) -> Change:
     """`service` holds nothing of `unwanted`; without a rest it ends, if it is to."""
-    released: list[Held] = []
-    rest: list[Held] = []
-    for version in VERSIONS:
-        spans = unwanted.spans(version)
-        own = _own(view, service.name, version, spans)
-        gone, new = _exchange(own, service.name, version, difference((h.span for h in own), spans))
-        released += gone
-        rest += new
-    taken = place(rest, _neighbours(view, service.name, rest), view.services())
+    released: dict[Place, Spans] = {}
+    taken: dict[Place, Spans] = {}
+    for spans in (unwanted.v4, unwanted.v6):
+        own = _own(view.touching(spans), service.name)
+        gone, new = _exchange(own, joined(own, spans.version) - spans)
+        released |= gone
+        taken |= _place(service.name, new, view.touching(new), view.services())
     ends = end_if_empty and not taken and _holds_only(view, service.name, released)
-    return Change(
-        before=(service,),
-        after=() if ends else (service,),
-        released=tuple(released),
-        taken=tuple(taken),
-    )
+    return Change((service,), () if ends else (service,), released, taken)
 
 
 def sole_holders(view: View, unwanted: AddressSet) -> list[str]:
     """Services that hold some of `unwanted`. Raises Refused where two share an address of it."""
-    found = {
-        held._replace(first=max(held.first, span[0]), last=min(held.last, span[1]))
-        for version in VERSIONS
-        for span in unwanted.spans(version)
-        for held in view.touching(version, *span)
-        if held.first <= span[1] and span[0] <= held.last
-    }
-    for left, right in _overlapping(sorted(found, key=_position)):
-        raise Refused(
-            f"services {left.service!r} and {right.service!r} share addresses of that range",
-            hint="say from which one to remove it: --service NAME",
-        )
-    return sorted({held.service for held in found})
+    names: set[str] = set()
+    for spans in (unwanted.v4, unwanted.v6):
+        found = {
+            name: joined(_own(held, name), spans.version) & spans
+            for held in (view.touching(spans),)
+            for name in {place.service for place in held}
+        }
+        if twice := shared(spans.version, found.values()):
+            left, right, *_ = sorted(n for n, own in found.items() if own.overlapping(twice))
+            raise Refused(
+                f"services {left!r} and {right!r} share addresses of that range",
+                hint="say from which one to remove it: --service NAME",
+            )
+        names |= {name for name, own in found.items() if own}
+    return sorted(names)
 
 
 def merged(changes: Iterable[Change]) -> Change:
@@ -97,14 +86,14 @@ def merged(changes: Iterable[Change]) -> Change:
     return Change(
         tuple(s for c in some for s in c.before),
         tuple(s for c in some for s in c.after),
-        tuple(h for c in some for h in c.released),
-        tuple(h for c in some for h in c.taken),
+        {place: spans for c in some for place, spans in c.released.items()},
+        {place: spans for c in some for place, spans in c.taken.items()},
     )
 
 
 def end(view: View, service: Service) -> Change:
     """The service and all that it holds go."""
-    return Change(before=(service,), released=tuple(view.held(service.name)))
+    return Change(before=(service,), released=view.held(service.name))
 
 
 def alter(view: View, before: Service | None, after: Service) -> Change:
@@ -112,56 +101,74 @@ def alter(view: View, before: Service | None, after: Service) -> Change:
     if before is None:
         return Change(after=(after,))
     if _sharing(before) != _sharing(after):
-        own = list(view.held(before.name))
-        place(own, _neighbours(view, before.name, own), {**view.services(), after.name: after})
+        services = {**view.services(), after.name: after}
+        own = view.held(before.name)
+        for version in VERSIONS:
+            spans = joined(own, version)
+            _refuse_conflicts(after.name, spans, view.touching(spans), services)
     return Change(before=(before,), after=(after,))
 
 
 def become(view: View, wanted: Mapping[str, tuple[Service, AddressSet]]) -> Change:
     """The whole state is `wanted`, service by service, and nothing else."""
-    services = view.services()
-    present: dict[str, list[Held]] = {}
-    for held in view.held():
-        present.setdefault(held.service, []).append(held)
-    kept: list[Held] = []
-    released: list[Held] = []
-    taken: list[Held] = []
-    for name in sorted(services.keys() | wanted.keys()):
-        addresses = wanted[name][1] if name in wanted else AddressSet()
-        for version in VERSIONS:
-            own = [h for h in present.get(name, ()) if h.version == version]
-            gone, new = _exchange(own, name, version, addresses.spans(version))
-            released += gone
-            taken += new
-            kept += sorted(set(own) - set(gone))
+    services, present = view.services(), view.held()
     after = {name: service for name, (service, _) in wanted.items()}
-    # Services that keep their spans may no longer be allowed to share them.
-    place(kept, (), after)
-    moved = {held.service for held in (*released, *taken)}
+    released: dict[Place, Spans] = {}
+    taken: dict[Place, Spans] = {}
+    for version in VERSIONS:
+        kept: dict[Place, Spans] = {}
+        fresh: dict[str, Spans] = {}
+        for name in sorted(services.keys() | wanted.keys()):
+            addresses = wanted[name][1] if name in wanted else AddressSet()
+            own = {p: s for p, s in _own(present, name).items() if p.version == version}
+            gone, fresh[name] = _exchange(own, addresses.spans(version))
+            released |= gone
+            kept |= {
+                place: spans.except_for(gone.get(place, _NONE)) for place, spans in own.items()
+            }
+        taken |= _settle(version, kept, fresh, after)
+    moved = {place.service for place in (*released, *taken)}
     same = {name for name in services if after.get(name) == services[name] and name not in moved}
     return Change(
-        before=tuple(s for n, s in services.items() if n not in same),
-        after=tuple(s for n, s in after.items() if n not in same),
-        released=tuple(released),
-        taken=tuple(place(taken, kept, after)),
+        tuple(s for n, s in services.items() if n not in same),
+        tuple(s for n, s in after.items() if n not in same),
+        released,
+        taken,
     )
 
 
-def place(new: Iterable[Held], kept: Iterable[Held], services: Mapping[str, Service]) -> list[Held]:
-    """`new`, each in the lowest plane that no overlapping span has. Raises Refused."""
-    spans = sorted(new, key=_position)
-    fixed = set(kept)
-    overlaps: dict[Held, list[Held]] = {}
-    for left, right in _overlapping(sorted([*spans, *fixed], key=_position)):
-        _refuse_conflict(left, right, services)
-        overlaps.setdefault(left, []).append(right)
-        overlaps.setdefault(right, []).append(left)
-    placed: dict[Held, Held] = {held: held for held in fixed}
-    for held in spans:
-        used = {placed[o].plane for o in overlaps.get(held, ()) if o in placed}
-        plane = next(p for p in range(len(used) + 1) if p not in used)
-        placed[held] = held._replace(plane=plane)
-    return [placed[held] for held in spans]
+def _settle(
+    version: int, kept: Held, fresh: Mapping[str, Spans], services: Mapping[str, Service]
+) -> Held:
+    """A plane for what is fresh. What stays may no longer be allowed to share addresses."""
+    settled = {place: spans for place, spans in kept.items() if spans}
+    taken: dict[Place, Spans] = {}
+    twice = shared(version, [*settled.values(), *fresh.values()])
+    for name in sorted(fresh):
+        own = reduce(or_, _own(settled, name).values(), fresh[name])
+        beside = settled if own.overlapping(twice) else {}
+        _refuse_conflicts(name, own, beside, services)
+        found = _place(name, fresh[name], beside, services)
+        taken |= found
+        settled |= {place: settled.get(place, Spans(version)) | s for place, s in found.items()}
+    return taken
+
+
+def _place(name: str, new: Spans, around: Held, services: Mapping[str, Service]) -> Held:
+    """`new` of a service, each span in the lowest plane that no overlapping one has."""
+    _refuse_conflicts(name, new, around, services)
+    found: dict[Place, Spans] = {}
+    for plane in count():
+        if not new:
+            return found
+        blocked = Spans(new.version)
+        for place, spans in around.items():
+            if place.service != name and place[1:] == (new.version, plane):
+                blocked |= new.overlapping(spans)
+        if here := new.except_for(blocked):
+            found[Place(name, new.version, plane)] = here
+        new = blocked
+    return found
 
 
 def merge_reals(service: Service, reals: Iterable[RealServer]) -> Service:
@@ -212,54 +219,42 @@ def choose_mark(services: Iterable[Service], asked: int | None) -> int:
     return asked
 
 
-def _own(view: View, name: str, version: int, spans: Iterable[Span]) -> list[Held]:
-    """What `name` holds that overlaps or touches one of the spans."""
-    found = {h for span in spans for h in view.touching(version, *span) if h.service == name}
-    return sorted(found, key=_position)
+_NONE = Spans(4)
 
 
-def _exchange(
-    own: Iterable[Held], name: str, version: int, spans: Iterable[Span]
-) -> tuple[list[Held], list[Held]]:
-    """What of `own` goes and what comes for `name` to hold exactly `spans`."""
-    old = {h.span: h for h in own}
-    new = set(spans)
-    gone = [held for span, held in old.items() if span not in new]
-    return gone, [Held(name, version, 0, *span) for span in sorted(new - old.keys())]
+def _own(held: Held, name: str) -> dict[Place, Spans]:
+    return {place: spans for place, spans in held.items() if place.service == name}
 
 
-def _neighbours(view: View, name: str, spans: Iterable[Held]) -> set[Held]:
-    """What other services hold of these spans."""
-    return {
-        other
-        for held in spans
-        for other in view.touching(held.version, held.first, held.last)
-        if other.service != name and other.first <= held.last and held.first <= other.last
-    }
+def _exchange(own: Held, wanted: Spans) -> tuple[Held, Spans]:
+    """What of `own`, of one service, goes and what comes for it to hold exactly `wanted`."""
+    gone = {place: spans.except_for(wanted) for place, spans in own.items()}
+    return {place: s for place, s in gone.items() if s}, wanted.except_for(
+        joined(own, wanted.version)
+    )
 
 
-def _overlapping(spans: Iterable[Held]) -> Iterator[tuple[Held, Held]]:
-    """Pairs that share an address, of spans in order of version and first address."""
-    active: list[Held] = []
-    for held in spans:
-        active = [a for a in active if a.version == held.version and a.last >= held.first]
-        for other in active:
-            yield other, held
-        active.append(held)
+def _refuse_conflicts(
+    name: str, spans: Spans, around: Held, services: Mapping[str, Service]
+) -> None:
+    """Raises Refused where another service has some of the addresses, and may not share them."""
+    for place, others in sorted(around.items()):
+        alike = place.service != name and place.version == spans.version
+        if alike and (both := spans.overlapping(others) & others):
+            left, right = (services[n] for n in sorted((name, place.service)))
+            _refuse_conflict(left, right, span_text(spans.version, both[0]))
 
 
-def _refuse_conflict(left: Held, right: Held, services: Mapping[str, Service]) -> None:
-    some, other = services[left.service], services[right.service]
-    span = max(left.first, right.first), min(left.last, right.last)
-    shared = f"{span_text(left.version, span)} would be held by {some.name!r} and {other.name!r}"
+def _refuse_conflict(some: Service, other: Service, both: str) -> None:
+    shared_by = f"{both} would be held by {some.name!r} and {other.name!r}"
     if not ports_disjoint(some, other):
         raise Refused(
-            shared,
+            shared_by,
             hint="remove it from one of them, or let both name ports (--port) and share none",
         )
     if _treatment(some) != _treatment(other):
         raise Refused(
-            f"{shared}, which accept packets or treat what is left over differently",
+            f"{shared_by}, which accept packets or treat what is left over differently",
             hint="give both the same --method, --arp, --ping and --leftover; to change both at "
             "once: vipctl apply",
         )
@@ -275,11 +270,12 @@ def _treatment(service: Service) -> tuple[object, ...]:
     return service.method, service.arp, service.ping, service.leftover
 
 
-def _holds_only(view: View, name: str, released: list[Held]) -> bool:
-    rest = iter(view.held(name))
-    gone = set(released)
-    return all(held in gone for held in rest)
-
-
-def _position(held: Held) -> tuple[int, int, int, str]:
-    return held.version, held.first, held.last, held.service
+def _holds_only(view: View, name: str, released: Held) -> bool:
+    """Whether that is all that the service has."""
+    has = {shape: number for service, shape, number in view.tallies() if service == name}
+    goes = {
+        Shape(place.version, place.plane, length): number
+        for place, spans in released.items()
+        for length, number in spans.lengths().items()
+    }
+    return has == goes

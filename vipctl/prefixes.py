@@ -1,27 +1,19 @@
-"""Address-set arithmetic: parse, union, difference, overlap, prefixes. Pure.
-
-A *span* is a pair of integers, first and last address, both inside. A set of addresses of one IP
-version is a sorted list of spans that neither overlap nor touch; that form is unique, and so are
-the prefixes cut from it: the minimal list that covers exactly the set.
-"""
+"""Addresses, prefixes and ranges as people write them, and what can never be a VIP. Pure."""
 
 import ipaddress
 import socket
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain
-from operator import itemgetter
 
 from vipctl.errors import Refused, UsageError
+from vipctl.spans import BITS, WIDTH, Span, Spans, cut
 
-Span = tuple[int, int]
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-BITS = {4: 32, 6: 128}
 FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 VERSIONS = (4, 6)
+NOTHING = {version: Spans(version) for version in VERSIONS}
 MAX_QUOTED = 100  # characters
 
 
@@ -29,85 +21,48 @@ MAX_QUOTED = 100  # characters
 class AddressSet:
     """A set of IPv4 and IPv6 addresses in canonical form."""
 
-    v4: tuple[Span, ...] = ()
-    v6: tuple[Span, ...] = ()
+    v4: Spans = NOTHING[4]
+    v6: Spans = NOTHING[6]
 
     def __bool__(self) -> bool:
         return bool(self.v4 or self.v6)
 
-    def spans(self, version: int) -> tuple[Span, ...]:
+    def spans(self, version: int) -> Spans:
         return self.v4 if version == 4 else self.v6
 
-    def prefixes(self) -> Iterator[IPNetwork]:
-        """The minimal list of prefixes, IPv4 first, in order."""
+    def prefixes(self) -> Iterator[str]:
+        """The minimal list of prefixes, IPv4 first, in order; a single address by itself."""
         for version in VERSIONS:
-            for first, last in self.spans(version):
-                for start, length in cut(version, first, last):
-                    yield network(version, start, length)
+            yield from texts(self.spans(version))
 
     def __contains__(self, found: IPAddress) -> bool:
-        spans = self.spans(found.version)
-        at = bisect_right(spans, int(found), key=itemgetter(0)) - 1
-        return at >= 0 and int(found) <= spans[at][1]
+        return self.spans(found.version).holds(int(found))
 
     def size(self) -> int:
-        return sum(last - first + 1 for first, last in chain(self.v4, self.v6))
+        return self.v4.size() + self.v6.size()
+
+    def count(self) -> int:
+        """How many prefixes."""
+        return sum(sum(self.spans(version).lengths().values()) for version in VERSIONS)
 
 
 def from_spans(spans: Iterable[tuple[int, Span]]) -> AddressSet:
     """The set of all (version, span) given, in any order, overlapping or not."""
-    lists: dict[int, list[Span]] = {4: [], 6: []}
+    pairs: dict[int, list[Span]] = {4: [], 6: []}
     for version, span in spans:
-        lists[version].append(span)
-    return AddressSet(tuple(normalise(lists[4])), tuple(normalise(lists[6])))
+        pairs[version].append(span)
+    return AddressSet(Spans.from_pairs(4, pairs[4]), Spans.from_pairs(6, pairs[6]))
 
 
-def normalise(spans: Iterable[Span]) -> list[Span]:
-    """Sorted, with overlapping and touching spans joined."""
-    joined: list[Span] = []
-    for first, last in sorted(spans):
-        if joined and first <= joined[-1][1] + 1:
-            if last > joined[-1][1]:
-                joined[-1] = (joined[-1][0], last)
-        else:
-            joined.append((first, last))
-    return joined
+def texts(spans: Spans) -> Iterator[str]:
+    """The minimal prefixes, in order."""
+    for first, last in spans:
+        for start, length in cut(spans.version, first, last):
+            yield f"{text(spans.version, start)}/{length}"
 
 
-def union(left: Iterable[Span], right: Iterable[Span]) -> list[Span]:
-    return normalise(chain(left, right))
-
-
-def difference(left: Iterable[Span], right: Iterable[Span]) -> list[Span]:
-    """`left` without the addresses of `right`; both canonical."""
-    rest: list[Span] = []
-    holes = iter(right)
-    hole = next(holes, None)
-    for span in left:
-        first, last = span
-        while hole is not None and hole[1] < first:
-            hole = next(holes, None)
-        while hole is not None and hole[0] <= last:
-            if hole[0] > first:
-                rest.append((first, hole[0] - 1))
-            first = hole[1] + 1
-            if hole[1] >= last:
-                break
-            hole = next(holes, None)
-        if first <= last:
-            rest.append((first, last))
-    return rest
-
-
-def cut(version: int, first: int, last: int) -> Iterator[tuple[int, int]]:
-    """The minimal prefixes of one span, in order, as (network address, length)."""
-    bits = BITS[version]
-    while first <= last:
-        room = (last - first + 1).bit_length() - 1
-        aligned = (first & -first).bit_length() - 1 if first else bits
-        host_bits = min(room, aligned)
-        yield first, bits - host_bits
-        first += 1 << host_bits
+def text(version: int, value: int) -> str:
+    return socket.inet_ntop(FAMILY[version], value.to_bytes(WIDTH[version], "big"))
 
 
 def address(version: int, value: int) -> IPAddress:
@@ -212,6 +167,11 @@ _RESERVED = tuple(
     (net.version, int(net.network_address), int(net.broadcast_address), str(net), what)
     for net, what in ((ipaddress.ip_network(block), what) for block, what in RESERVED)
 )
+
+
+def reserved(version: int) -> Iterator[Span]:
+    """What no VIP can be in."""
+    return ((low, high) for other, low, high, _, _ in _RESERVED if other == version)
 
 
 def refuse_reserved(text: str, version: int, span: Span) -> None:

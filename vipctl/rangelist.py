@@ -1,74 +1,130 @@
-"""RANGE words of the command line, with @FILE and - (stdin), to one set of addresses."""
+"""RANGE words of the command line, with @FILE and - (stdin), to one set of addresses.
+
+Files are read in blocks of many lines. A block of plain addresses and prefixes, which a large one
+mostly is, is read as a whole; any other, or one with something wrong in it, line by line.
+"""
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from typing import BinaryIO
+from socket import inet_pton
+from typing import Protocol
 
 from vipctl.errors import UsageError, VipctlError
-from vipctl.prefixes import AddressSet, Span, from_spans, parse_range
+from vipctl.prefixes import FAMILY, VERSIONS, AddressSet, parse_range, reserved
+from vipctl.spans import BITS, MANY, WIDTH, Spans, packed
 
-EACH = 50_000  # lines between signs of life
+BLOCK = 1 << 20  # bytes
 MAX_LINE = 256  # bytes; the longest range, two full IPv6 addresses, has 79
+LENGTHS = {
+    version: {"": bits} | {f"/{length}": length for length in range(bits + 1)}
+    for version, bits in BITS.items()
+}
+
+Found = tuple[int, bytes]  # IP version and packed spans, in any order
+
+
+class Readable(Protocol):
+    """A file, or a pipe, that gives what it has."""
+
+    def read1(self, size: int, /) -> bytes: ...
 
 
 def read(words: Iterable[str], notify: Callable[[str], None] = lambda _: None) -> AddressSet:
     """Raises UsageError or Refused naming the word, or file and line, that is wrong."""
-    wanted = from_spans(span for word in words for span in _spans(word, notify))
+    found: dict[int, list[bytes]] = {version: [] for version in VERSIONS}
+    for word in words:
+        for version, data in _spans(word, notify):
+            found[version].append(data)
+    wanted = AddressSet(*(Spans.of(version, b"".join(parts)) for version, parts in found.items()))
     if not wanted:
         raise UsageError("there is no range in what was given", hint="name at least one")
     return wanted
 
 
-def _spans(word: str, notify: Callable[[str], None]) -> Iterator[tuple[int, Span]]:
+def _spans(word: str, notify: Callable[[str], None]) -> Iterator[Found]:
     if word == "-":
         yield from _input(notify)
     elif word.startswith("@"):
         yield from _file(word[1:], notify)
     else:
-        yield parse_range(word)
+        yield _range(word)
 
 
-def _input(notify: Callable[[str], None]) -> Iterator[tuple[int, Span]]:
+def _range(text: str) -> Found:
+    version, span = parse_range(text)
+    return version, packed(version, [span])
+
+
+def _input(notify: Callable[[str], None]) -> Iterator[Found]:
     try:
-        yield from _lines("standard input", sys.stdin.buffer, notify)
+        yield from _blocks("standard input", sys.stdin.buffer, notify)  # type: ignore[arg-type]
     except (OSError, AttributeError) as e:  # Python has no sys.stdin where descriptor 0 is closed
         raise UsageError(f"cannot read standard input: {e}", hint="give it one range a line") from e
 
 
-def _file(name: str, notify: Callable[[str], None]) -> Iterator[tuple[int, Span]]:
+def _file(name: str, notify: Callable[[str], None]) -> Iterator[Found]:
     try:
         with open(name, "rb") as file:  # noqa: PTH123 - a pipe such as /dev/fd/63 will do
-            yield from _lines(name, file, notify)
+            yield from _blocks(name, file, notify)
     except OSError as e:
         raise UsageError(
             f"cannot read {name}: {e.strerror}", hint="@FILE names a file with one range a line"
         ) from e
 
 
-def _lines(name: str, file: BinaryIO, notify: Callable[[str], None]) -> Iterator[tuple[int, Span]]:
-    number = 0
-    while line := file.readline(MAX_LINE):
-        number += 1
-        if number % EACH == 0:
-            notify(f"{name}: {number:,} lines read")
-        text = _text(name, number, line)
-        while len(line) == MAX_LINE and not line.endswith(b"\n"):
-            line = file.readline(MAX_LINE)  # the rest of a comment
-        if text:
+def _blocks(name: str, file: Readable, notify: Callable[[str], None]) -> Iterator[Found]:
+    number, rest = 1, b""
+    while more := file.read1(BLOCK):
+        block, newline, rest = (rest + more).rpartition(b"\n")
+        if newline:
+            yield from _block(name, number, block)
+            number += block.count(b"\n") + 1
+            notify(f"{name}: {number - 1:,} lines read")
+        rest = _bounded(name, number, rest)
+    yield from _block(name, number, rest)
+
+
+def _bounded(name: str, number: int, rest: bytes) -> bytes:
+    """Of a line that is too long only the beginning, where it is a comment from there on."""
+    if len(rest) > MAX_LINE:
+        _text(name, number, rest)
+    return rest[:MAX_LINE]
+
+
+def _block(name: str, number: int, block: bytes) -> Iterator[Found]:
+    if block.count(b"\n") > MANY and (found := _plain(block)) is not None:
+        yield found
+        return
+    for at, line in enumerate(block.split(b"\n"), number):
+        if text := _text(name, at, line):
             try:
-                yield parse_range(text)
+                yield _range(text)
             except VipctlError as e:
-                raise type(e)(f"{name}:{number}: {e.message}", hint=e.hint) from e
+                raise type(e)(f"{name}:{at}: {e.message}", hint=e.hint) from e
+
+
+def _plain(block: bytes) -> Found | None:
+    """Addresses and prefixes of one IP version; None if anything else is there."""
+    from vipctl import bulk
+
+    version = 6 if b":" in block[:MAX_LINE] else 4
+    try:
+        lines = [line.partition("/") for line in block.decode("ascii").split("\n") if line]
+        addresses = b"".join([inet_pton(FAMILY[version], head) for head, _, _ in lines])
+        lengths = [LENGTHS[version][slash + tail] for _, slash, tail in lines]
+    except (OSError, ValueError, KeyError):
+        return None
+    data = bulk.ranges(WIDTH[version], addresses, lengths, reserved(version))
+    return None if data is None else (version, data)
 
 
 def _text(name: str, number: int, line: bytes) -> str:
-    if len(line) == MAX_LINE and not line.endswith(b"\n") and b"#" not in line:
+    line, _, _ = line.partition(b"#")
+    if len(line) >= MAX_LINE:
         raise UsageError(f"{name}:{number}: no range is that long", hint="one range a line")
     try:
-        return line.decode("ascii").partition("#")[0].strip()
+        return line.decode("ascii").strip()
     except UnicodeDecodeError as e:
-        if b"#" in line and line.index(b"#") <= e.start:
-            return line[: line.index(b"#")].decode("ascii").strip()
         raise UsageError(
             f"{name}:{number}: not a text of ranges", hint="one range a line, # starts a comment"
         ) from e

@@ -8,8 +8,9 @@ from typing import Any
 from vipctl import ipvs, methods, routing, shim, syntax, sysctl, transaction
 from vipctl.controller import Outcome, refuse_foreign_state
 from vipctl.errors import Missing, Refused, VipctlError
-from vipctl.model import Held, Service
-from vipctl.prefixes import BITS, AddressSet, from_spans
+from vipctl.model import Held, Service, joined
+from vipctl.prefixes import AddressSet
+from vipctl.spans import BITS
 from vipctl.store import Store
 
 Report = dict[str, Any]
@@ -29,7 +30,7 @@ class Reporter:
             names = sorted(services) if name is None else [name]
             return {
                 "ranges": [
-                    {"service": n, "range": str(prefix)}
+                    {"service": n, "range": prefix}
                     for n in names
                     for prefix in _addresses(store.held(n)).prefixes()
                 ],
@@ -181,16 +182,16 @@ def difference(done: Outcome) -> tuple[str, str]:
     )
 
 
-def _of(service: Service, held: Iterable[Held]) -> AddressSet:
-    return _addresses(h for h in held if h.service == service.name)
+def _of(service: Service, held: Held) -> AddressSet:
+    return _addresses({p: spans for p, spans in held.items() if p.service == service.name})
 
 
-def _addresses(held: Iterable[Held]) -> AddressSet:
-    return from_spans((h.version, h.span) for h in held)
+def _addresses(held: Held) -> AddressSet:
+    return AddressSet(joined(held, 4), joined(held, 6))
 
 
 def _size(addresses: AddressSet) -> Report:
-    return {"prefixes": sum(1 for _ in addresses.prefixes()), "addresses": addresses.size()}
+    return {"prefixes": addresses.count(), "addresses": addresses.size()}
 
 
 def _no_size() -> Report:

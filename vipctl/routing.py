@@ -4,28 +4,41 @@ What is ours carries PROTOCOL; nothing else is ever changed.
 """
 
 import logging
+import os
 import socket
-from collections.abc import Iterable, Iterator
+import struct
+import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from vipctl import localroutes
-from vipctl.errors import KernelError, Missing
-from vipctl.localroutes import PROTOCOL
+from vipctl import localroutes, netlink
+from vipctl.errors import KernelError
+from vipctl.localroutes import PROTOCOL, RTM_DELROUTE, RTM_NEWROUTE
 from vipctl.model import MARK_MASK, MARK_VALUE, Acceptance
+from vipctl.netlink import NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, attribute
 from vipctl.prefixes import FAMILY, VERSIONS, IPAddress
 
 PRIORITIES = range(4300, 4400)  # of all blocks: before Tailscale's 5210, after a VRF's 1000
 
 log = logging.getLogger(__name__)
 
-# include/uapi/linux/fib_rules.h and rtnetlink.h
+# include/uapi/linux/fib_rules.h
 FR_ACT_TO_TBL, FR_ACT_GOTO, FR_ACT_NOP = 1, 2, 3
-RTM_F_FIB_MATCH = 0x2000
+FRA_IIFNAME, FRA_GOTO, FRA_PRIORITY, FRA_FWMARK = 3, 4, 6, 10
+FRA_TABLE, FRA_FWMASK, FRA_L3MDEV, FRA_PROTOCOL = 15, 16, 19, 21
+RULE = struct.Struct("=BBBBBxxBI")  # family, lengths, tos, table, action, flags
+L3MDEV = 0  # our name for the action of the kernel's own rule for VRFs
+# include/uapi/linux/rtnetlink.h and if_addr.h
+RTM_GETADDR, RTM_NEWRULE, RTM_DELRULE, RTM_GETRULE = 22, 32, 33, 34
+RTA_GATEWAY, RTA_MULTIPATH, RTA_VIA = 5, 9, 18
+IFA_ADDRESS, IFA_LOCAL = 1, 2
+ADDRESS = struct.Struct("=BBBBI")  # family, length, flags, scope, interface
+NEXT_HOP_SIZE = 8  # struct rtnexthop
 # Only a default route leads there: "this network" and the discard prefix.
-NOWHERE = {4: "0.0.0.1", 6: "100::"}
+NOWHERE = {4: ip_address("0.0.0.1"), 6: ip_address("100::")}
 
 
 class Rule(NamedTuple):
@@ -103,14 +116,13 @@ def _masked(mark: int) -> tuple[int, int]:
 
 def read(block: Block) -> set[Owned]:
     """The rules and routes that are ours in this block."""
-    with _netlink() as ip:
-        found: set[Owned] = set()
-        for version in VERSIONS:
-            rules = _of_family(version, ip.get_rules(family=FAMILY[version]))
-            found |= {_rule(version, r) for r in rules if _is_ours(r, block)}
-            if localroutes.has_default(version, block.table):
-                found.add(LocalDefault(version, block.table))
-        return found
+    found: set[Owned] = {
+        rule
+        for rule, protocol in _rules()
+        if protocol == PROTOCOL and rule.priority in block.priorities
+    }
+    defaults = (LocalDefault(v, block.table) for v in VERSIONS)
+    return found | {d for d in defaults if localroutes.has_default(d.version, d.table)}
 
 
 @contextmanager
@@ -129,68 +141,52 @@ def changing(block: Block, wanted: set[Owned]) -> Iterator[None]:
     delete(present - wanted)
 
 
-def _is_ours(rule: Any, block: Block) -> bool:
-    return rule.get("FRA_PROTOCOL") == PROTOCOL and rule.get("FRA_PRIORITY") in block.priorities
-
-
-def _of_family(version: int, messages: Iterable[Any]) -> Iterator[Any]:
-    """Where IPv6 is disabled, the kernel answers a question for it with all that it has."""
-    return (message for message in messages if message["family"] == FAMILY[version])
-
-
 def ahead() -> list[str]:
     """Other people's rules that come before ours and may send packets for VIPs elsewhere."""
-    with _netlink() as ip:
-        return [
-            f"ip -{version} rule pref {r.get('FRA_PRIORITY')}"
-            for version in VERSIONS
-            for r in _of_family(version, ip.get_rules(family=FAMILY[version]))
-            if 0 < (r.get("FRA_PRIORITY") or 0) < PRIORITIES.start and not r.get("FRA_L3MDEV")
-        ]
+    return [
+        f"ip -{rule.version} rule pref {rule.priority}"
+        for rule, _ in sorted(_rules())
+        if 0 < rule.priority < PRIORITIES.start and rule.action != L3MDEV
+    ]
+
+
+def _rules() -> Iterator[tuple[Rule, int]]:
+    """All there are, anybody's, and whose they are: their protocol number."""
+    with netlink.connect() as link:
+        for version in VERSIONS:
+            request = RULE.pack(FAMILY[version], 0, 0, 0, 0, 0, 0)
+            for content in netlink.dump(link, RTM_GETRULE, request):
+                # Where IPv6 is disabled, the kernel answers for it with all that it has.
+                if content[0] == FAMILY[version]:
+                    yield _rule(version, content)
+
+
+def _rule(version: int, content: bytes) -> tuple[Rule, int]:
+    found = dict(netlink.attributes(content, RULE.size))
+    numbers = (FRA_PRIORITY, FRA_FWMARK, FRA_FWMASK, FRA_TABLE, FRA_GOTO)
+    priority, mark, mask, table, goto = (_number(found.get(kind, b"")) for kind in numbers)
+    action = L3MDEV if _number(found.get(FRA_L3MDEV, b"")) else RULE.unpack_from(content)[5]
+    iif = found.get(FRA_IIFNAME, b"").rstrip(b"\0").decode(errors="replace")
+    rule = Rule(version, priority, action, mark, mask, table, goto, iif)
+    return rule, _number(found.get(FRA_PROTOCOL, b""))
+
+
+def _number(packed: bytes) -> int:
+    return int.from_bytes(packed, sys.byteorder)
 
 
 def add(owned: set[Owned]) -> None:
     """Routes before rules, so that no packet meets a rule whose table is empty."""
-    with _netlink() as ip:
-        for item in sorted(owned, key=_order):
-            _change(ip, "add", item)
+    flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL
+    _change(
+        "add", flags, sorted(owned, key=_order), {Rule: RTM_NEWRULE, LocalDefault: RTM_NEWROUTE}
+    )
 
 
 def delete(owned: set[Owned]) -> None:
     """In the reverse order of `add`."""
-    with _netlink() as ip:
-        for item in sorted(owned, key=_order, reverse=True):
-            _change(ip, "del", item)
-
-
-def addresses() -> set[IPAddress]:
-    """Every address on an interface of the director."""
-    with _netlink() as ip:
-        texts = (a.get("IFA_LOCAL") or a.get("IFA_ADDRESS") for a in ip.get_addr())
-        return {ip_address(text) for text in texts if text}
-
-
-def gateways() -> set[IPAddress]:
-    """The next hops of the default routes, found without listing the routing table."""
-    with _netlink() as ip:
-        return {gateway for version in VERSIONS for gateway in _gateways(ip, version)}
-
-
-def _gateways(ip: Any, version: int) -> Iterator[IPAddress]:
-    from pyroute2 import NetlinkError
-
-    try:
-        routes = ip.route(
-            "get", family=FAMILY[version], dst=NOWHERE[version], flags=RTM_F_FIB_MATCH
-        )
-    except NetlinkError:
-        return  # no default route
-    for route in routes:
-        for hop in (route, *(route.get("RTA_MULTIPATH") or ())):
-            attributes = dict(hop["attrs"])
-            via = attributes.get("RTA_GATEWAY") or attributes.get("RTA_VIA", {}).get("addr")
-            if via:
-                yield ip_address(via)
+    backwards = sorted(owned, key=_order, reverse=True)
+    _change("del", NLM_F_ACK, backwards, {Rule: RTM_DELRULE, LocalDefault: RTM_DELROUTE})
 
 
 def _order(item: Owned) -> tuple[int, int, Owned]:
@@ -200,73 +196,69 @@ def _order(item: Owned) -> tuple[int, int, Owned]:
     return {FR_ACT_NOP: 1, FR_ACT_GOTO: 2, FR_ACT_TO_TBL: 3}[item.action], item.mark, item
 
 
-def _rule(version: int, message: Any) -> Rule:
-    return Rule(
-        version,
-        message.get("FRA_PRIORITY") or 0,
-        message["action"],
-        message.get("FRA_FWMARK") or 0,
-        message.get("FRA_FWMASK") or 0,
-        message.get("FRA_TABLE") or 0,
-        message.get("FRA_GOTO") or 0,
-        message.get("FRA_IIFNAME") or "",
-    )
+def _change(verb: str, flags: int, owned: list[Owned], kinds: dict[type, int]) -> None:
+    if not owned:
+        return
+    with netlink.connect() as link:
+        for item in owned:
+            log.debug("routing: %s %s", verb, item)
+            code = netlink.ask(link, kinds[type(item)], flags, _packed(item)).failure()
+            if code:
+                raise KernelError(
+                    f"{verb}: {item}: {os.strerror(code)}",
+                    hint="see what is there: ip rule; ip route show table all",
+                )
 
 
-def _change(ip: Any, verb: str, item: Owned) -> None:
-    from pyroute2 import NetlinkError
-
-    log.debug("routing: %s %s", verb, item)
-    try:
-        if isinstance(item, LocalDefault):
-            _route(ip, verb, item)
-        else:
-            ip.rule(verb, **_rule_arguments(item))
-    except NetlinkError as e:
-        raise KernelError(
-            f"{verb}: {item}: {e.args[-1]}",
-            hint="see what is there: ip rule; ip route show table all",
-        ) from e
-
-
-def _route(ip: Any, verb: str, item: LocalDefault) -> None:
-    ip.route(
-        verb,
-        family=FAMILY[item.version],
-        dst="default",
-        type="local",
-        oif=socket.if_nametoindex("lo"),
-        table=item.table,
-        proto=PROTOCOL,
-        **({"scope": "host"} if item.version == 4 else {}),
-    )
-
-
-def _rule_arguments(rule: Rule) -> dict[str, object]:
-    optional = {
-        "fwmark": rule.mark,
-        "fwmask": rule.mask,
-        "table": rule.table,
-        "goto": rule.goto,
-        "iifname": rule.iif,
+def _packed(item: Owned) -> bytes:
+    if isinstance(item, LocalDefault):
+        return localroutes.default(item.version, item.table)
+    numbers = {
+        FRA_PRIORITY: item.priority,
+        FRA_FWMARK: item.mark,
+        FRA_FWMASK: item.mask,
+        FRA_TABLE: item.table,
+        FRA_GOTO: item.goto,
     }
-    names = {FR_ACT_TO_TBL: "to_tbl", FR_ACT_GOTO: "goto", FR_ACT_NOP: "nop"}
-    return {
-        "family": FAMILY[rule.version],
-        "priority": rule.priority,
-        "action": names[rule.action],
-        "protocol": PROTOCOL,
-    } | {key: value for key, value in optional.items() if value}
+    parts = [
+        attribute(kind, netlink.NUMBER.pack(value)) for kind, value in numbers.items() if value
+    ]
+    parts.append(attribute(FRA_PROTOCOL, bytes([PROTOCOL])))
+    parts += [attribute(FRA_IIFNAME, item.iif.encode() + b"\0")] if item.iif else []
+    return RULE.pack(FAMILY[item.version], 0, 0, 0, 0, item.action, 0) + b"".join(parts)
 
 
-@contextmanager
-def _netlink() -> Iterator[Any]:
-    try:
-        from pyroute2 import IPRoute, NetlinkError
-    except ImportError as e:
-        raise Missing(f"pyroute2 cannot be used: {e}", hint="pip install pyroute2") from e
-    try:
-        with IPRoute(ext_ack=True) as ip:
-            yield ip
-    except (NetlinkError, OSError) as e:
-        raise KernelError(f"routing: {e.args[-1]}", hint="dmesg may say more; try again") from e
+def addresses() -> set[IPAddress]:
+    """Every address on an interface of the director."""
+    with netlink.connect() as link:
+        found = [
+            dict(netlink.attributes(content, ADDRESS.size))
+            for content in netlink.dump(link, RTM_GETADDR, ADDRESS.pack(0, 0, 0, 0, 0))
+        ]
+    packed = (address.get(IFA_LOCAL) or address.get(IFA_ADDRESS) for address in found)
+    return {ip_address(address) for address in packed if address}
+
+
+def gateways() -> set[IPAddress]:
+    """The next hops of the default routes, found without listing the routing table."""
+    with netlink.connect() as link:
+        return {gateway for version in VERSIONS for gateway in _gateways(link, version)}
+
+
+def _gateways(link: socket.socket, version: int) -> Iterator[IPAddress]:
+    """Only of the route that the kernel would take to an address that no other leads to."""
+    answer = netlink.ask(
+        link, localroutes.RTM_GETROUTE, 0, localroutes.asking(version, NOWHERE[version])
+    )
+    if answer.kind != RTM_NEWROUTE:
+        return  # no default route
+    found = dict(netlink.attributes(answer.content, localroutes.ROUTE.size))
+    hops = [found]
+    packed = found.get(RTA_MULTIPATH, b"")
+    while packed:
+        (size,) = struct.unpack_from("=H", packed)
+        hops.append(dict(netlink.attributes(packed[:size], NEXT_HOP_SIZE)))
+        packed = packed[(size + 3) & ~3 :]
+    for hop in hops:
+        if via := hop.get(RTA_GATEWAY) or hop.get(RTA_VIA, b"")[2:]:
+            yield ip_address(via)

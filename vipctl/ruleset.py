@@ -11,7 +11,7 @@ from ipaddress import IPv4Network, IPv6Network
 from itertools import groupby
 
 from vipctl.model import Acceptance, Leftover, Service, Shape, idle_versions
-from vipctl.prefixes import BITS
+from vipctl.spans import BITS
 
 Chains = dict[str, tuple[str, list[str]]]  # each after those that it jumps to: (hook, rules)
 PROTOCOL_NAME = {4: "ip", 6: "ip6"}

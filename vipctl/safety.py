@@ -10,6 +10,7 @@ from vipctl.errors import Refused
 from vipctl.model import ROUTE, Change, Forward, Held, Service
 from vipctl.planner import View
 from vipctl.prefixes import AddressSet, IPAddress
+from vipctl.spans import Spans
 
 MAX_ANCESTORS = 32
 
@@ -59,7 +60,8 @@ def check_arp(view: View, change: Change) -> None:
     silent = [s for s in change.after if s.method == ROUTE and not s.arp]
     for own in routing.addresses() if silent else ():
         for service in silent:
-            taken = any(h.service == service.name and _holds(h, own) for h in change.taken)
+            mine = {p: s for p, s in change.taken.items() if p.service == service.name}
+            taken = _holder(mine, own) is not None
             if own.version == 4 and (taken or stored_holder(view, own) == service.name):
                 raise Refused(
                     f"service {service.name!r} would hold {own}, an address of this director, and "
@@ -68,15 +70,18 @@ def check_arp(view: View, change: Change) -> None:
                 )
 
 
-def _holds(held: Held, address: IPAddress) -> bool:
-    return held.version == address.version and held.first <= int(address) <= held.last
-
-
 def stored_holder(view: View, address: IPAddress) -> str | None:
     """The service that the state has for an address."""
     value = int(address)
-    touching = view.touching(address.version, value, value)
-    found = (held.service for held in touching if _holds(held, address))
+    return _holder(view.touching(Spans.from_pairs(address.version, [(value, value)])), address)
+
+
+def _holder(held: Held, address: IPAddress) -> str | None:
+    found = (
+        place.service
+        for place, spans in held.items()
+        if place.version == address.version and spans.holds(int(address))
+    )
     return next(found, None)
 
 

@@ -14,8 +14,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from vipctl import batch, spans
+from vipctl.batch import Batch
 from vipctl.errors import KernelError, Missing
 from vipctl.model import Entry, Port, Shape
+from vipctl.spans import WIDTH
 
 NAME = "vip_shim"
 VERSION = 1
@@ -46,7 +49,7 @@ ATTRIBUTES = (
 DROP, PING, IDLE4, IDLE6 = 1, 2, 4, 8  # VIP_SHIM_F_…
 PORT = struct.Struct(">HBx")  # struct vip_shim_port
 PREFIX = {4: struct.Struct(">4sB3x"), 6: struct.Struct(">16sB3x")}  # struct vip_shim_prefix4, 6
-CHUNK = 64_000  # bytes of prefixes in a message: an attribute ends at 65,535
+CHUNK = 24 * 2600  # bytes of whole prefixes in a message: an attribute ends at 65,535
 PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP, "sctp": socket.IPPROTO_SCTP}
 TRIES = 10  # for a dump that nothing was changed under
 MODULES, MODULE = Path("/lib/modules"), Path("/sys/module") / NAME
@@ -122,14 +125,18 @@ def services() -> dict[int, Loaded]:
     return snapshot()[1]
 
 
-def entries() -> Iterator[Entry]:
-    """All prefixes there are."""
+def prefixes() -> Batch:
+    """All that there are."""
     with _netlink() as link:
-        for found in _dump(link, "GET")[1]:
-            for version, prefix in PREFIX.items():
-                for address, length in prefix.iter_unpack(found.get(f"PREFIXES{version}", b"")):
-                    shape = Shape(version, found["PLANE"], length)
-                    yield Entry(shape, int.from_bytes(address), found["MARK"])
+        return batch.of_entries(_entries(_dump(link, "GET")[1]))
+
+
+def _entries(dumped: Iterable[dict[str, Any]]) -> Iterator[Entry]:
+    for found in dumped:
+        for version, prefix in PREFIX.items():
+            for address, length in prefix.iter_unpack(found.get(f"PREFIXES{version}", b"")):
+                shape = Shape(version, found["PLANE"], length)
+                yield Entry(shape, int.from_bytes(address), found["MARK"])
 
 
 class Commands:
@@ -150,15 +157,16 @@ class Commands:
         """Once it has no prefix."""
         _do(self._link, "DEL_SERVICE", MARK=mark, **self._where)
 
-    def add(self, added: Iterable[Entry]) -> None:
+    def add(self, added: Batch) -> None:
         """To services that are there, whoever had these prefixes before."""
-        for version, plane, mark, chunk in _chunks(added, by_mark=True):
-            prefixes = {f"PREFIXES{version}": chunk}
-            _do(self._link, "ADD", MARK=mark, PLANE=plane, **prefixes, **self._where)
+        for (shape, mark), addresses in added.items():
+            for named in _chunks(shape, addresses):
+                _do(self._link, "ADD", MARK=mark, **named, **self._where)
 
-    def delete(self, removed: Iterable[Entry]) -> None:
-        for version, plane, _, chunk in _chunks(removed, by_mark=False):
-            _do(self._link, "DEL", PLANE=plane, **{f"PREFIXES{version}": chunk}, **self._where)
+    def delete(self, removed: Batch) -> None:
+        for (shape, _), addresses in removed.items():
+            for named in _chunks(shape, addresses):
+                _do(self._link, "DEL", **named, **self._where)
 
 
 @contextmanager
@@ -183,17 +191,12 @@ def flush() -> None:
         _do(link, "FLUSH")
 
 
-def _chunks(given: Iterable[Entry], *, by_mark: bool) -> Iterator[tuple[int, int, int, bytes]]:
-    """IP version, plane, mark and the packed prefixes of a message."""
-    packed: dict[tuple[int, int, int], bytearray] = {}
-    for (version, plane, length), start, mark in given:
-        key = version, plane, mark if by_mark else 0
-        chunk = packed.setdefault(key, bytearray())
-        chunk += PREFIX[version].pack(start.to_bytes(4 if version == 4 else 16), length)
-        if len(chunk) >= CHUNK:
-            yield *key, bytes(packed.pop(key))
-    for key, chunk in packed.items():
-        yield *key, bytes(chunk)
+def _chunks(shape: Shape, addresses: bytes) -> Iterator[dict[str, Any]]:
+    """The attributes of as many messages as it takes."""
+    width = WIDTH[shape.version]
+    packed = spans.records(PREFIX[shape.version].pack(b"", shape.length), 0, width, addresses)
+    for at in range(0, len(packed), CHUNK):
+        yield {"PLANE": shape.plane, f"PREFIXES{shape.version}": packed[at : at + CHUNK]}
 
 
 def _loaded(found: dict[str, Any]) -> Loaded:

@@ -2,7 +2,11 @@
 
 One sqlite3 database in a directory of root's own. A change is committed twice: with an intent
 before the kernel is touched, and without it after; a database with an intent belongs to a command
-that is running or was killed. Only what returns everything is slower than O(log n).
+that is running or was killed.
+
+Spans are packed, up to a thousand to a row, in order: to change one of a million is to read and
+write the one row that it is in, to load a million is to write two thousand rows. Only what returns
+or changes everything is slower than O(log n).
 """
 
 import json
@@ -16,23 +20,24 @@ from typing import Any, Self
 
 from vipctl import statedir, syntax
 from vipctl.errors import Missing, Refused, VipctlError
-from vipctl.model import Change, Held, Service, Shape
-from vipctl.prefixes import BITS, cut
+from vipctl.model import Change, Held, Place, Service, Shape
+from vipctl.spans import BITS, WIDTH, Spans
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+CHUNK = 512  # spans of a row; twice as many before it is split
+FEW = 64  # spans whose rows are looked for one by one
 
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE service (name TEXT PRIMARY KEY, spec TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE held (
+CREATE TABLE chunk (
     service TEXT NOT NULL,
     version INTEGER NOT NULL,
     plane INTEGER NOT NULL,
     first BLOB NOT NULL,
-    last BLOB NOT NULL,
-    PRIMARY KEY (version, plane, first)
+    spans BLOB NOT NULL,
+    PRIMARY KEY (service, version, plane, first)
 ) WITHOUT ROWID;
-CREATE INDEX held_by ON held (service, version, first);
 CREATE TABLE tally (
     service TEXT NOT NULL,
     version INTEGER NOT NULL,
@@ -43,6 +48,8 @@ CREATE TABLE tally (
 ) WITHOUT ROWID;
 CREATE TABLE sysctl (name TEXT PRIMARY KEY, old TEXT NOT NULL, new TEXT NOT NULL) WITHOUT ROWID;
 """
+
+_CHUNKS = "SELECT spans FROM chunk WHERE service = ? AND version = ? AND plane = ?"
 
 
 class Store:
@@ -135,43 +142,66 @@ class Store:
             self._services = {n: syntax.from_plain(n, json.loads(spec)) for n, spec in rows}
         return self._services
 
-    def held(self, service: str | None = None) -> Iterator[Held]:
-        """In order of address; of all services (by version and plane) or of one."""
-        if service is None:
-            rows = self._rows("SELECT * FROM held ORDER BY version, plane, first")
-        else:
-            rows = self._rows(
-                "SELECT * FROM held WHERE service = ? ORDER BY version, first", (service,)
-            )
-        return map(_decode, rows)
+    def held(self, service: str | None = None) -> Held:
+        """What all services hold, or one."""
+        return self._held("1" if service is None else "service = ?", service)
 
-    def outermost(self, service: str, version: int) -> list[Held]:
-        """The first and the last span of a service, if it has any."""
-        found = "SELECT * FROM held WHERE service = ? AND version = ? ORDER BY first"
-        return [
-            _decode(row)
-            for query in (f"{found} LIMIT 1", f"{found} DESC LIMIT 1")
-            for row in self._rows(query, (service, version))
-        ]
+    def _held(self, where: str, *values: object) -> Held:
+        found: dict[Place, list[bytes]] = {}
+        rows = self._rows(
+            f"SELECT service, version, plane, spans FROM chunk WHERE {where} "  # noqa: S608
+            "ORDER BY service, version, plane, first",
+            [value for value in values if value is not None],
+        )
+        for *place, spans in rows:
+            found.setdefault(Place(*place), []).append(spans)
+        return {p: Spans(p.version, b"".join(parts)) for p, parts in found.items()}
 
-    def touching(self, version: int, first: int, last: int) -> list[Held]:
-        """All that overlaps FIRST-LAST or is next to it, of every service."""
-        low, high = max(first - 1, 0), min(last + 1, (1 << BITS[version]) - 1)
-        found: list[Held] = []
-        for (plane,) in list(self._rows("SELECT DISTINCT plane FROM tally")):
-            key = (version, plane, _blob(version, low))
-            before = self._rows(
-                "SELECT * FROM held WHERE version = ? AND plane = ? AND first < ? "
-                "ORDER BY first DESC LIMIT 1",
-                key,
-            )
-            found += [held for held in map(_decode, before) if held.last >= low]
-            inside = self._rows(
-                "SELECT * FROM held WHERE version = ? AND plane = ? AND first BETWEEN ? AND ?",
-                (*key, _blob(version, high)),
-            )
-            found += map(_decode, inside)
+    def outermost(self, service: str, version: int) -> Held:
+        """The first and the last span in each plane of a service."""
+        found = {}
+        for place in self._places(version):
+            if place.service == service:
+                ends = [
+                    Spans(version, spans)
+                    for order in ("", "DESC")
+                    for (spans,) in self._rows(f"{_CHUNKS} ORDER BY first {order} LIMIT 1", place)
+                ]
+                found[place] = Spans.from_pairs(version, (ends[0][0], ends[-1][-1]))
         return found
+
+    def touching(self, spans: Spans) -> Held:
+        """All that shares addresses with the spans or is next to one, of every service."""
+        found = {
+            place: Spans(spans.version, b"".join(self._chunks(place, spans))).touching(spans)
+            for place in (self._places(spans.version) if spans else ())
+        }
+        return {place: near for place, near in found.items() if near}
+
+    def _places(self, version: int) -> list[Place]:
+        rows = self._rows(
+            "SELECT DISTINCT service, version, plane FROM tally WHERE version = ?", (version,)
+        )
+        return [Place(*row) for row in rows]
+
+    def _chunks(self, place: Place, spans: Spans) -> list[bytes]:
+        """The rows of a place where these spans are, or have their neighbours, or belong."""
+        if len(spans) > FEW:
+            return [row[0] for row in self._rows(f"{_CHUNKS} ORDER BY first", place)]
+        top = (1 << BITS[spans.version]) - 1
+        found: dict[bytes, bytes] = {}
+        for first, last in spans:
+            low, high = (
+                _blob(spans.version, max(first - 1, 0)),
+                _blob(spans.version, min(last + 1, top)),
+            )
+            before = self._rows(
+                f"{_CHUNKS} AND first <= ? ORDER BY first DESC LIMIT 1", (*place, low)
+            )
+            before = iter(list(before)) or self._rows(f"{_CHUNKS} ORDER BY first LIMIT 1", place)
+            inside = self._rows(f"{_CHUNKS} AND first > ? AND first <= ?", (*place, low, high))
+            found |= {row[0][: WIDTH[spans.version]]: row[0] for row in (*before, *inside)}
+        return [found[first] for first in sorted(found)]
 
     def tallies(self) -> list[tuple[str, Shape, int]]:
         """How many prefixes of each shape each service has."""
@@ -219,11 +249,9 @@ class Store:
 
     def _apply(self, change: Change) -> None:
         self._services = None
-        self._count(change.released, -1)
-        self._db.executemany(
-            "DELETE FROM held WHERE version = ? AND plane = ? AND first = ?",
-            ((h.version, h.plane, _blob(h.version, h.first)) for h in change.released),
-        )
+        for place in {*change.released, *change.taken}:
+            nothing = Spans(place.version)
+            self._edit(place, change.released.get(place, nothing), change.taken.get(place, nothing))
         self._db.executemany(
             "DELETE FROM service WHERE name = ?", ((s.name,) for s in change.before)
         )
@@ -231,20 +259,34 @@ class Store:
             "INSERT INTO service VALUES (?, ?)",
             ((s.name, json.dumps(syntax.plain(s))) for s in change.after),
         )
-        self._db.executemany("INSERT INTO held VALUES (?, ?, ?, ?, ?)", map(_encode, change.taken))
-        self._count(change.taken, 1)
         self._db.execute("DELETE FROM tally WHERE prefixes = 0")
 
-    def _count(self, spans: Iterable[Held], sign: int) -> None:
-        counts: dict[tuple[str, int, int, int], int] = {}
-        for service, version, plane, first, last in spans:
-            for _, length in cut(version, first, last):
-                key = (service, version, plane, length)
-                counts[key] = counts.get(key, 0) + sign
+    def _edit(self, place: Place, gone: Spans, come: Spans) -> None:
+        """Rewrites the rows where these spans are and belong."""
+        size = 2 * WIDTH[place.version]
+        old = self._chunks(place, Spans.of(place.version, gone.data + come.data))
+        kept = Spans(place.version, b"".join(old)).except_for(gone)
+        new = Spans.of(place.version, kept.data + come.data).data
+        step = len(new) if len(new) <= 2 * CHUNK * size else CHUNK * size
+        self._db.executemany(
+            "DELETE FROM chunk WHERE service = ? AND version = ? AND plane = ? AND first = ?",
+            ((*place, spans[: size // 2]) for spans in old),
+        )
+        self._db.executemany(
+            "INSERT INTO chunk VALUES (?, ?, ?, ?, ?)",
+            (
+                (*place, new[at : at + size // 2], new[at : at + step])
+                for at in range(0, len(new), step or 1)
+            ),
+        )
+        self._count(place, gone, -1)
+        self._count(place, come, 1)
+
+    def _count(self, place: Place, spans: Spans, sign: int) -> None:
         self._db.executemany(
             "INSERT INTO tally VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE "
             "SET prefixes = prefixes + excluded.prefixes",
-            ((*key, count) for key, count in counts.items()),
+            ((*place, length, sign * number) for length, number in spans.lengths().items()),
         )
 
     def _set_meta(self, key: str, value: str) -> None:
@@ -292,13 +334,3 @@ def _unreadable(directory: Path, error: sqlite3.Error) -> VipctlError:
 
 def _blob(version: int, value: int) -> bytes:
     return value.to_bytes(BITS[version] // 8, "big")
-
-
-def _encode(held: Held) -> tuple[str, int, int, bytes, bytes]:
-    service, version, plane, first, last = held
-    return service, version, plane, _blob(version, first), _blob(version, last)
-
-
-def _decode(row: tuple[str, int, int, bytes, bytes]) -> Held:
-    service, version, plane, first, last = row
-    return Held(service, version, plane, int.from_bytes(first, "big"), int.from_bytes(last, "big"))

@@ -4,12 +4,13 @@ Traffic comes last and goes first: IPVS services are there before their packets 
 stay until they no longer are.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from vipctl import ipvs, methods, sysctl
+from vipctl import batch, ipvs, methods, sysctl
+from vipctl.batch import Batch
 from vipctl.errors import KernelError, Missing, Refused
-from vipctl.model import NOTHING, Acceptance, Change, Entry, Held, Service, Shape, entries
+from vipctl.model import NOTHING, Acceptance, Change, Entry, Held, Service, Shape
 from vipctl.store import Store
 from vipctl.sysctl import Kept
 
@@ -22,9 +23,9 @@ MANY = 10_000  # ranges whose loading an operator notices
 class Delta:
     """Prefixes that one method loses and gains; those `arriving` come from another method."""
 
-    removed: set[Entry] = field(default_factory=set)
-    added: set[Entry] = field(default_factory=set)
-    arriving: set[Entry] = field(default_factory=set)
+    removed: Batch = field(default_factory=dict)
+    added: Batch = field(default_factory=dict)
+    arriving: Batch = field(default_factory=dict)
 
 
 def acceptances(store: Store) -> dict[str, Acceptance]:
@@ -48,8 +49,12 @@ def _witnesses(store: Store, shapes: dict[str, set[Shape]]) -> Iterator[Entry]:
     for name, found in sorted(shapes.items()):
         mark = {name: store.services()[name].fwmark}
         for version in sorted({shape.version for shape in found}):
-            prefixes = list(entries(store.outermost(name, version), mark))
-            yield from {prefixes[0], prefixes[-1]}
+            ends = list(batch.entries(batch.of(store.outermost(name, version), mark)))
+            yield from {min(ends, key=_start), max(ends, key=_start)}
+
+
+def _start(entry: Entry) -> int:
+    return entry.start
 
 
 def drifted(store: Store, *, full: bool = False) -> bool:
@@ -67,7 +72,7 @@ def drifted(store: Store, *, full: bool = False) -> bool:
     if sysctl.unmet({name: new for name, (_, new) in store.sysctls().items()}):
         return True
     return full and any(
-        not methods.get(name).holds(acceptance, _entries(store, name))
+        not methods.get(name).holds(acceptance, _prefixes(store, name))
         for name, acceptance in wanted.items()
     )
 
@@ -109,7 +114,7 @@ def heal(
     wanted = acceptances(store)
     for name in methods.NAMES:
         if name not in gone and (name in wanted or _seal(name, NOTHING) != ""):
-            methods.get(name).load(wanted.get(name, NOTHING), _entries(store, name))
+            methods.get(name).load(wanted.get(name, NOTHING), _prefixes(store, name))
     ipvs.remove(virtuals, present)
     _finish(store, sysctls, gone)
 
@@ -125,7 +130,7 @@ def commit(store: Store, change: Change, notify: Notify, *, gone: Collection[str
 
     Lost methods, in `gone`, are those that the change leaves.
     """
-    _announce(notify, len(change.released) + len(change.taken))
+    _announce(notify, sum(map(len, (*change.released.values(), *change.taken.values()))))
     before, kept = acceptances(store), store.sysctls()
     old, new = ipvs.desired(change.before), ipvs.desired(change.after)
     marks = {key.mark for key in (*old, *new)}
@@ -188,7 +193,7 @@ def _accept(
         if delta.arriving:
             old = before.get(name, NOTHING)
             between[name] = _joined(old, after[name], delta)
-            methods.get(name).apply(old, between[name], (), delta.arriving)
+            methods.get(name).apply(old, between[name], {}, delta.arriving)
     for name in sorted((before.keys() | after.keys()).difference(gone)):
         delta = deltas.get(name, Delta())
         methods.get(name).apply(
@@ -198,10 +203,10 @@ def _accept(
 
 def _joined(before: Acceptance, after: Acceptance, delta: Delta) -> Acceptance:
     """What was there and what arrives."""
-    arriving = {entry.mark for entry in delta.arriving}
+    arriving = {mark for _, mark in delta.arriving}
     stay = [s for s in before.services if s.fwmark not in arriving]
     come = [s for s in after.services if s.fwmark in arriving]
-    shapes = before.shapes | {entry.shape for entry in delta.arriving}
+    shapes = before.shapes | {shape for shape, _ in delta.arriving}
     return Acceptance((*stay, *come), frozenset(shapes))
 
 
@@ -220,51 +225,57 @@ def _deltas(store: Store, change: Change) -> dict[str, Delta]:
     """By method. A service whose mark, method or ARP changes takes all its prefixes along."""
     old = {s.name: s for s in change.before}
     new = {s.name: s for s in change.after}
-    gone, come = _by_service(change.released), _by_service(change.taken)
     deltas: dict[str, Delta] = {}
-    for name, held in gone.items():
-        delta = deltas.setdefault(old[name].method, Delta())
-        delta.removed.update(entries(held, {name: old[name].fwmark}))
-    for name, held in come.items():
-        delta = deltas.setdefault(new[name].method, Delta())
-        delta.added.update(entries(held, {name: new[name].fwmark}))
+    for service, held in _by_service(old, change.released):
+        _collect(deltas, service, "removed", held)
+    for service, held in _by_service(new, change.taken):
+        _collect(deltas, service, "added", held)
     for delta in deltas.values():
-        same = delta.removed & delta.added
-        delta.removed -= same
-        delta.added -= same
+        removed, added = delta.removed, delta.added
+        delta.removed, delta.added = batch.minus(removed, added), batch.minus(added, removed)
     for name in old.keys() & new.keys():
         if _lane(old[name]) != _lane(new[name]):
-            stay = set(store.held(name)).difference(come.get(name, ()))
-            for service, side in ((old[name], "removed"), (new[name], "added")):
-                delta = deltas.setdefault(service.method, Delta())
-                getattr(delta, side).update(entries(stay, {name: service.fwmark}))
+            stay = _stayed(store.held(name), change.taken)
+            _collect(deltas, old[name], "removed", stay)
+            _collect(deltas, new[name], "added", stay)
     for name, delta in deltas.items():
         if any(other.removed for method, other in deltas.items() if method != name):
-            _let_arrive(delta)
+            delta.arriving = batch.elsewhere(delta.added, delta.removed)
+            delta.added = batch.minus(delta.added, delta.arriving)
     return deltas
 
 
-def _let_arrive(delta: Delta) -> None:
-    """But for what takes a place that something else has to leave first."""
-    left = {entry[:2] for entry in delta.removed}
-    delta.arriving = {entry for entry in delta.added if entry[:2] not in left}
-    delta.added -= delta.arriving
+def _collect(deltas: dict[str, Delta], service: Service, side: str, held: Held) -> None:
+    delta = deltas.setdefault(service.method, Delta())
+    found = batch.of(held, {service.name: service.fwmark})
+    setattr(delta, side, batch.joined(getattr(delta, side), found))
+
+
+def _stayed(held: Held, taken: Held) -> Held:
+    return {
+        place: spans.except_for(taken[place]) if place in taken else spans
+        for place, spans in held.items()
+    }
 
 
 def _lane(service: Service) -> tuple[object, ...]:
     return service.method, service.fwmark, service.arp
 
 
-def _by_service(held: Iterable[Held]) -> dict[str, list[Held]]:
-    found: dict[str, list[Held]] = {}
-    for span in held:
-        found.setdefault(span.service, []).append(span)
-    return found
+def _by_service(services: Mapping[str, Service], held: Held) -> Iterator[tuple[Service, Held]]:
+    for service in services.values():
+        own = {place: spans for place, spans in held.items() if place.service == service.name}
+        if own:
+            yield service, own
 
 
-def _entries(store: Store, method: str) -> Iterator[Entry]:
+def _prefixes(store: Store, method: str) -> Batch:
+    """All that the method has to accept."""
     marks = {s.name: s.fwmark for s in store.services().values() if s.method == method}
-    return entries((held for held in store.held() if held.service in marks), marks)
+    found: Batch = {}
+    for name in marks:
+        found = batch.joined(found, batch.of(store.held(name), marks))
+    return found
 
 
 def _after(store: Store, change: Change) -> list[Service]:

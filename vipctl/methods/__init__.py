@@ -1,11 +1,12 @@
 """Methods: ways to make packets for VIPs reach LOCAL_IN with their service's fwmark."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from importlib import import_module
 from typing import Protocol, cast
 
+from vipctl.batch import Batch
 from vipctl.errors import Missing, UsageError
-from vipctl.model import PROXY, Acceptance, Entry
+from vipctl.model import PROXY, Acceptance
 
 NAMES = ("shim", "fwmark", "fwmark-iptables", "route", PROXY)  # best first
 
@@ -26,23 +27,17 @@ class Method(Protocol):
         something else than `acceptance` needs.
         """
 
-    def apply(
-        self,
-        before: Acceptance,
-        after: Acceptance,
-        removed: Iterable[Entry],
-        added: Iterable[Entry],
-    ) -> None:
+    def apply(self, before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -> None:
         """From one state to the next. Raises KernelError.
 
         A packet for a VIP of both states is accepted all the time. What is both in `removed` and in
         `added` is of a service that changed.
         """
 
-    def load(self, after: Acceptance, entries: Iterable[Entry]) -> None:
+    def load(self, after: Acceptance, wanted: Batch) -> None:
         """To `after` from whatever is there, with as little interruption. Raises KernelError."""
 
-    def holds(self, acceptance: Acceptance, entries: Iterator[Entry]) -> bool:
+    def holds(self, acceptance: Acceptance, wanted: Batch) -> bool:
         """Whether the kernel has exactly these prefixes. Reads them all: slow."""
 
 

@@ -26,12 +26,14 @@ import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from vipctl import ipset, legacy, routing
+from vipctl import batch, ipset, legacy, members, routing
+from vipctl.batch import Batch
 from vipctl.errors import Missing
 from vipctl.legacy import CHAIN, Chains
 from vipctl.model import NOTHING, Acceptance, Entry, Leftover, Service, Shape, idle_versions
-from vipctl.prefixes import BITS, FAMILY, VERSIONS
+from vipctl.prefixes import FAMILY, VERSIONS
 from vipctl.routing import Block
+from vipctl.spans import BITS
 
 BLOCK = Block(priority=4310, table=30321)
 OUR_SETS = re.compile(r"vipctl[46](_p\d+)?(_new)?")
@@ -84,41 +86,40 @@ def _read() -> Tables:
     return {key: chains for key, chains in found.items() if chains}
 
 
-def apply(
-    before: Acceptance, after: Acceptance, removed: Iterable[Entry], added: Iterable[Entry]
-) -> None:
+def apply(before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -> None:
     if not (before.active() and after.active()):
         return load(after, added)
     during = _together(before, after)
     with routing.changing(BLOCK, BLOCK.accepting(after)):
-        ipset.restore(_created(_without(_sets(after), _sets(before))))
+        ipset.restore(_created(_without(_sets(after), _sets(before)), added))
         if tables(during) != tables(before):
             _enforce(during)
         stale = _without(_sets(before), _sets(after))
-        ipset.restore(_elements((e for e in removed if set_name(e.shape) not in stale), added))
+        kept = {key: found for key, found in removed.items() if set_name(key[0]) not in stale}
+        _exchange(batch.elsewhere(kept, added), added)
         if tables(after) != tables(during):
             _enforce(after)
         ipset.restore(map(ipset.destroy, stale))
     return None
 
 
-def load(after: Acceptance, entries: Iterable[Entry]) -> None:
+def load(after: Acceptance, wanted: Batch) -> None:
     """Fills new sets and swaps them with those that rules look into."""
-    present, wanted = _our_sets(), _sets(after)
+    present, sets = _our_sets(), _sets(after)
     if not (present or after.active()):
         with routing.changing(BLOCK, set()):
             return
     with routing.changing(BLOCK, BLOCK.accepting(after)):
-        _remove_unfit(present, wanted)
+        _remove_unfit(present, sets)
         try:
-            _fill(wanted, entries)
+            _fill(sets, wanted)
             _enforce(after, GUARDING)
-            ipset.restore(_swapped(wanted))
+            ipset.restore(_swapped(sets))
         except BaseException:
-            ipset.restore(ipset.destroy(name + NEW) for name in wanted)
+            ipset.restore(ipset.destroy(name + NEW) for name in sets)
             raise
         _enforce(after)
-        stale = (n for n in present if n not in wanted and not n.endswith(NEW))
+        stale = (n for n in present if n not in sets and not n.endswith(NEW))
         ipset.restore(map(ipset.destroy, stale))
 
 
@@ -131,12 +132,12 @@ def _remove_unfit(present: dict[str, ipset.Header], wanted: dict[str, int]) -> N
     ipset.restore(map(ipset.destroy, (*unfit, *half_filled)))
 
 
-def holds(acceptance: Acceptance, entries: Iterator[Entry]) -> bool:
-    wanted: dict[str, dict[str, int]] = {name: {} for name in _sets(acceptance)}
-    for entry in entries:
-        wanted[set_name(entry.shape)][_prefix(entry)] = entry.mark
-    return _our_sets().keys() == wanted.keys() and all(
-        ipset.members(name) == found for name, found in wanted.items()
+def holds(acceptance: Acceptance, wanted: Batch) -> bool:
+    sets: dict[str, dict[str, int]] = {name: {} for name in _sets(acceptance)}
+    for entry in batch.entries(wanted):
+        sets[set_name(entry.shape)][_prefix(entry)] = entry.mark
+    return _our_sets().keys() == sets.keys() and all(
+        ipset.members(name) == found for name, found in sets.items()
     )
 
 
@@ -184,13 +185,17 @@ def set_name(shape: Shape) -> str:
     return f"vipctl{shape.version}{plane}"
 
 
-def _created(sets: dict[str, int], suffix: str = "") -> Iterator[str]:
-    return (ipset.create(name + suffix, version) for name, version in sets.items())
+def _created(sets: dict[str, int], wanted: Batch, suffix: str = "") -> Iterator[str]:
+    for name, version in sets.items():
+        size = batch.count(
+            {key: found for key, found in wanted.items() if set_name(key[0]) == name}
+        )
+        yield ipset.create(name + suffix, version, size)
 
 
-def _fill(sets: dict[str, int], entries: Iterable[Entry]) -> None:
-    ipset.restore((*_created(sets), *_created(sets, NEW)))
-    ipset.restore(ipset.add(set_name(e.shape) + NEW, _prefix(e), e.mark) for e in entries)
+def _fill(sets: dict[str, int], wanted: Batch) -> None:
+    ipset.restore((*_created(sets, {}), *_created(sets, wanted, NEW)))
+    _exchange({}, wanted, NEW)
 
 
 def _swapped(names: Iterable[str]) -> Iterator[str]:
@@ -199,15 +204,22 @@ def _swapped(names: Iterable[str]) -> Iterator[str]:
         yield ipset.destroy(name + NEW)
 
 
-def _elements(removed: Iterable[Entry], added: Iterable[Entry]) -> Iterator[str]:
+def _exchange(removed: Batch, added: Batch, suffix: str = "") -> None:
     """Additions first: a VIP of both is never without its mark."""
-    kept = set()
-    for shape, start, mark in added:
-        kept.add((shape, start))
-        yield ipset.add(set_name(shape), _prefix(Entry(shape, start, mark)), mark)
-    for entry in removed:
-        if (entry.shape, entry.start) not in kept:
-            yield ipset.delete(set_name(entry.shape), _prefix(entry))
+    if batch.count(removed) + batch.count(added) <= ipset.MANY:
+        return ipset.restore(_lines(removed, added, suffix))
+    for (shape, mark), found in added.items():
+        members.add(set_name(shape) + suffix, shape.version, shape.length, mark, found)
+    for (shape, _), found in removed.items():
+        members.delete(set_name(shape) + suffix, shape.version, shape.length, found)
+    return None
+
+
+def _lines(removed: Batch, added: Batch, suffix: str) -> Iterator[str]:
+    for entry in batch.entries(added):
+        yield ipset.add(set_name(entry.shape) + suffix, _prefix(entry), entry.mark)
+    for entry in batch.entries(removed):
+        yield ipset.delete(set_name(entry.shape) + suffix, _prefix(entry))
 
 
 def _prefix(entry: Entry) -> str:

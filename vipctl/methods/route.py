@@ -16,11 +16,11 @@ the director is a martian.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
 
-from vipctl import localroutes, nft, ruleset
-from vipctl.localroutes import Prefix
-from vipctl.model import Acceptance, Entry
+from vipctl import batch, localroutes, nft, ruleset
+from vipctl.batch import Batch
+from vipctl.model import Acceptance
+from vipctl.nft import Work
 from vipctl.ruleset import Chains
 
 
@@ -32,67 +32,59 @@ def probe() -> tuple[str, ...]:
 def seal(acceptance: Acceptance) -> str | None:
     """A route of each end of a service's ranges stands for all of them."""
     found = [MARKS.seal(acceptance), SILENCE.seal(_silent(acceptance))]
-    if None in found or not all(map(localroutes.present, map(_prefix, acceptance.witnesses))):
+    if None in found or not all(map(localroutes.present, acceptance.witnesses)):
         return None
     words = "".join(filter(None, found))
     return hashlib.sha256(words.encode()).hexdigest() if words else ""
 
 
-def apply(
-    before: Acceptance, after: Acceptance, removed: Iterable[Entry], added: Iterable[Entry]
-) -> None:
+def apply(before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -> None:
     """Marks come before their routes, and go after them."""
-    gone, come = set(removed), set(added)
-    old, new = set(map(_prefix, gone)), set(map(_prefix, come))
+    old, new = batch.by_shape(removed), batch.by_shape(added)
     if not after.active():
         localroutes.delete(old)
-        return nft.run(_replacing(after, ()))
+        return nft.commit(*_replacing(after, {}))
     if not before.active():
-        nft.run(_replacing(after, come))
+        nft.commit(*_replacing(after, added))
         return localroutes.add(new)
-    moved = {e for e in gone if _prefix(e) in new}
-    stay = {service.fwmark for service in after.services}
-    leaving = [service for service in before.services if service.fwmark not in stay]
-    both = Acceptance((*leaving, *after.services), before.shapes | after.shapes)
-    nft.run(_changing(before, both, moved, come))
-    localroutes.add(new - old)
-    localroutes.delete(old - new)
-    nft.run(_changing(both, after, gone - moved, ()))
+    moved, both = batch.also_in(removed, added), nft.both(before, after)
+    nft.commit(*_changing(before, both, moved, added))
+    localroutes.add(localroutes.without(new, old))
+    localroutes.delete(localroutes.without(old, new))
+    nft.commit(*_changing(both, after, batch.minus(removed, moved), {}))
     return None
 
 
-def load(after: Acceptance, entries: Iterable[Entry]) -> None:
-    wanted = list(entries)
-    routes, present = set(map(_prefix, wanted)), localroutes.read()
+def load(after: Acceptance, wanted: Batch) -> None:
+    routes, present = batch.by_shape(wanted), localroutes.read()
     if after.active():
-        nft.run(_replacing(after, wanted))
-    localroutes.add(routes - present)
-    localroutes.delete(present - routes)
+        nft.commit(*_replacing(after, wanted))
+    localroutes.add(localroutes.without(routes, present))
+    localroutes.delete(localroutes.without(present, routes))
     if not after.active():
-        nft.run(_replacing(after, ()))
+        nft.commit(*_replacing(after, {}))
 
 
-def holds(acceptance: Acceptance, entries: Iterator[Entry]) -> bool:
-    wanted = list(entries)
+def holds(acceptance: Acceptance, wanted: Batch) -> bool:
     silent = _silent(acceptance)
     return (
-        localroutes.read() == set(map(_prefix, wanted))
-        and MARKS.holds(acceptance, iter(wanted))
-        and SILENCE.holds(silent, iter(_of(silent, wanted)))
+        localroutes.are(localroutes.read(), batch.by_shape(wanted))
+        and MARKS.holds(acceptance, wanted)
+        and SILENCE.holds(silent, _of(silent, wanted))
     )
 
 
 def _changing(
-    before: Acceptance, after: Acceptance, removed: Iterable[Entry], added: Iterable[Entry]
-) -> str:
+    before: Acceptance, after: Acceptance, removed: Batch, added: Batch
+) -> tuple[Work, Work]:
     old, new = _silent(before), _silent(after)
     quiet = SILENCE.changing(old, new, _of(old, removed), _of(new, added))
-    return MARKS.changing(before, after, removed, added) + quiet
+    return MARKS.changing(before, after, removed, added), quiet
 
 
-def _replacing(after: Acceptance, entries: Iterable[Entry]) -> str:
-    silent, wanted = _silent(after), list(entries)
-    return MARKS.replacing(after, wanted) + SILENCE.replacing(silent, _of(silent, wanted))
+def _replacing(after: Acceptance, wanted: Batch) -> tuple[Work, Work]:
+    silent = _silent(after)
+    return MARKS.replacing(after, wanted), SILENCE.replacing(silent, _of(silent, wanted))
 
 
 def _silent(acceptance: Acceptance) -> Acceptance:
@@ -103,13 +95,13 @@ def _silent(acceptance: Acceptance) -> Acceptance:
     )
 
 
-def _of(silent: Acceptance, entries: Iterable[Entry]) -> list[Entry]:
+def _of(silent: Acceptance, wanted: Batch) -> Batch:
     marks = {service.fwmark for service in silent.services}
-    return [e for e in entries if e.shape.version == 4 and e.mark in marks]
-
-
-def _prefix(entry: Entry) -> Prefix:
-    return Prefix(entry.shape.version, entry.start, entry.shape.length, entry.shape.plane)
+    return {
+        (shape, mark): found
+        for (shape, mark), found in wanted.items()
+        if shape.version == 4 and mark in marks
+    }
 
 
 def chains(acceptance: Acceptance) -> Chains:

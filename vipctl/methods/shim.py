@@ -13,8 +13,9 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from vipctl import shim
-from vipctl.model import Acceptance, Entry, Leftover, Service, idle_versions
+from vipctl import batch, shim
+from vipctl.batch import Batch
+from vipctl.model import Acceptance, Leftover, Service, idle_versions
 from vipctl.shim import Settings
 
 BRIDGED = {
@@ -41,20 +42,17 @@ def seal(acceptance: Acceptance) -> str | None:
     return hashlib.sha256(words.encode()).hexdigest()
 
 
-def apply(
-    before: Acceptance, after: Acceptance, removed: Iterable[Entry], added: Iterable[Entry]
-) -> None:
+def apply(before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -> None:
     """What comes does so before anything goes: nothing is ever in between."""
     if not after.active():
         return shim.flush()
-    old, new, come = _wanted(before), _wanted(after), set(added)
-    stay = {entry[:2] for entry in come}
+    old, new = _wanted(before), _wanted(after)
     changed = {mark for mark, settings in new.items() if settings != old.get(mark)}
     with shim.changing() as commands:
         for mark in changed:
             commands.set_service(mark, _wider(old.get(mark, new[mark]), new[mark]))
-        commands.add(come)
-        commands.delete(entry for entry in removed if entry[:2] not in stay)
+        commands.add(added)
+        commands.delete(batch.elsewhere(removed, added))
         for mark in changed & old.keys():
             commands.set_service(mark, new[mark])
         for mark in old.keys() - new.keys():
@@ -62,18 +60,19 @@ def apply(
     return None
 
 
-def load(after: Acceptance, entries: Iterable[Entry]) -> None:
+def load(after: Acceptance, wanted: Batch) -> None:
     if not after.active():
         return shim.flush()
     with shim.replacing() as commands:
         for mark, settings in _wanted(after).items():
             commands.set_service(mark, settings)
-        commands.add(entries)
+        commands.add(wanted)
     return None
 
 
-def holds(acceptance: Acceptance, entries: Iterator[Entry]) -> bool:
-    return set(shim.entries()) == set(entries)
+def holds(acceptance: Acceptance, wanted: Batch) -> bool:
+    found = shim.prefixes()
+    return not (batch.minus(found, wanted) or batch.minus(wanted, found))
 
 
 def _wanted(acceptance: Acceptance) -> dict[int, Settings]:
