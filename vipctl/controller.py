@@ -185,6 +185,8 @@ class Controller:
                     "vipctl is at work in this kernel, but not from this state directory",
                     hint="name the right one with --state-dir; or take over: vipctl restore",
                 )
+            if full and not (restored or self.check):
+                transaction.compared(store)
             gone = transaction.lost(store) if restored else {}
             unmet = transaction.still_used(store, change, gone)
             if unmet and not adopt:

@@ -2,13 +2,17 @@
 
 services:
   web:
-    ranges: [203.0.113.0/24, 198.51.100.10-198.51.100.99]
+    ranges: [203.0.113.0/24, 198.51.100.10-198.51.100.99, "@more.txt"]
     reals: [10.0.1.11, "10.0.1.12,weight=2"]
     scheduler: wrr
   fwmark-17:            # acceptance only: keepalived or ipvsadm owns IPVS's side
     ranges: [192.0.2.0/24]
+
+A file is relative to the document. JSON is read too, and many times faster: what has thousands of
+ranges is exported as JSON.
 """
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from io import StringIO
@@ -20,13 +24,14 @@ from ruamel.yaml import YAML
 from ruamel.yaml.composer import Composer
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from vipctl import methods, model, syntax
+from vipctl import methods, model, rangelist, syntax
 from vipctl.errors import UsageError, VipctlError
 from vipctl.model import ACCEPTANCE_PREFIX, AUTO, PROXY, Forward, Leftover, Service
 from vipctl.planner import choose_mark
-from vipctl.prefixes import AddressSet, from_spans, parse_range
+from vipctl.prefixes import AddressSet
 
 MAX_PROBLEMS = 5
+MANY = 10_000  # ranges that take YAML seconds
 MAX_BYTES = 256 << 20
 MAX_DEPTH = 8
 T = TypeVar("T", bound=BaseModel)
@@ -48,7 +53,6 @@ def _check_method(name: str) -> None:
         methods.get(name)
 
 
-Ranges = list[Annotated[str, _readable(parse_range)]]
 Ports = list[Annotated[str, _readable(syntax.parse_port)]]
 
 
@@ -63,7 +67,7 @@ class Accepted(BaseModel):
     ports: Ports = []
     leftover: Annotated[str, Field(pattern="^(reject|drop)$")] = str(Leftover.REJECT)
     ping: bool = False
-    ranges: Ranges = []
+    ranges: list[str] = []
 
 
 class Balanced(Accepted):
@@ -100,28 +104,54 @@ def load(path: Path) -> Callable[[Mapping[str, Service]], Wanted]:
     Raises UsageError naming file and field.
     """
     document = _validate(path, Document, (), _parse(path))
-    forms = {}
+    forms, addresses = {}, {}
     for name, fields in document.services.items():
         with _naming(path, name):
             forms[name] = _form(path, name, fields)
-    return lambda present: _wanted(path, forms, present)
+            addresses[name] = _addresses(path, name, forms[name])
+    return lambda present: _wanted(path, forms, addresses, present)
 
 
-def form(services: Iterable[tuple[Service, AddressSet]]) -> dict[str, Any]:
-    """What `load` would read back, as plain data."""
+def _addresses(path: Path, name: str, form: Accepted) -> AddressSet:
+    """Raises UsageError naming the ranges that are wrong, by their places in the list."""
+    where, problems = f"services.{name}.ranges", list[str]()
+    texts = (f"@{path.parent / text[1:]}" if text.startswith("@") else text for text in form.ranges)
+    addresses = rangelist.collect(
+        texts, lambda at, e: problems.append(f"{where}.{at}: {e.message} ({e.hint})")
+    )
+    if problems:
+        raise _wrong(path, problems)
+    if not (addresses or type(form) is not Accepted):
+        raise UsageError(
+            f"{path}: {where}: acceptance only, of nothing",
+            hint="name ranges, or leave the service out",
+        )
+    return addresses
+
+
+def form(
+    services: Iterable[tuple[Service, AddressSet]], *, most: int | None = None
+) -> dict[str, Any]:
+    """What `load` would read back, as plain data; with `most`, no more ranges than that."""
     return {
         "services": {
-            service.name: {
-                "ranges": list(addresses.prefixes()),
-                **syntax.plain(service),
-            }
+            service.name: {"ranges": _listed(addresses, most), **syntax.plain(service)}
             for service, addresses in services
         }
     }
 
 
-def dump(services: Iterable[tuple[Service, AddressSet]]) -> str:
-    return to_yaml(form(services))
+def _listed(addresses: AddressSet, most: int | None) -> list[str]:
+    if most is not None and (number := addresses.count()) > most:
+        return [f"{number:,} prefixes"]
+    return list(addresses.prefixes())
+
+
+def dump(services: Iterable[tuple[Service, AddressSet]], *, most: int | None = None) -> str:
+    found = form(services, most=most)
+    if sum(len(fields["ranges"]) for fields in found["services"].values()) > MANY:
+        return json.dumps(found, indent=1)
+    return to_yaml(found)
 
 
 def to_yaml(value: object) -> str:
@@ -151,18 +181,40 @@ def _read(path: Path) -> str:
 
 
 def _parse(path: Path) -> object:
-    yaml = YAML(typ="safe", pure=True)
-    yaml.Composer = Flat
-    yaml.max_depth = MAX_DEPTH
-    yaml.composer.warn_double_anchors = False  # no warning of Python's to an operator
     try:
-        return yaml.load(_read(path))
+        text = _read(path)
+        return _json(text) if text.lstrip()[:1] == "{" else _yaml().load(text)
     except (OSError, UnicodeDecodeError) as e:
         reason = e.strerror if isinstance(e, OSError) else "not a UTF-8 text"
         raise UsageError(f"cannot read {path}: {reason}", hint="give a YAML file") from e
     except (YAMLError, ValueError, LookupError, TypeError) as e:  # odd tags and keys raise these
         words = " ".join(str(e).split())
         raise UsageError(f"{path}: {words[:400]}", hint="correct the YAML at that line") from e
+
+
+def _yaml() -> YAML:
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Composer = Flat
+    yaml.max_depth = MAX_DEPTH
+    yaml.composer.warn_double_anchors = False  # no warning of Python's to an operator
+    return yaml
+
+
+def _json(text: str) -> object:
+    """Or YAML that looks like it."""
+    try:
+        return json.loads(text, object_pairs_hook=_once)
+    except json.JSONDecodeError:
+        return _yaml().load(text)
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{twice!r} is there twice")
+    return found
 
 
 @contextmanager
@@ -201,15 +253,23 @@ def _validate(path: Path, kind: type[T], where: tuple[str, ...], value: object) 
             + p["msg"].removeprefix("Value error, ")
             for p in e.errors()
         ]
-        more = len(problems) - MAX_PROBLEMS
-        tail = f"; and {more} more" if more > 0 else ""
-        raise UsageError(
-            f"{path}: " + "; ".join(problems[:MAX_PROBLEMS]) + tail,
-            hint="vipctl export shows the form",
-        ) from e
+        raise _wrong(path, problems) from e
 
 
-def _wanted(path: Path, forms: Mapping[str, Accepted], present: Mapping[str, Service]) -> Wanted:
+def _wrong(path: Path, problems: list[str]) -> UsageError:
+    more = len(problems) - MAX_PROBLEMS
+    tail = f"; and {more} more" if more > 0 else ""
+    return UsageError(
+        f"{path}: " + "; ".join(problems[:MAX_PROBLEMS]) + tail, hint="vipctl export shows the form"
+    )
+
+
+def _wanted(
+    path: Path,
+    forms: Mapping[str, Accepted],
+    addresses: Mapping[str, AddressSet],
+    present: Mapping[str, Service],
+) -> Wanted:
     wanted: Wanted = {}
     named = [f.fwmark for f in forms.values() if f.fwmark] + [
         present[name].fwmark for name, f in forms.items() if not f.fwmark and name in present
@@ -224,13 +284,7 @@ def _wanted(path: Path, forms: Mapping[str, Accepted], present: Mapping[str, Ser
             fields = form.model_dump(exclude={"ranges"}) | {"fwmark": mark}
             if form.method == AUTO:
                 fields["method"] = _method(form, present.get(name))
-            addresses = from_spans(map(parse_range, form.ranges))
-            if not (addresses or type(form) is not Accepted):
-                raise UsageError(
-                    f"{path}: services.{name}.ranges: acceptance only, of nothing",
-                    hint="name ranges, or leave the service out",
-                )
-            wanted[name] = syntax.from_plain(name, fields), addresses
+            wanted[name] = syntax.from_plain(name, fields), addresses[name]
     return wanted
 
 

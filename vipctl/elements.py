@@ -17,7 +17,8 @@ from vipctl.spans import WIDTH
 FAMILY = {"inet": 1, "arp": 3}  # enum nfproto of include/uapi/linux/netfilter.h
 SUBSYSTEM = 10  # NFNL_SUBSYS_NFTABLES
 BATCH_BEGIN, BATCH_END = 0x10, 0x11
-NEWSETELEM, GETSETELEM, DELSETELEM = (SUBSYSTEM << 8 | number for number in (12, 13, 14))
+NEWSETELEM, GETSETELEM, DELSETELEM, GETGEN = (SUBSYSTEM << 8 | n for n in (12, 13, 14, 16))
+GEN_ID = 1  # NFTA_GEN_ID
 TABLE, SET, ELEMENTS, ELEMENT, KEY, DATA, VALUE = 1, 2, 3, 1, 1, 2, 1  # NFTA_…
 LIMIT = 65_535 - 4  # bytes of elements in an attribute
 ROOM = 1 << 20  # of a transaction, beside its elements
@@ -96,8 +97,21 @@ def _element(address: bytes, mark: int | None, nested: int = NLA_F_NESTED) -> by
 KEY_AT = 12  # where an element has its address, behind three headers
 
 
+def generation() -> str:
+    """Another one after each change of anything of nftables in the network namespace."""
+    with netlink.connect(netlink.NETLINK_NETFILTER, "nftables") as link:
+        answer = netlink.ask(link, GETGEN, 0, NFGENMSG.pack(0, 0, 0))
+        if answer.failure():
+            return ""
+        return dict(netlink.attributes(answer.content, NFGENMSG.size))[GEN_ID].hex()
+
+
 def read(where: Map) -> dict[int, bytes]:
-    """All of a map: packed addresses by mark. Slow, and large, in a large map."""
+    """All of a map: packed addresses by mark.
+
+    The kernel walks a map from its beginning for each thousand elements: half a minute for a
+    million.
+    """
     found: dict[int, list[bytes]] = {}
     with netlink.connect(netlink.NETLINK_NETFILTER, "nftables") as link:
         for content in netlink.dump(link, GETSETELEM, _where(where)):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from vipctl import nft, routing
+from vipctl import elements, nft, routing
 from vipctl.batch import Batch
 from vipctl.model import Acceptance
 
@@ -32,8 +32,11 @@ class Marking:
     def load(self, after: Acceptance, batch: Batch) -> None:
         self._commit(after, self.table.replacing(after, batch))
 
-    def holds(self, acceptance: Acceptance, batch: Batch) -> bool:
-        return self.table.holds(acceptance, batch)
+    def epoch(self) -> str:
+        return elements.generation()
+
+    def holds(self, acceptance: Acceptance, batch: Batch, since: str) -> bool:
+        return since == elements.generation() or self.table.holds(acceptance, batch)
 
     def _commit(self, after: Acceptance, work: nft.Work) -> None:
         with routing.changing(self.block, self.block.accepting(after)):

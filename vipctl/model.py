@@ -2,17 +2,18 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from typing import NamedTuple
 
+from vipctl.choices import AUTO as AUTO
+from vipctl.choices import PROXY as PROXY
+from vipctl.choices import ROUTE as ROUTE
+from vipctl.choices import Forward as Forward
+from vipctl.choices import Leftover as Leftover
 from vipctl.errors import Refused
 from vipctl.prefixes import VERSIONS, AddressSet, IPAddress
 from vipctl.spans import Spans
 
 ACCEPTANCE_PREFIX = "fwmark-"  # names of acceptance-only services
-AUTO = "auto"  # asks for the best method that the director supports; never stored
-PROXY = "tproxy"  # the method that balances in userspace
-ROUTE = "route"  # the method for which the kernel may answer ARP
 
 # Marks that vipctl gives out: bit 12 set, bits 0-6 and 8-11 free. The other bits belong to others:
 # 7 to the AWS CNI, 13 to portmap, 14-15 to Kubernetes, 16-23 to Tailscale, 16-31 to Calico.
@@ -24,21 +25,6 @@ SCHEDULER_FLAGS: dict[str, dict[str, int]] = {
     "sh": {"fallback": 0x08, "port": 0x10},
     "mh": {"fallback": 0x08, "port": 0x10},
 }
-
-
-class Forward(StrEnum):
-    """Forwarding method of a virtual service."""
-
-    NAT = "nat"
-    DR = "dr"
-    TUN = "tun"
-
-
-class Leftover(StrEnum):
-    """What a client gets for a packet that IPVS did not take."""
-
-    REJECT = "reject"
-    DROP = "drop"
 
 
 class Port(NamedTuple):

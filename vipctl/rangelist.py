@@ -14,6 +14,7 @@ from vipctl.prefixes import FAMILY, VERSIONS, AddressSet, parse_range, reserved
 from vipctl.spans import BITS, MANY, WIDTH, Spans, packed
 
 BLOCK = 1 << 20  # bytes
+LINES = 50_000  # of a list that are read together
 MAX_LINE = 256  # bytes; the longest range, two full IPv6 addresses, has 79
 LENGTHS = {
     version: {"": bits} | {f"/{length}": length for length in range(bits + 1)}
@@ -35,10 +36,36 @@ def read(words: Iterable[str], notify: Callable[[str], None] = lambda _: None) -
     for word in words:
         for version, data in _spans(word, notify):
             found[version].append(data)
-    wanted = AddressSet(*(Spans.of(version, b"".join(parts)) for version, parts in found.items()))
+    wanted = _joined(found)
     if not wanted:
         raise UsageError("there is no range in what was given", hint="name at least one")
     return wanted
+
+
+def collect(texts: Iterable[str], wrong: Callable[[int, VipctlError], None]) -> AddressSet:
+    """Ranges and @FILEs of a list; `wrong` is told of each that is not one, and its position."""
+    found: dict[int, list[bytes]] = {version: [] for version in VERSIONS}
+    words = list(texts)
+    for at in range(0, len(words), LINES):
+        part = words[at : at + LINES]
+        plain = _plain("\n".join(part).encode()) if len(part) > MANY else None
+        for version, data in [plain] if plain else _each(at, part, wrong):
+            found[version].append(data)
+    return _joined(found)
+
+
+def _each(
+    first: int, words: list[str], wrong: Callable[[int, VipctlError], None]
+) -> Iterator[Found]:
+    for at, word in enumerate(words, first):
+        try:
+            yield from _file(word[1:], lambda _: None) if word.startswith("@") else [_range(word)]
+        except VipctlError as e:
+            wrong(at, e)
+
+
+def _joined(found: dict[int, list[bytes]]) -> AddressSet:
+    return AddressSet(*(Spans.of(version, b"".join(parts)) for version, parts in found.items()))
 
 
 def _spans(word: str, notify: Callable[[str], None]) -> Iterator[Found]:

@@ -5,15 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vipctl import ipvs, methods, routing, shim, syntax, sysctl, transaction
+from vipctl import ipvs, methods, routing, syntax, sysctl, transaction
 from vipctl.controller import Outcome, refuse_foreign_state
 from vipctl.errors import Missing, Refused, VipctlError
-from vipctl.model import Held, Service, joined
+from vipctl.model import Held, Service, Shape, joined
 from vipctl.prefixes import AddressSet
 from vipctl.spans import BITS
 from vipctl.store import Store
 
 Report = dict[str, Any]
+MANY = 1000  # ranges that a difference shows
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +23,16 @@ class Reporter:
 
     state_dir: Path
 
-    def ranges(self, name: str | None) -> Report:
+    def ranges(self, name: str | None, *, most: int | None = None) -> Report:
+        """All ranges; or, if there are more than `most`, how many of each length."""
         with Store.read(self.state_dir) as store:
             services = store.services()
             if name is not None and name not in services:
                 raise Refused(f"there is no service {name!r}", hint="vipctl list-services")
             names = sorted(services) if name is None else [name]
+            counts = [found for found in store.tallies() if found[0] in names]
+            if most is not None and sum(number for _, _, number in counts) > most:
+                return {"summary": _summary(counts)} | _pending(store)
             return {
                 "ranges": [
                     {"service": n, "range": prefix}
@@ -72,6 +77,18 @@ class Reporter:
                 "sysctls": _sysctls(services.values()),
                 "rules_ahead": routing.ahead(),
             } | _pending(store)
+
+
+def _summary(counts: Iterable[tuple[str, Shape, int]]) -> list[Report]:
+    """By service, IP version and length."""
+    found: dict[tuple[str, int, int], int] = {}
+    for name, shape, number in counts:
+        key = name, shape.version, shape.length
+        found[key] = found.get(key, 0) + number
+    return [
+        {"service": name, "version": version, "length": length, "prefixes": number}
+        for (name, version, length), number in sorted(found.items())
+    ]
 
 
 def _kernel(store: Store) -> str:
@@ -177,8 +194,8 @@ def difference(done: Outcome) -> tuple[str, str]:
 
     change = done.change
     return (
-        document.dump((s, _of(s, change.released)) for s in change.before),
-        document.dump((s, _of(s, change.taken)) for s in change.after),
+        document.dump(((s, _of(s, change.released)) for s in change.before), most=MANY),
+        document.dump(((s, _of(s, change.taken)) for s in change.after), most=MANY),
     )
 
 
@@ -224,6 +241,8 @@ def _counters(services: Iterable[Service]) -> dict[int, Report]:
 
 def _packets(services: Iterable[Service]) -> dict[str, Report]:
     """What the module counts, of each of its services."""
+    from vipctl import shim
+
     marks = {service.name: service.fwmark for service in services if service.method == "shim"}
     try:
         found = shim.services() if marks else {}

@@ -229,18 +229,32 @@ class Store:
             self._apply(change)
             self._keep(sysctls)
 
-    def finish(self, seals: dict[str, str], sysctls: dict[str, tuple[str, str]]) -> None:
+    def finish(
+        self,
+        seals: dict[str, str],
+        sysctls: dict[str, tuple[str, str]],
+        epochs: dict[str, str] | None = None,
+    ) -> None:
         """Commits that the kernel is as the state says; `seals` are the methods' digests.
 
-        `sysctls` are those that stay vipctl's: the others have their old values again.
+        `sysctls` are those that stay vipctl's: the others have their old values again. `epochs`
+        are the methods' at this moment.
         """
         with self._transaction():
             self._keep(sysctls)
             self._set_meta("seals", json.dumps(seals))
+            self._set_meta("epochs", json.dumps(epochs or {}))
             self._db.execute("DELETE FROM meta WHERE key = 'intent'")
 
     def seals(self) -> dict[str, str]:
         return dict(json.loads(self.meta("seals") or "{}"))
+
+    def epochs(self) -> dict[str, str]:
+        return dict(json.loads(self.meta("epochs") or "{}"))
+
+    def note(self, epochs: dict[str, str]) -> None:
+        with self._transaction():
+            self._set_meta("epochs", json.dumps(epochs))
 
     def _keep(self, sysctls: dict[str, tuple[str, str]]) -> None:
         self._db.execute("DELETE FROM sysctl")

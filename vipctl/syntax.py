@@ -153,6 +153,21 @@ def parse_listener(texts: Iterable[str]) -> tuple[IPAddress, ...]:
     return tuple(prefixes.address(version, value) for version, value in found)
 
 
+# How the words of service options are read, by field; others are as they come.
+READ: dict[str, Callable[[Any], Any]] = {
+    "reals": parse_reals,
+    "scheduler": parse_scheduler,
+    "forward": Forward,
+    "ports": parse_ports,
+    "persistence": lambda text: number(text, "persistence", 0, MAX_PERSISTENCE),
+    "to_port": lambda text: number(text, "port", 1, 65535),
+    "to_addresses": parse_listener,
+    "fwmark": parse_mark,
+    "leftover": Leftover,
+}
+_PLAIN = ("persistence", "to_port", "fwmark")  # numbers
+
+
 def plain(service: Service) -> dict[str, object]:
     """The service in strings and numbers, as `export`, `--json` and the store write it."""
     common: dict[str, object] = {
@@ -180,13 +195,8 @@ def plain(service: Service) -> dict[str, object]:
 
 def from_plain(name: str, form: dict[str, Any]) -> Service:
     """The inverse of `plain`; what is absent has its default. Raises UsageError or Refused."""
-    read: dict[str, Callable[[Any], Any]] = {
-        "scheduler": parse_scheduler,
-        "forward": Forward,
-        "ports": parse_ports,
-        "leftover": Leftover,
-        "reals": parse_reals,
-        "to_addresses": parse_listener,
+    fields = {
+        key: READ[key](value) if key in READ and key not in _PLAIN else value
+        for key, value in form.items()
     }
-    fields = {key: read[key](value) if key in read else value for key, value in form.items()}
     return Service(name=name, **fields)

@@ -4,7 +4,7 @@ Traffic comes last and goes first: IPVS services are there before their packets 
 stay until they no longer are.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from vipctl import batch, ipvs, methods, sysctl
@@ -71,10 +71,21 @@ def drifted(store: Store, *, full: bool = False) -> bool:
         return True
     if sysctl.unmet({name: new for name, (_, new) in store.sysctls().items()}):
         return True
+    epochs = store.epochs()
     return full and any(
-        not methods.get(name).holds(acceptance, _prefixes(store, name))
+        not methods.get(name).holds(acceptance, _prefixes(store, name), epochs.get(name, "none"))
         for name, acceptance in wanted.items()
     )
+
+
+def compared(store: Store) -> None:
+    """Notes that all is as stored, so that it need not be compared again before it changes."""
+    if store.epochs() != (now := _epochs(store.seals())):
+        store.note(now)
+
+
+def _epochs(used: Iterable[str]) -> dict[str, str]:
+    return {name: methods.get(name).epoch() for name in used}
 
 
 def lost(store: Store) -> Lost:
@@ -172,7 +183,8 @@ def _finish(store: Store, sysctls: Kept, gone: Collection[str] = ()) -> None:
                 "moment; try again",
             )
         seals[name] = seal
-    store.finish({name: seal for name, seal in seals.items() if seal}, sysctls)
+    found = {name: seal for name, seal in seals.items() if seal}
+    store.finish(found, sysctls, _epochs(found))
 
 
 def _seal(name: str, acceptance: Acceptance) -> str | None:

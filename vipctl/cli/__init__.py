@@ -2,7 +2,6 @@
 
 import json
 import sys
-import traceback
 from collections.abc import Sequence
 
 import click
@@ -25,6 +24,8 @@ def run(words: Sequence[str]) -> int:
     except (Exception, KeyboardInterrupt) as e:
         error = _known(e)
         if "-v" in words and type(error) is VipctlError:
+            import traceback
+
             traceback.print_exc()
         _show(error, as_json="--json" in words)
         return error.exit_code

@@ -1,26 +1,25 @@
 """The commands: parse, one call, render."""
 
 import json
-import logging
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from vipctl import __version__, syntax
-from vipctl.asked import Given
+from vipctl import __version__
 from vipctl.cli import options
-from vipctl.controller import Controller, Outcome
 from vipctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from vipctl.asked import Given
+    from vipctl.controller import Controller, Outcome
 
 STATE_DIR = Path("/var/lib/vipctl")
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """What comes before the command."""
 
     json: bool
@@ -28,7 +27,9 @@ class Settings:
     diff: bool
     state_dir: Path
 
-    def controller(self, *, force: bool = False) -> Controller:
+    def controller(self, *, force: bool = False) -> "Controller":
+        from vipctl.controller import Controller
+
         return Controller(self.state_dir, check=self.check, force=force, notify=self.notify)
 
     def notify(self, text: str) -> None:
@@ -70,12 +71,14 @@ def group(
     Exit codes: 0 done, 1 unexpected, 2 usage, 3 refused, 4 the kernel said no, 5 something missing.
     """
     if verbose:
+        import logging
+
         logging.basicConfig(format="%(message)s", stream=sys.stderr)
         logging.getLogger("vipctl").setLevel(logging.DEBUG)
     context.obj = Settings(as_json, check, diff, state_dir)
 
 
-def _finish(settings: Settings, done: Outcome) -> None:
+def _finish(settings: Settings, done: "Outcome") -> None:
     from vipctl import report
     from vipctl.cli import render
 
@@ -113,7 +116,7 @@ def _show(
 @options.force
 @click.pass_obj
 def add_range(
-    settings: Settings, ranges: tuple[str, ...], name: str | None, given: Given, force: bool
+    settings: Settings, ranges: tuple[str, ...], name: str | None, given: "Given", force: bool
 ) -> None:
     """Accept RANGE… for a service.
 
@@ -143,11 +146,15 @@ def remove_range(settings: Settings, ranges: tuple[str, ...], name: str | None) 
 @click.option("--service", "name", metavar="NAME")
 @click.pass_obj
 def list_ranges(settings: Settings, name: str | None) -> None:
-    """Show the accepted ranges, as the shortest list of prefixes."""
+    """Show the accepted ranges, as the shortest list of prefixes; of many, how many.
+
+    --json shows all.
+    """
     from vipctl import report
     from vipctl.cli import render
 
-    _show(settings, report.Reporter(settings.state_dir).ranges(name), render.ranges)
+    most = None if settings.json else render.MANY
+    _show(settings, report.Reporter(settings.state_dir).ranges(name, most=most), render.ranges)
 
 
 @group.command("add-service")
@@ -155,8 +162,10 @@ def list_ranges(settings: Settings, name: str | None) -> None:
 @options.service
 @options.force
 @click.pass_obj
-def add_service(settings: Settings, name: str, given: Given, force: bool) -> None:
+def add_service(settings: Settings, name: str, given: "Given", force: bool) -> None:
     """Create a service; without options, one with no real server yet."""
+    from vipctl import syntax
+
     syntax.check_name(name)
     _finish(settings, settings.controller(force=force).add_service(name, given))
 
@@ -166,7 +175,7 @@ def add_service(settings: Settings, name: str, given: Given, force: bool) -> Non
 @options.service
 @options.force
 @click.pass_obj
-def set_service(settings: Settings, name: str, given: Given, force: bool) -> None:
+def set_service(settings: Settings, name: str, given: "Given", force: bool) -> None:
     """Change the options that are given; --real and --port replace the whole list."""
     if not given:
         raise UsageError("nothing to set", hint="vipctl set-service --help")
@@ -198,6 +207,8 @@ def list_services(settings: Settings) -> None:
 @click.pass_obj
 def add_real(settings: Settings, name: str, servers: tuple[str, ...], force: bool) -> None:
     """Add real servers to a service."""
+    from vipctl import syntax
+
     reals = syntax.parse_reals(servers)
     _finish(settings, settings.controller(force=force).add_real(name, reals))
 
@@ -208,6 +219,8 @@ def add_real(settings: Settings, name: str, servers: tuple[str, ...], force: boo
 @click.pass_obj
 def set_real(settings: Settings, name: str, servers: tuple[str, ...]) -> None:
     """Change the weight of real servers."""
+    from vipctl import syntax
+
     weights = [syntax.parse_weighted(server) for server in servers]
     _finish(settings, settings.controller().set_real(name, weights))
 
@@ -218,6 +231,8 @@ def set_real(settings: Settings, name: str, servers: tuple[str, ...]) -> None:
 @click.pass_obj
 def remove_real(settings: Settings, name: str, servers: tuple[str, ...]) -> None:
     """Remove real servers; their connections end."""
+    from vipctl import syntax
+
     endpoints = [syntax.parse_endpoint(server) for server in servers]
     _finish(settings, settings.controller().remove_real(name, endpoints))
 
@@ -228,6 +243,8 @@ def remove_real(settings: Settings, name: str, servers: tuple[str, ...]) -> None
 @click.pass_obj
 def drain_real(settings: Settings, name: str, servers: tuple[str, ...]) -> None:
     """Send real servers no new connections (weight 0); open ones go on."""
+    from vipctl import syntax
+
     endpoints = [syntax.parse_endpoint(server) for server in servers]
     _finish(settings, settings.controller().drain_real(name, endpoints))
 

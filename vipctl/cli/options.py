@@ -2,15 +2,16 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from vipctl import model, syntax
-from vipctl.asked import BALANCING, Given
+from vipctl.choices import AUTO, Forward, Leftover
 from vipctl.errors import UsageError
 from vipctl.methods import NAMES
-from vipctl.model import AUTO, Forward, Leftover
+
+if TYPE_CHECKING:
+    from vipctl.asked import Given
 
 Command = Callable[..., Any]
 OPTIONS = (
@@ -72,21 +73,10 @@ OPTIONS = (
         help="Set the sysctls that the service needs; default: name them.",
     ),
 )
-FIELDS: dict[str, Callable[[Any], Any]] = {
-    "reals": syntax.parse_reals,
-    "scheduler": syntax.parse_scheduler,
-    "forward": Forward,
-    "ports": syntax.parse_ports,
-    "persistence": lambda t: syntax.number(t, "persistence", 0, syntax.MAX_PERSISTENCE),
-    "method": str,
-    "arp": bool,
-    "to_port": lambda t: syntax.number(t, "port", 1, 65535),
-    "to_addresses": syntax.parse_listener,
-    "fwmark": syntax.parse_mark,
-    "leftover": Leftover,
-    "ping": bool,
-    "set_sysctls": bool,
-}
+FIELDS = (
+    *("reals", "scheduler", "forward", "ports", "persistence", "method", "arp", "to_port"),
+    *("to_addresses", "fwmark", "leftover", "ping", "set_sysctls"),
+)
 
 force = click.option("--force", is_flag=True, help="Also where it may cut the director off.")
 ranges = click.argument("ranges", metavar="RANGE…", nargs=-1, required=True)
@@ -109,13 +99,21 @@ def service(command: Command) -> Command:
     return decorated
 
 
-def _given(words: dict[str, Any]) -> Given:
+def _given(words: dict[str, Any]) -> "Given":
+    from vipctl import syntax
+
     typed = {field: word for field, word in words.items() if word not in (None, ())}
-    return {field: FIELDS[field](word) for field, word in typed.items()}
+    return {
+        field: syntax.READ[field](word) if field in syntax.READ else word
+        for field, word in typed.items()
+    }
 
 
-def target(name: str | None, given: Given) -> str:
+def target(name: str | None, given: "Given") -> str:
     """The service's name; without one, that of the acceptance-only service of the mark."""
+    from vipctl import model, syntax
+    from vipctl.asked import BALANCING
+
     if name is not None:
         return syntax.check_name(name)
     if "fwmark" not in given:

@@ -1,6 +1,5 @@
 """Reports as text for people: tables, a difference, a last line that says what happened."""
 
-import difflib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -8,6 +7,8 @@ import click
 
 from vipctl.report import Report, large
 
+MANY = 1000  # ranges that a person looks at
+ALL_OF_THEM = "one by one: vipctl --json list-ranges, or vipctl export"
 PENDING = "an earlier command was interrupted; the next changing command repairs what it left"
 
 
@@ -31,6 +32,8 @@ RIGHT = {"WEIGHT", "PREFIXES", "ADDRESSES", *COUNTERS}
 
 
 def difference(before: str, after: str) -> str:
+    import difflib
+
     lines = difflib.unified_diff(
         before.splitlines(), after.splitlines(), "before", "after", lineterm=""
     )
@@ -47,6 +50,12 @@ def outcome(report: Report) -> str:
 
 
 def ranges(report: Report) -> str:
+    if "summary" in report:
+        rows = [
+            (row["service"], f"IPv{row['version']} /{row['length']}", f"{row['prefixes']:,}")
+            for row in report["summary"]
+        ]
+        return table(["SERVICE", "RANGES", "PREFIXES"], rows) + f"\n\n{ALL_OF_THEM}"
     return table(["RANGE", "SERVICE"], ((r["range"], r["service"]) for r in report["ranges"]))
 
 

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterable
 from importlib import import_module
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
-from vipctl.batch import Batch
+from vipctl.choices import PROXY
 from vipctl.errors import Missing, UsageError
-from vipctl.model import PROXY, Acceptance
+
+if TYPE_CHECKING:
+    from vipctl.batch import Batch
+    from vipctl.model import Acceptance
 
 NAMES = ("shim", "fwmark", "fwmark-iptables", "route", PROXY)  # best first
 
@@ -20,25 +23,33 @@ class Method(Protocol):
         Raises Missing, with the reason and the cure, where the director cannot do this.
         """
 
-    def seal(self, acceptance: Acceptance) -> str | None:
+    def seal(self, acceptance: "Acceptance") -> str | None:
         """A digest of all that is ours in the kernel but the prefixes themselves; O(1) in those.
 
         It changes when somebody else changes what is ours. "" stands for nothing at all, None for
         something else than `acceptance` needs.
         """
 
-    def apply(self, before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -> None:
+    def apply(
+        self, before: "Acceptance", after: "Acceptance", removed: "Batch", added: "Batch"
+    ) -> None:
         """From one state to the next. Raises KernelError.
 
         A packet for a VIP of both states is accepted all the time. What is both in `removed` and in
         `added` is of a service that changed.
         """
 
-    def load(self, after: Acceptance, wanted: Batch) -> None:
+    def load(self, after: "Acceptance", wanted: "Batch") -> None:
         """To `after` from whatever is there, with as little interruption. Raises KernelError."""
 
-    def holds(self, acceptance: Acceptance, wanted: Batch) -> bool:
-        """Whether the kernel has exactly these prefixes. Reads them all: slow."""
+    def epoch(self) -> str:
+        """Another one after whatever may have changed prefixes in the kernel; "" if unknown."""
+
+    def holds(self, acceptance: "Acceptance", wanted: "Batch", since: str) -> bool:
+        """Whether the kernel has exactly these prefixes, as it had in epoch `since`.
+
+        Reads them all if that is another one: slow.
+        """
 
 
 def get(name: str) -> Method:

@@ -42,4 +42,4 @@ def chains(acceptance: Acceptance) -> Chains:
 TABLE = nft.Table("vipctl", chains)
 _METHOD = Marking(TABLE, BLOCK)
 probe, seal, apply = _METHOD.probe, _METHOD.seal, _METHOD.apply
-load, holds = _METHOD.load, _METHOD.holds
+load, epoch, holds = _METHOD.load, _METHOD.epoch, _METHOD.holds

@@ -132,7 +132,11 @@ def _remove_unfit(present: dict[str, ipset.Header], wanted: dict[str, int]) -> N
     ipset.restore(map(ipset.destroy, (*unfit, *half_filled)))
 
 
-def holds(acceptance: Acceptance, wanted: Batch) -> bool:
+def epoch() -> str:
+    return ""
+
+
+def holds(acceptance: Acceptance, wanted: Batch, since: str) -> bool:
     sets: dict[str, dict[str, int]] = {name: {} for name in _sets(acceptance)}
     for entry in batch.entries(wanted):
         sets[set_name(entry.shape)][_prefix(entry)] = entry.mark

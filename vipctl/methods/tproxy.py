@@ -101,4 +101,4 @@ def _listeners(service: Service) -> Iterator[str]:
 TABLE = nft.Table("vipctl_tproxy", chains)
 _METHOD = Marking(TABLE, BLOCK)
 probe, seal, apply = _METHOD.probe, _METHOD.seal, _METHOD.apply
-load, holds = _METHOD.load, _METHOD.holds
+load, epoch, holds = _METHOD.load, _METHOD.epoch, _METHOD.holds
