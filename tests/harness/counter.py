@@ -38,7 +38,9 @@ class LocalInCounter:
 
     def counts(self) -> dict[tuple[int, str], int]:
         """Return all counts, by mark and destination."""
-        return {**self._read("seen4"), **self._read("seen6")}
+        listing = self.ns.run(["nft", "-j", "list", "table", "inet", "probe"]).stdout
+        sets = (item["set"] for item in json.loads(listing)["nftables"] if "set" in item)
+        return dict(_entry(element["elem"]) for found in sets for element in found.get("elem", ()))
 
     def reset(self) -> None:
         """Forget what was seen."""
@@ -49,11 +51,6 @@ class LocalInCounter:
     def close(self) -> None:
         """Remove the counter's table."""
         self.ns.run(["nft", "delete", "table", "inet", "probe"])
-
-    def _read(self, name: str) -> dict[tuple[int, str], int]:
-        listing = self.ns.run(["nft", "-j", "list", "set", "inet", "probe", name]).stdout
-        described = next(item["set"] for item in json.loads(listing)["nftables"] if "set" in item)
-        return dict(_entry(element["elem"]) for element in described.get("elem", []))
 
 
 def _entry(element: dict[str, Any]) -> tuple[tuple[int, str], int]:

@@ -19,14 +19,14 @@ LAST = ("10.0.0.1", "fd00::1")
 
 def settle(client: Namespace, counter: LocalInCounter) -> None:
     """Wait until all that the client has sent so far has come as far as it goes."""
-    seen = [counter.count(0, address) for address in LAST]
+    before = counter.counts()
     udp_send(client, list(LAST), 9)
-    wait_until(
-        lambda: all(
-            counter.count(0, address) > before for address, before in zip(LAST, seen, strict=True)
-        ),
-        "the last datagrams are counted",
-    )
+
+    def counted() -> bool:
+        now = counter.counts()
+        return all(now.get(last, 0) > before.get(last, 0) for last in ((0, ip) for ip in LAST))
+
+    wait_until(counted, "the last datagrams are counted")
 
 
 def accepted(net: Lab, counter: LocalInCounter, addresses: Iterable[object]) -> dict[str, int]:
