@@ -8,13 +8,14 @@ PACKAGES := nftables iproute2 python3-venv qemu-system-x86 busybox-static kmod s
 KERNEL_PACKAGES := bc bison flex libc6-dev libelf-dev xz-utils
 
 .PHONY: help deps root packages test-packages kernel-packages lint fmt test demo conformance \
-	bench-datapath bench-load debug-kernel stress stress-shim fuzz clean
+	bench-datapath bench-load debug-kernel stress soak stress-shim fuzz clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo    see it work (in a guest if this kernel has no IPVS)"
 	@echo "make test    lint, then all tests, here and under two Debian kernels"
 	@echo "make stress  the long tests"
+	@echo "make soak    ten minutes of random changes under traffic, against a model (SOAK_SECONDS=600)"
 	@echo "make stress-shim  the kernel module, under each kernel (STRESS_SECONDS=300 STRESS_KERNELS='6.1 6.12')"
 	@echo "make fuzz    the kernel module: its trie, and its netlink under each kernel (FUZZ_SECONDS=300)"
 	@echo "make conformance  every method, measured, half an hour; writes docs/methods.md (CELLS=route,6,nat: a part)"
@@ -83,6 +84,11 @@ debug-kernel: deps kernel-packages
 
 stress: deps
 	$(BIN)/pytest tests/stress
+
+# What it needs of the kernel is here already; it judges the kernel's memory, so run it alone.
+SOAK_SECONDS := 600
+soak: deps
+	$(BIN)/python -m tests.stress.soak --seconds $(SOAK_SECONDS)
 
 # In a guest of each kernel, its two processors take turns; a slow one takes much longer than asked.
 STRESS_KERNELS := 6.1 6.12

@@ -1,0 +1,66 @@
+"""What this process and the kernel have taken, always at the same state: all VIPs removed.
+
+The process may grow by what its allocators and caches keep of the largest command; what every
+command loses grows without end, and shows within minutes. Its free memory is given back before it
+is read. The kernel's counts are of the whole machine, with what others do at the time, and some of
+what is freed goes in the background: of several readings the lowest counts. The limits are those
+of the module's stress. A prefix takes 50 to 250 bytes, and a soak adds and removes hundreds of
+thousands.
+"""
+
+import ctypes
+import gc
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.stress.shim import memory as kernel
+
+GROWTH = 0.10  # of the process, and beside it
+SLACK = 8 << 10  # KiB
+READINGS, PAUSE = 10, 0.3  # of the kernel; seconds
+
+
+@dataclass(frozen=True)
+class Used:
+    """KiB at one moment."""
+
+    process: int
+    kernel: dict[str, int]
+
+    @classmethod
+    def now(cls) -> "Used":
+        """Read it."""
+        return cls(_resident(), _lowest())
+
+    def grown(self, later: "Used") -> list[str]:
+        """Return what to complain of the process."""
+        most = self.process * (1 + GROWTH) + SLACK
+        if later.process <= most:
+            return []
+        return [f"the process has {later.process} KiB, {self.process} after warming up"]
+
+    def leaked(self) -> list[str]:
+        """Return what to complain of the kernel, now that all is as it was."""
+        return kernel.leaks(self.kernel)
+
+    def line(self, later: "Used") -> str:
+        """Say it for people."""
+        pairs = [("process", self.process, later.process)]
+        pairs += [(kind, self.kernel[kind], later.kernel[kind]) for kind in kernel.KINDS]
+        return "; ".join(f"{what} {then:,} → {now:,} KiB" for what, then, now in pairs)
+
+
+def _resident() -> int:
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    status = Path("/proc/self/status").read_text()
+    return int(next(line.split()[1] for line in status.splitlines() if "VmRSS" in line))
+
+
+def _lowest() -> dict[str, int]:
+    least = kernel.used()
+    for _ in range(READINGS):
+        time.sleep(PAUSE)
+        least = {kind: min(now, least[kind]) for kind, now in kernel.used().items()}
+    return least
