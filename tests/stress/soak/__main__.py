@@ -1,6 +1,6 @@
 """A soak: minutes of random changes under traffic, everything compared with a model of its own.
 
-In a client, a director and a flow of 1,000 datagrams a second: services of three methods are added
+In a client, a director and a flow of 2,000 datagrams a second: services of three methods are added
 to, taken from, replaced, switched to other methods, repaired after others' flushes. Datagrams for
 VIPs that stay must all come, with their service's mark; none for what is never a VIP may. After
 each operation the edges of what it changed are probed; now and then all that vipctl says is

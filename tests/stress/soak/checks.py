@@ -14,7 +14,7 @@ from tests.netns.iptables import saved
 from tests.stress.soak.intervals import Spans, fewest_prefixes, read, size, text
 from tests.stress.soak.model import PORT, Model, Service, name_of
 
-INTERVALS = 4  # whose edges are probed after an operation
+INTERVALS = 25  # whose edges are probed after an operation
 SHOWN = 8
 
 

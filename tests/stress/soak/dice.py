@@ -51,7 +51,7 @@ class Dice:
         self.cores = known.core()
         self._rolls: dict[str, Callable[[Model], Operation]] = {
             "add": lambda model: self._add("add", model, self._spans(model)),
-            "add file": lambda model: self._add("add file", model, self._many()),
+            "add file": lambda model: self._add("add file", model, self._many(self._most())),
             "remove": lambda model: self._remove("remove", model, self._spans(model)),
             "remove file": self._remove_file,
             "remove much": self._remove_much,
@@ -74,14 +74,19 @@ class Dice:
 
     def _spans(self, model: Model) -> Spans:
         edges = [edge for s in model.services.values() for edge in self._some(s.held)]
-        near = [*self.world.reserved, *edges]
+        near = self.random.choice((edges, self.world.reserved))
         return tidy(world.span(self.random, near) for _ in range(self.random.randint(1, 4)))
 
     def _some(self, held: Spans) -> list[int]:
         return [edge for interval in self.random.choices(held, k=3) for edge in interval]
 
-    def _many(self) -> Spans:
-        return world.short_spans(self.random, self.random.choice(FILES))
+    def _most(self) -> int:
+        return self.random.choice(FILES)
+
+    def _many(self, number: int) -> Spans:
+        """So many anywhere, and one over or beside each that a flow goes to."""
+        beside = [world.span(self.random, [core], sure=True) for core in self.world.reserved]
+        return tidy([*world.short_spans(self.random, number), *beside])
 
     def _free(self, model: Model, mark: int, spans: Spans) -> Spans:
         """Leave out what a service may not have."""
@@ -98,7 +103,9 @@ class Dice:
 
     def _add(self, kind: str, model: Model, spans: Spans) -> Operation:
         mark = self.random.choice((*STEADY, *MOODY, *PASSING))
-        asked = self._free(model, mark, spans)
+        cores = [address for address, owner in self.world.cores.items() if owner == mark]
+        over = [world.span(self.random, cores) for _ in cores]
+        asked = self._free(model, mark, tidy([*spans, *over]))
         if not asked:
             return self._remove(kind, model, spans)
         words = ["add-range", *self._words(kind, asked), "--fwmark", str(mark)]
@@ -124,7 +131,7 @@ class Dice:
     def _remove_file(self, model: Model) -> Operation:
         held = model.held()
         some = self.random.sample(held, len(held) // 3)
-        return self._remove("remove file", model, tidy([*some, *self._many()[:100]]))
+        return self._remove("remove file", model, tidy([*some, *self._many(100)]))
 
     def _remove_much(self, model: Model) -> Operation:
         """Half of each IP version's universe, or a quarter of it."""

@@ -9,7 +9,7 @@ from tests.harness.lab import lab
 from tests.netns import snapshot
 from tests.netns.route import BeforeIpvs
 from tests.stress.shim.tally import Tally
-from tests.stress.soak.memory import Used
+from tests.stress.soak.memory import Used, resident
 from tests.stress.soak.soak import Soak
 
 ROUND = 60.0  # seconds
@@ -41,7 +41,7 @@ def _soaked(soak: Soak, seconds: float) -> Used:
     soak.warm_up()
     warm, end = Used.now(), time.monotonic() + seconds
     while not soak.tally.complaints and (left := end - time.monotonic()) > 0:
-        print(f"{left:.0f} s left: {soak.tally.line()}", flush=True)
+        print(f"{left:.0f} s left: {resident():,} KiB, {soak.tally.line()}", flush=True)
         soak.round(min(ROUND, left))
     return warm
 

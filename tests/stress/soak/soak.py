@@ -21,7 +21,7 @@ from tests.stress.soak.world import World
 
 FLOWING = 5.0  # seconds until a flow is judged and another begins
 COMPARED = 10  # operations from one comparison with all that vipctl says to the next
-REMEMBERED = 15  # operations
+REMEMBERED = 20  # operations
 DAMAGE, OFTEN = "damage", 1 / 30
 DAMAGES = (
     "nft delete table inet vipctl",
@@ -88,7 +88,9 @@ class Soak:
         """Nothing is lost meanwhile."""
         if self.watch and self.watch.age() > FLOWING:
             self._judge()
-        self.watch = self.watch or Watch(self.net, self.counter, self.world, self.tally)
+        if not self.watch:
+            self.watch = Watch(self.net, self.counter, self.world, self.tally)
+            self.last.append("-- a flow begins --")
         self._do(self.dice.roll(self.model, kind))
 
     def _damage(self) -> None:

@@ -17,7 +17,7 @@ from tests.stress.soak.model import PORT
 from tests.stress.soak.world import World
 
 SOFTNET = Path("/proc/net/softnet_stat")
-PACE = 0.001  # seconds between two datagrams
+PACE = 0.0005  # seconds between two datagrams
 FIRST = 100  # datagrams that arrive before anything is changed
 PATIENCE = 5.0  # seconds for the last
 

@@ -50,9 +50,9 @@ def _anywhere(dice: random.Random, version: int) -> int:
     return int(universe.network_address) + dice.randrange(universe.num_addresses)
 
 
-def span(dice: random.Random, near: Sequence[int]) -> Interval:
-    """Return one of any length, often beside or over one of these addresses."""
-    if not near or dice.random() < 0.4:
+def span(dice: random.Random, near: Sequence[int], *, sure: bool = False) -> Interval:
+    """Return one of any length, often or surely beside or over one of these addresses."""
+    if not near or (dice.random() < 0.3 and not sure):
         near = [_anywhere(dice, dice.choice((4, 6)))]
     point = dice.choice(near)
     length = _length(dice, LONGEST[4 if point < 1 << 32 else 6])
