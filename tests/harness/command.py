@@ -29,10 +29,10 @@ class Vipctl:
 
     def text(self, *words: str) -> Finished:
         """Run a command as for a person."""
-        stdout, stderr = io.StringIO(), io.StringIO()
-        with self.host, redirect_stdout(stdout), redirect_stderr(stderr):
-            code = run(["--state-dir", str(self.state_dir), *words])
-        return Finished(code, stdout.getvalue(), stderr.getvalue())
+        with io.StringIO() as stdout, io.StringIO() as stderr:  # click keeps them: close them
+            with self.host, redirect_stdout(stdout), redirect_stderr(stderr):
+                code = run(["--state-dir", str(self.state_dir), *words])
+            return Finished(code, stdout.getvalue(), stderr.getvalue())
 
     def __call__(self, *words: str) -> dict[str, Any]:
         """Run a command that must succeed; return its JSON object."""
