@@ -47,11 +47,10 @@ def _soaked(soak: Soak, seconds: float) -> Used:
 
 
 def _judged(warm: Used, tally: Tally, *, alone: bool) -> str:
-    now = Used.now()
     if not tally.complaints:
-        for words in warm.grown(now) + (warm.leaked() if alone else []):
+        for words in warm.grown(Used.now()) + (warm.leaked() if alone else []):
             tally.complain(words)
-    return warm.line(now)
+    return warm.line(Used.now())
 
 
 def _report(soak: Soak, seconds: float, memory: str) -> None:
