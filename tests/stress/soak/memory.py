@@ -3,15 +3,15 @@
 The process may grow by what its allocators and caches keep of the largest command; what every
 command loses grows without end, and shows within minutes. Its free memory is given back before it
 is read. The kernel's counts are of the whole machine, with what others do at the time, and some of
-what is freed goes in the background: of several readings the lowest counts. The limits are those
-of the module's stress. A prefix takes 50 to 250 bytes, and a soak adds and removes hundreds of
-thousands.
+what is freed goes in the background: of several readings, before warming up too, the lowest counts.
+The limits are those of the module's stress. A prefix takes 50 to 250 bytes, and a soak adds and
+removes hundreds of thousands.
 """
 
 import ctypes
 import gc
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.stress.shim import memory as kernel
@@ -33,6 +33,10 @@ class Used:
     def now(cls) -> "Used":
         """Read it."""
         return cls(resident(), _lowest())
+
+    def least(self, before: "Used") -> "Used":
+        """Return it with what the kernel had at another time, where that was less."""
+        return replace(self, kernel=_lower(before.kernel, self.kernel))
 
     def grown(self, later: "Used") -> list[str]:
         """Return what to complain of the process."""
@@ -64,5 +68,9 @@ def _lowest() -> dict[str, int]:
     least = kernel.used()
     for _ in range(READINGS):
         time.sleep(PAUSE)
-        least = {kind: min(now, least[kind]) for kind, now in kernel.used().items()}
+        least = _lower(least, kernel.used())
     return least
+
+
+def _lower(left: dict[str, int], right: dict[str, int]) -> dict[str, int]:
+    return {kind: min(number, right[kind]) for kind, number in left.items()}

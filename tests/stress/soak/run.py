@@ -38,8 +38,9 @@ def run(seed: str, seconds: float, *, alone: bool) -> Tally:
 
 def _soaked(soak: Soak, seconds: float) -> Used:
     """Return what was used once warm, from when on the time counts."""
+    bare = Used.now()
     soak.warm_up()
-    warm, end = Used.now(), time.monotonic() + seconds
+    warm, end = Used.now().least(bare), time.monotonic() + seconds
     while not soak.tally.complaints and (left := end - time.monotonic()) > 0:
         print(f"{left:.0f} s left: {resident():,} KiB, {soak.tally.line()}", flush=True)
         soak.round(min(ROUND, left))
