@@ -21,12 +21,14 @@ TIME_LIMIT = 4 * 3600.0
 Line = dict[str, Any]
 
 
-def measure(series: str, module: str, *words: str) -> tuple[int, list[Line]]:
+def measure(
+    series: str, module: str, *words: str, machine: str = COUNTING
+) -> tuple[int, list[Line]]:
     """Run a module of this package in a guest; return its exit status and what it recorded."""
     argv = [sys.executable, "-m", module, str(RECORD), *words]
     emit = prefixed(series)
     emit("booting")
-    with boot(kernel(series), argv, MEMORY, COUNTING) as guest:
+    with boot(kernel(series), argv, MEMORY, machine) as guest:
         status = guest.explain(guest.follow(emit, TIME_LIMIT), emit)
         record = guest.shared / RECORD.name
         lines = record.read_text().splitlines() if record.exists() else []

@@ -1,0 +1,28 @@
+"""What the kernel holds: unreclaimable slabs, vmalloc and per-processor memory."""
+
+import time
+from pathlib import Path
+
+COUNTED = ("SUnreclaim", "VmallocUsed", "Percpu")
+STEADY = 1 << 20  # bytes
+INTERVAL = 0.2
+CALM = 4  # intervals
+LIMIT = 30.0
+
+
+def held() -> int:
+    """Return bytes."""
+    lines = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
+    known = {name.rstrip(":"): int(value) << 10 for name, value, *_ in lines}
+    return sum(known[name] for name in COUNTED)
+
+
+def settled() -> int:
+    """Wait until what was freed before is gone, as namespaces go in the background."""
+    deadline, last, calm = time.monotonic() + LIMIT, held(), 0
+    while calm < CALM and time.monotonic() < deadline:
+        time.sleep(INTERVAL)
+        now = held()
+        calm = calm + 1 if abs(now - last) < STEADY else 0
+        last = now
+    return last
