@@ -3,8 +3,6 @@
 import socket
 import struct
 
-import numpy as np
-
 from benchmarks.raw import wire
 
 # linux/netfilter/nfnetlink.h and nf_tables.h
@@ -62,11 +60,12 @@ def count(version: int) -> int:
                 found += (len(content) - len(_head()) - 4) // size
 
 
-def skeleton(version: int, size: int) -> str:
-    """Return what `nft -f` makes before: a map that need not grow, and the rule that asks it."""
+def skeleton(version: int, size: int | None = None) -> str:
+    """Return what `nft -f` makes before: a map, of fixed size or not, and the rule that asks it."""
+    fixed = f"size {size * 11 // 10 + 16};" if size else ""
     kind, header = ("ipv4_addr", "ip") if version == 4 else ("ipv6_addr", "ip6")
     return f"""table inet raw {{
-        map {NAME} {{ type {kind} : mark; size {int(np.ceil(size * 1.1)) + 16}; }}
+        map {NAME} {{ type {kind} : mark; {fixed} }}
         chain prerouting {{
             type filter hook prerouting priority mangle;
             meta mark set {header} daddr map @{NAME}

@@ -24,13 +24,13 @@ OF_GUEST = ("guest", "served")
 def _run(options: argparse.Namespace) -> int:
     """Measure here or in the guest; the figures of the other stay as they were."""
     path = _path(options)
-    known = read(path if path.exists() else documents.JSON)
     if options.guest:
         status, fresh = guest.measure(options.kernel)
     else:
         status, fresh = 0, _measured(options)
     if status:
         return status
+    known = read(path if path.exists() else documents.JSON)
     for name in (field.name for field in fields(Results)):
         if (name in OF_GUEST) == options.guest:
             setattr(known, name, getattr(fresh, name))
@@ -70,9 +70,14 @@ def _say(what: object) -> None:
 
 def _path(options: argparse.Namespace) -> Path:
     """Return the file of figures: that of the page for a complete run."""
-    complete = set(host.chosen(options.only)) == set(BY_NAME) and not options.skip_shows
-    complete &= {int(size) for size in host.chosen(options.sizes)} == set(SIZES)
+    complete = (options.guest and options.kernel == host.KERNEL) or _is_all(options)
     return documents.JSON if complete or options.publish else host.HOME / "benchmarks.json"
+
+
+def _is_all(options: argparse.Namespace) -> bool:
+    names, sizes = set(host.chosen(options.only)), set(map(int, host.chosen(options.sizes)))
+    here = not (options.guest or options.skip_shows)
+    return here and (names, sizes) == (set(BY_NAME), set(SIZES))
 
 
 def _write(path: Path, results: Results) -> None:

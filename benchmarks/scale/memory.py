@@ -6,7 +6,8 @@ from pathlib import Path
 COUNTED = ("SUnreclaim", "VmallocUsed", "Percpu")
 STEADY = 1 << 20  # bytes
 INTERVAL = 0.2
-CALM = 4  # intervals
+CALM = 0.8  # seconds
+DELAY = 6.0  # seconds: kfree_rcu may take five before it begins
 LIMIT = 30.0
 
 
@@ -17,12 +18,12 @@ def held() -> int:
     return sum(known[name] for name in COUNTED)
 
 
-def settled() -> int:
-    """Wait until what was freed before is gone, as namespaces go in the background."""
-    deadline, last, calm = time.monotonic() + LIMIT, held(), 0
-    while calm < CALM and time.monotonic() < deadline:
+def settled(quiet: float = CALM) -> int:
+    """Wait until nothing changes for so long: namespaces and sets go in the background."""
+    deadline, last, calm = time.monotonic() + LIMIT, held(), 0.0
+    while calm < quiet and time.monotonic() < deadline:
         time.sleep(INTERVAL)
         now = held()
-        calm = calm + 1 if abs(now - last) < STEADY else 0
+        calm = calm + INTERVAL if abs(now - last) < STEADY else 0.0
         last = now
     return last

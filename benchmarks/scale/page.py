@@ -49,8 +49,9 @@ which has every single run. {machine}
   removed with `ipset flush`.
 - Raw: netlink messages that are packed before the clock starts (`benchmarks/raw`). RTM_NEWROUTE, a
   megabyte to a system call and one acknowledgement; NFT_MSG_NEWSETELEM, all in one batch, into
-  a map from address to mark that has its final size; IPSET_CMD_ADD, hundreds of entries to
-  a message, a megabyte to a system call. What was loaded is counted.
+  a map from address to mark, which grows, or never can (`size`); IPSET_CMD_ADD, hundreds of entries
+  to a message, a megabyte to a system call, into a set that has its final size. What was loaded is
+  counted.
 - What others than vipctl need besides (table, set, rule, route) is there before the clock starts.
 - After loading, datagrams from the client to {sample} VIPs, drawn at random, and to {sample} other
   addresses: exactly those for VIPs reach LOCAL_IN. Again with the one more; and none do when all

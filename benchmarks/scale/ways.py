@@ -1,10 +1,10 @@
 """How each contestant loads addresses, adds one more and removes them all: commands and files."""
 
+import socket
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from ipaddress import ip_address
 from pathlib import Path
 
 from benchmarks.raw import ipset, nft
@@ -120,13 +120,15 @@ def _run_nft(site: Site, text: str) -> None:
 
 
 def _ipset(kind: str, site: Site, case: Case) -> Commands:
+    """A file as `ipset save` writes it: without `create`, each `add` asks the kernel for the type."""
     site.host.ip(*LOCAL)
-    site.host.run(["ipset", "restore"], input=ipset.skeleton(kind, 4, len(case.vips)))
+    create = ipset.skeleton(kind, 4, len(case.vips))
+    site.host.run(["ipset", "restore"], input=create)
     marks = f" skbmark {MARK:#x}/0xffffffff" if kind == "hash:net" else ""
     _have_iptables_ask(site, kind, 4)
     members = (f"add {ipset.NAME} {vip}{marks}" for vip in case.vips)
     return Commands(
-        ["ipset", "restore", "-file", write(site, "members", members)],
+        ["ipset", "restore", "-exist", "-file", write(site, "set", (create.strip(), *members))],
         ["ipset", "add", ipset.NAME, case.extra, *marks.split()],
         ["ipset", "flush", ipset.NAME],
     )
@@ -140,12 +142,12 @@ def _have_iptables_ask(site: Site, kind: str, version: int) -> None:
     site.host.run([program, "-t", "mangle", "-A", "PREROUTING", *mark.split()])
 
 
-def _raw(mechanism: str, site: Site, case: Case) -> Commands:
+def _raw(mechanism: str, site: Site, case: Case, *, fixed: bool = False) -> Commands:
     if mechanism != "route":
         for line in LOCAL:
             site.host.run(["ip", f"-{case.version}", *line.split()])
     if mechanism == "nft":
-        _run_nft(site, nft.skeleton(case.version, len(case.vips)))
+        _run_nft(site, nft.skeleton(case.version, len(case.vips) if fixed else None))
     elif mechanism != "route":
         skeleton = ipset.skeleton(mechanism, case.version, len(case.vips))
         site.host.run(["ipset", "restore"], input=skeleton)
@@ -159,9 +161,10 @@ def _raw(mechanism: str, site: Site, case: Case) -> Commands:
     )
 
 
-def _keys(site: Site, name: str, addresses: Iterable[str]) -> str:
+def _keys(site: Site, name: str, addresses: Sequence[str]) -> str:
     path = site.scratch / name
-    path.write_bytes(b"".join(ip_address(address).packed for address in addresses))
+    packed = partial(socket.inet_pton, socket.AF_INET6 if ":" in addresses[0] else socket.AF_INET)
+    path.write_bytes(b"".join(map(packed, addresses)))
     return str(path)
 
 
@@ -175,6 +178,7 @@ WAYS: dict[str, Way] = {
     "ipset-ip": partial(_ipset, "hash:ip"),
     "ip-route": _route,
     "raw-nft": partial(_raw, "nft"),
+    "raw-nft-fixed": partial(_raw, "nft", fixed=True),
     "raw-route": partial(_raw, "route"),
     "raw-net": partial(_raw, "hash:net"),
     "raw-ip": partial(_raw, "hash:ip"),
