@@ -18,6 +18,7 @@ from benchmarks.scale.plan import BY_NAME, ROUNDS, SIZES
 from benchmarks.scale.record import Results, read, write
 from tests.harness.guest import REPOSITORY
 
+SO_FAR = host.HOME / "so-far.json"  # should something end it before its time
 OF_GUEST = ("guest", "served")
 
 
@@ -42,10 +43,12 @@ def _measured(options: argparse.Namespace) -> Results:
     """Measure on this kernel, in namespaces; say what is found as it is found."""
     names, sizes = host.chosen(options.only), [int(size) for size in host.chosen(options.sizes)]
     compileall.compile_dir(REPOSITORY / "vipctl", quiet=1)
+    host.HOME.mkdir(parents=True, exist_ok=True)
     found = Results(machine=machine.described())
     for run in rounds.measure(names, sizes, options.rounds):
         _say(run)
         found.runs.append(run)
+        write(SO_FAR, found)
     if not options.skip_shows:
         _show(found, names, max(sizes))
     return found

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from benchmarks.scale import shows
 from benchmarks.scale.plan import CONTESTANTS, LIMIT, RAW, SAMPLE, SEED, SLOW
-from benchmarks.scale.record import Results
+from benchmarks.scale.record import STOPPED, Results
 from benchmarks.scale.words import nbytes, ratio, seconds, table
 
 BASE = "fwmark"
@@ -62,6 +62,8 @@ which has every single run. {machine}
   longer changes; below 1 MB it is not shown.
 """
 Value = Callable[[str, int], float | None]
+Text = Callable[[float], str]
+Absent = Callable[[Results, str, int], str]
 
 
 def page(results: Results) -> str:
@@ -85,14 +87,16 @@ def _tables(results: Results) -> Iterator[str]:
         ("Memory of the largest process, loading", "load", "rss"),
     ):
         yield f"## {title}\n"
-        yield _table(results, *_value(results, step, what))
+        yield _table(
+            results, *_value(results, step, what), _least if title == "Loading" else _absent
+        )
     yield "## Memory of the kernel\n"
-    yield _table(results, lambda name, size: _shown(results.kernel(name, size)), nbytes)
+    yield _table(results, lambda name, size: _shown(results.kernel(name, size)), nbytes, _absent)
     yield "## What vipctl takes, against its mechanism's limit\n"
     yield _overhead(results)
 
 
-def _value(results: Results, step: str, what: str) -> tuple[Value, Callable[[float], str]]:
+def _value(results: Results, step: str, what: str) -> tuple[Value, Text]:
     def value(name: str, size: int) -> float | None:
         return results.middle(name, size, step, what) or None
 
@@ -103,28 +107,34 @@ def _shown(value: float | None) -> float | None:
     return value if value and value >= 1e6 else None
 
 
-def _table(results: Results, value: Value, text: Callable[[float], str]) -> str:
-    sizes = results.sizes()
-    rows = []
+def _table(results: Results, value: Value, text: Text, absent: Absent) -> str:
+    sizes, rows = results.sizes(), []
     for contestant in CONTESTANTS:
-        name = contestant.name
-        cells = [_cell(results, name, size, value, text) for size in sizes]
+        cells = []
+        for size in sizes:
+            own, base = value(contestant.name, size), value(BASE, size)
+            cells.append(_told(own, base, text) or absent(results, contestant.name, size))
         if any(cell != "–" for cell in cells):
             rows.append([contestant.title, *cells])
     return table(["", *(f"{size:,}" for size in sizes)], rows)
 
 
-def _cell(
-    results: Results, name: str, size: int, value: Value, text: Callable[[float], str]
-) -> str:
-    own, base = value(name, size), value(BASE, size)
-    if own is not None:
-        return f"**{ratio(own / base)}** ({text(own)})" if base else f"({text(own)})"
-    if text is seconds and results.stopped(name, size):
-        load = results.middle(BASE, size, "load")
-        more = f"more than **{ratio(LIMIT / load)}** " if load else ""
-        return f"{more}(stopped)"
-    return "stopped" if results.stopped(name, size) else "–"
+def _told(own: float | None, base: float | None, text: Text) -> str:
+    if own is None:
+        return ""
+    return f"**{ratio(own / base)}** ({text(own)})" if base else f"({text(own)})"
+
+
+def _absent(results: Results, name: str, size: int) -> str:
+    return STOPPED if any(run.outcome == STOPPED for run in results.of(name, size)) else "–"
+
+
+def _least(results: Results, name: str, size: int) -> str:
+    """Return how many times longer a load takes at least that was stopped."""
+    load = results.middle(BASE, size, "load")
+    if load and results.stopped(name, size):
+        return f"more than **{ratio(LIMIT / load)}** (stopped)"
+    return _absent(results, name, size)
 
 
 def _overhead(results: Results) -> str:

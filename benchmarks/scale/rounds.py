@@ -9,9 +9,8 @@ from dataclasses import replace
 from benchmarks.scale import memory
 from benchmarks.scale.plan import BY_NAME, SAMPLE, SEED, SLOW, Kind, others, vips
 from benchmarks.scale.record import STOPPED, Run, Spent
-from benchmarks.scale.site import Failed, Site, Stopped, site
+from benchmarks.scale.site import ACCIDENTS, Failed, Site, Stopped, site
 from benchmarks.scale.ways import WAYS, Case
-from tests.harness.netns import CommandError
 
 WEIGHED = 10_000  # VIPs: fewer are lost in what goes on besides
 
@@ -44,7 +43,7 @@ def measured(name: str, size: int, *, weighed: bool) -> Run:
                 known.append(run)
         except Stopped:
             return replace(known[-1], outcome=STOPPED)
-        except (Failed, CommandError) as error:
+        except ACCIDENTS as error:
             print(f"bench: {name}, {size:,}: {error}", file=sys.stderr)
             return replace(known[-1], outcome=f"failed: {error}"[:200])
     return known[-1]

@@ -1,6 +1,7 @@
 """A client and a director, commands on it that are timed, and whether it accepts an address."""
 
 import json
+import subprocess
 import sys
 import tempfile
 import time
@@ -13,7 +14,7 @@ from benchmarks.scale.plan import LIMIT
 from benchmarks.scale.record import Spent
 from tests.harness.counter import LocalInCounter
 from tests.harness.guest import REPOSITORY
-from tests.harness.netns import Namespace
+from tests.harness.netns import CommandError, Namespace
 from tests.harness.traffic import udp_send
 from tests.harness.waiting import wait_until
 
@@ -25,6 +26,9 @@ REORDERED = 0.05  # seconds: what was sent before and overtaken
 
 class Failed(Exception):
     """A contestant that did not do what it is measured at; says what it printed."""
+
+
+ACCIDENTS = (Failed, CommandError, TimeoutError, subprocess.TimeoutExpired)
 
 
 class Stopped(Exception):
@@ -47,7 +51,7 @@ class Site:
         found = json.loads(timer.stdout)
         status = found.pop("status")
         if status is None:
-            raise Stopped
+            raise Stopped("stopped")
         if status:
             said = self.printed.read_text(errors="replace")[-300:].strip()
             raise Failed(f"{' '.join(argv)[:100]}: exit status {status}: {said}")

@@ -120,7 +120,7 @@ def _run_nft(site: Site, text: str) -> None:
 
 
 def _ipset(kind: str, site: Site, case: Case) -> Commands:
-    """A file as `ipset save` writes it: without `create`, each `add` asks the kernel for the type."""
+    """As `ipset save` writes it: without `create`, each `add` asks the kernel for the type."""
     site.host.ip(*LOCAL)
     create = ipset.skeleton(kind, 4, len(case.vips))
     site.host.run(["ipset", "restore"], input=create)
