@@ -8,7 +8,8 @@ PACKAGES := nftables iproute2 python3-venv qemu-system-x86 busybox-static kmod s
 KERNEL_PACKAGES := bc bison flex libc6-dev libelf-dev xz-utils
 
 .PHONY: help deps root packages test-packages kernel-packages lint fmt test demo conformance \
-	bench-datapath bench-load debug-kernel stress soak stress-shim fuzz clean
+	bench bench-guest bench-pages bench-packages bench-datapath bench-load \
+	debug-kernel stress soak stress-shim fuzz clean
 .DELETE_ON_ERROR:
 
 help:
@@ -19,6 +20,9 @@ help:
 	@echo "make stress-shim  the kernel module, under each kernel (STRESS_SECONDS=300 STRESS_KERNELS='6.1 6.12')"
 	@echo "make fuzz    the kernel module: its trie, and its netlink under each kernel (FUZZ_SECONDS=300)"
 	@echo "make conformance  every method, measured, half an hour; writes docs/methods.md (CELLS=route,6,nat: a part)"
+	@echo "make bench   vipctl and its peers up to a million VIPs, 40 minutes; writes docs/benchmarks.md (BENCH='--sizes=1000,10000': a part)"
+	@echo "make bench-guest  the same for keepalived and ipvsadm, in a guest, ten minutes (KERNEL=6.1)"
+	@echo "make bench-pages  docs/benchmarks.md and its plots again, from docs/benchmarks.json"
 	@echo "make bench-datapath  instructions per packet, every method, half an hour; writes docs/datapath.md (KERNEL=6.1)"
 	@echo "make bench-load  a million prefixes into the shim, and into an ipset (KERNEL=6.1)"
 	@echo "make debug-kernel  build a kernel with KASAN and lockdep for guests, half an hour"
@@ -67,6 +71,22 @@ demo: deps
 # Repeat it to go on after an interruption.
 conformance: deps
 	$(BIN)/python -m tests.conformance --cells='$(CELLS)'
+
+# Of this kernel: nothing else should run meanwhile.
+bench: deps
+	$(BIN)/python -m benchmarks.scale $(BENCH)
+
+bench-guest: deps bench-packages
+	$(BIN)/python -m benchmarks.scale --guest $(if $(KERNEL),--kernel=$(KERNEL))
+
+# From the figures that are there.
+bench-pages: deps
+	$(BIN)/python -m benchmarks.scale.documents
+
+# keepalived without the service that the package would start.
+bench-packages: root
+	@dpkg-query -W keepalived >/dev/null 2>&1 || { scripts/install-packages keepalived && \
+		{ systemctl disable --quiet --now keepalived 2>/dev/null || true; }; }
 
 # Of another kernel it only prints.
 bench-datapath: deps
