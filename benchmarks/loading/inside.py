@@ -17,7 +17,7 @@ from typing import NamedTuple
 from benchmarks.datapath import plan
 from tests.harness import module, slabs
 from tests.harness.netns import Namespace, execute
-from vipctl import methods
+from vipctl import batch, methods
 from vipctl.model import MARK_VALUE, Service
 
 TIMES = 3
@@ -70,11 +70,12 @@ def _saved(case: plan.Case) -> Iterator[str]:
 def _shim(case: plan.Case) -> Way:
     """As the method does, from what the store hands out."""
     service = Service("bench", MARK_VALUE, "shim")
-    acceptance, entries = plan.acceptance(case, service), list(plan.entries(case, MARK_VALUE))
+    acceptance = plan.acceptance(case, service)
+    wanted = batch.of_entries(plan.entries(case, MARK_VALUE))
 
     def load(host: Namespace) -> None:
         with host:
-            methods.get("shim").load(acceptance, entries)
+            methods.get("shim").load(acceptance, wanted)
 
     return Way("shim", load, lambda _: sum(map(slabs.nbytes, slabs.NODES)))
 

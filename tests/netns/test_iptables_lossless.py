@@ -12,11 +12,13 @@ from tests.harness.command import Vipctl
 from tests.harness.counter import LocalInCounter
 from tests.harness.lab import Lab, family
 from tests.harness.netns import Namespace
+from tests.harness.waiting import wait_until
 from tests.netns.addresses import RANGES, VIPS
 from tests.netns.arrivals import settle
 from tests.netns.iptables import ByIptables
+from vipctl.batch import Batch
 from vipctl.methods import fwmark_iptables
-from vipctl.model import Acceptance, Entry, Service, Shape
+from vipctl.model import Acceptance, Service, Shape
 
 
 @pytest.fixture
@@ -73,18 +75,19 @@ def test_no_packet_is_lost_while_all_is_replaced(net: Lab, vipctl: Vipctl, vip: 
 
 def test_a_service_that_changes_its_mark_loses_no_packet(net: Lab) -> None:
     """And each packet has one of its marks."""
-    entry = Entry(Shape(4, 0, 24), int(ip_address(VIPS[0])) & ~0xFF, 0)
-    states = [
-        (Acceptance((Service(f"fwmark-{mark}", mark),), frozenset({entry.shape})), mark)
+    shape, start = Shape(4, 0, 24), ip_address(VIPS[0]).packed[:3] + b"\0"
+    states: list[tuple[Acceptance, Batch]] = [
+        (Acceptance((Service(f"fwmark-{mark}", mark),), frozenset({shape})), {(shape, mark): start})
         for mark in (17, 18, 0x1001, 17)
     ]
     with net.director:
-        fwmark_iptables.load(states[0][0], [entry._replace(mark=17)])
+        fwmark_iptables.load(*states[0])
     with LocalInCounter(net.director) as counter:
         with Stream(net.client, VIPS[0]) as stream, net.director:
-            for (before, old), (after, new) in pairwise(states):
-                removed, added = [entry._replace(mark=old)], [entry._replace(mark=new)]
+            for (before, removed), (after, added) in pairwise(states):
                 fwmark_iptables.apply(before, after, removed, added)
+                sent = stream.sent
+                wait_until(lambda: stream.sent > sent + 10, "packets meet it")  # noqa: B023
         settle(net.client, counter)
         got = {mark: n for (mark, dst), n in counter.counts().items() if dst == VIPS[0]}
         assert set(got) == {17, 18, 0x1001}

@@ -20,9 +20,10 @@ from tests.netns.addresses import RANGES
 from tests.netns.iptables import ByIptables, ours, saved
 from tests.netns.test_untouched import COMMANDS, FILE
 from vipctl import ipset, legacy
+from vipctl.batch import Batch
 from vipctl.errors import KernelError
 from vipctl.methods import fwmark_iptables
-from vipctl.model import Acceptance, Entry, Service, Shape
+from vipctl.model import Acceptance, Service, Shape
 
 # Nearly our names, rules before and after ours, policies, and counters that are not 0.
 FOREIGN_RULES = """
@@ -213,18 +214,19 @@ def test_loading_fails_whole(net: Lab, monkeypatch: pytest.MonkeyPatch, count: i
     monkeypatch.setattr(ipset, "MAX_ELEMENTS", FULL)
     shape = Shape(4, 0, 32)
     acceptance = Acceptance((Service("fwmark-17", 17),), frozenset({shape}))
-    new = [Entry(shape, 2 * number + (192 << 24), 17) for number in range(count)]
+    old: Batch = {(shape, 17): bytes([0, 0, 0, 7])}
+    new: Batch = {(shape, 17): b"".join(bytes([192, 0, 0, 2 * n]) for n in range(count))}
     with net.director:
-        fwmark_iptables.load(acceptance, [Entry(shape, 7, 17)])
+        fwmark_iptables.load(acceptance, old)
         if count > FULL:
             with pytest.raises(KernelError, match="Hash is full"):
-                fwmark_iptables.load(acceptance, iter(new))
-            new = [Entry(shape, 7, 17)]
+                fwmark_iptables.load(acceptance, new)
+            new = old
         else:
-            fwmark_iptables.load(acceptance, iter(new))
-        assert fwmark_iptables.holds(acceptance, iter(new))
+            fwmark_iptables.load(acceptance, new)
+        assert fwmark_iptables.holds(acceptance, new, "")
         assert set(ipset.headers()) == {"vipctl4"}
-        fwmark_iptables.load(Acceptance((), frozenset()), ())
+        fwmark_iptables.load(Acceptance((), frozenset()), {})
         assert fwmark_iptables.seal(Acceptance((), frozenset())) == ""
     assert ours(net.director) == []
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from tests.harness import module
 from tests.harness.netns import Namespace, execute
-from vipctl import shim
+from vipctl import batch, shim
+from vipctl.batch import Batch
 from vipctl.model import Entry, Port, Shape
 
 KMEMLEAK = Path("/sys/kernel/debug/kmemleak")
@@ -24,14 +25,14 @@ def scan() -> str:
     return KMEMLEAK.read_text()
 
 
-def entries(number: int, mark: int) -> list[Entry]:
+def prefixes(number: int, mark: int) -> Batch:
     """So many scattered prefixes of both IP versions."""
     scattered = [(i * 2654435761) % (1 << 32) for i in range(mark, mark + number)]
-    return [
+    return batch.of_entries(
         Entry(Shape(version, i % 3, 32 if version == 4 else 128), start, mark)
         for i, start in enumerate(scattered)
         for version in (4, 6)
-    ]
+    )
 
 
 def exercise() -> None:
@@ -40,18 +41,18 @@ def exercise() -> None:
         for mark in MARKS:
             commands.set_service(mark, shim.Settings(0, (Port("tcp", mark),)))
             commands.set_service(mark, shim.Settings(shim.PING, ()))
-            commands.add(entries(MANY, mark))
-            commands.delete(entries(MANY // 2, mark))
+            commands.add(prefixes(MANY, mark))
+            commands.delete(prefixes(MANY // 2, mark))
     with shim.replacing() as commands:
         for mark in MARKS:
             commands.set_service(mark, shim.Settings(shim.DROP, ()))
-            commands.add(entries(MANY, mark))
+            commands.add(prefixes(MANY, mark))
     assert shim.services()
-    assert len(list(shim.entries())) > MANY
+    assert batch.count(shim.prefixes()) > MANY
     with shim._netlink() as link:  # a state that is begun and never put in use
         shim._do(link, "BEGIN")
         shim.Commands(link, staged=True).set_service(1, shim.Settings(0, ()))
-        shim.Commands(link, staged=True).add(entries(MANY, 1))
+        shim.Commands(link, staged=True).add(prefixes(MANY, 1))
 
 
 def main() -> int:

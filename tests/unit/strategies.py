@@ -18,7 +18,8 @@ from vipctl.model import (
     acceptance_name,
     real_key,
 )
-from vipctl.prefixes import BITS, AddressSet, Span, from_spans
+from vipctl.prefixes import AddressSet, from_spans
+from vipctl.spans import BITS, Span
 
 WIDTH = 40  # addresses in a window: small enough to be counted one by one
 PUBLIC = {4: int(IPv4Address("203.0.113.0")), 6: int(IPv6Address("2001:db8::"))}

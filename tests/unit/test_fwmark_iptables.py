@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.harness.netns import Namespace
-from vipctl import ipset, legacy
+from vipctl import batch, ipset, legacy
 from vipctl.errors import KernelError, Missing
 from vipctl.methods import fwmark_iptables
 from vipctl.model import Acceptance, Entry, Leftover, Port, RealServer, Service, Shape
@@ -144,11 +144,21 @@ def test_while_services_change_both_are_served() -> None:
 V4, HALF = Shape(4, 0, 24), Shape(4, 0, 25)
 
 
-def test_additions_come_first_and_what_is_replaced_is_not_deleted() -> None:
-    start = 0xCB007100
-    removed = [Entry(V4, start, 17), Entry(HALF, start, 17)]
-    added = [Entry(HALF, start, 18), Entry(HALF, start + 128, 18)]
-    assert list(fwmark_iptables._elements(removed, added)) == [
+def test_additions_come_first_and_what_is_replaced_is_not_deleted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start, said = 0xCB007100, list[str]()
+    removed = batch.of_entries([Entry(V4, start, 17), Entry(HALF, start, 17)])
+    added = batch.of_entries([Entry(HALF, start, 18), Entry(HALF, start + 128, 18)])
+    before, after = (
+        acceptance(Service(f"fwmark-{mark}", mark), shapes=(V4, HALF)) for mark in (17, 18)
+    )
+    with Namespace.create("additions") as fresh:
+        fwmark_iptables.load(before, removed)
+        monkeypatch.setattr(ipset, "restore", said.extend)
+        fwmark_iptables.apply(before, after, removed, added)
+    fresh.close()
+    assert said == [
         "add vipctl4 203.0.113.0/25 skbmark 0x12/0xffffffff\n",
         "add vipctl4 203.0.113.128/25 skbmark 0x12/0xffffffff\n",
         "del vipctl4 203.0.113.0/24\n",
@@ -167,10 +177,11 @@ def test_members_are_printed_as_they_are_added() -> None:
     """Addresses that C prints in two ways among them."""
     starts = [0, 1 << 96, 0xFFFF << 32 | 0x01020304, 0x01020304, 0x20010DB8 << 96, 5 << 64]
     entries = [Entry(Shape(6, 0, 128), start or 7, 17) for start in starts]
-    ipset.restore(fwmark_iptables._elements((), entries))
+    given = batch.of_entries(entries)
+    ipset.restore(fwmark_iptables._lines({}, given, ""))
     wanted = {fwmark_iptables._prefix(entry): 17 for entry in entries}
     assert ipset.members("vipctl6") == wanted
-    ipset.restore(fwmark_iptables._elements(entries, ()))
+    ipset.restore(fwmark_iptables._lines(given, {}, ""))
     assert ipset.members("vipctl6") == {}
 
 

@@ -1,24 +1,40 @@
 """Local routes by the thousand, on this kernel, in a namespace of their own."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pytest
 
 from tests.harness.netns import Namespace
-from vipctl import localroutes
+from vipctl import batch, localroutes
 from vipctl.errors import KernelError
-from vipctl.localroutes import Prefix
+from vipctl.localroutes import Routes
+from vipctl.model import Entry, Shape
 from vipctl.prefixes import network
 
 MANY = 100_000
 
 
-def prefix(version: int, start: int, length: int) -> Prefix:
-    return Prefix(version, start, length)
+def prefix(version: int, start: int, length: int) -> Entry:
+    return Entry(Shape(version, 0, length), start, 0)
 
 
-def lengths(version: int, top: int) -> list[Prefix]:
+def packed(prefixes: Iterable[Entry]) -> Routes:
+    return batch.by_shape(batch.of_entries(prefixes))
+
+
+def there() -> set[Entry]:
+    """What the kernel has of ours, none of it twice."""
+    found = list(batch.entries({(shape, 0): a for shape, a in localroutes.read().items()}))
+    assert len(found) == len(set(found))
+    return set(found)
+
+
+def network_of(prefix: Entry) -> str:
+    return str(network(prefix.shape.version, prefix.start, prefix.shape.length))
+
+
+def lengths(version: int, top: int) -> list[Entry]:
     """A prefix of each length; `top` is their first byte."""
     bits = 32 if version == 4 else 128
     return [
@@ -52,21 +68,21 @@ def listed(host: Namespace) -> str:
 @pytest.mark.usefixtures("host")
 def test_a_hundred_thousand() -> None:
     v6 = [prefix(6, (0x2001 << 112) + (start << 64), 64) for start in SCATTERED[: MANY // 10]]
-    localroutes.add(V4 + v6)
-    assert localroutes.read() == {*V4, *v6}
+    localroutes.add(packed(V4 + v6))
+    assert there() == {*V4, *v6}
     assert localroutes.present(V4[0])
     assert localroutes.present(v6[-1])
-    localroutes.delete(V4[1:] + v6[:-1])
-    assert localroutes.read() == {V4[0], v6[-1]}
-    localroutes.delete([V4[0], v6[-1]])
-    assert localroutes.read() == set()
+    localroutes.delete(packed(V4[1:] + v6[:-1]))
+    assert there() == {V4[0], v6[-1]}
+    localroutes.delete(packed([V4[0], v6[-1]]))
+    assert there() == set()
 
 
 def test_every_length(host: Namespace) -> None:
     before = listed(host)
     wanted = [*lengths(4, 16), *lengths(6, 0x20)]
-    localroutes.add(wanted)
-    assert localroutes.read() == set(wanted)
+    localroutes.add(packed(wanted))
+    assert there() == set(wanted)
     assert all(map(localroutes.present, wanted))
     lines = [line for line in listed(host).splitlines() if "proto 118" in line]
     assert len(lines) == len(wanted)
@@ -74,7 +90,7 @@ def test_every_length(host: Namespace) -> None:
         assert line.startswith("local ")
         assert " dev lo table local proto 118 " in line
         assert " metric 30320" in line
-    localroutes.delete(wanted)
+    localroutes.delete(packed(wanted))
     assert listed(host) == before
 
 
@@ -83,33 +99,33 @@ def test_every_length(host: Namespace) -> None:
 def test_chunks_end_where_they_end(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     monkeypatch.setattr(localroutes, "CHUNK", 10)
     wanted = V4[:size]
-    localroutes.add(iter(wanted))
-    assert localroutes.read() == set(wanted)
-    localroutes.delete(iter(wanted))
-    assert localroutes.read() == set()
+    localroutes.add(packed(wanted))
+    assert there() == set(wanted)
+    localroutes.delete(packed(wanted))
+    assert there() == set()
 
 
 def test_what_is_there_stays_as_it_is(host: Namespace) -> None:
-    localroutes.add(SOME)
+    localroutes.add(packed(SOME))
     before = listed(host)
-    localroutes.add(SOME)
+    localroutes.add(packed(SOME))
     assert listed(host) == before
-    localroutes.add([*SOME, V4[0]])
-    assert localroutes.read() == {*SOME, V4[0]}
+    localroutes.add(packed([*SOME, V4[0]]))
+    assert there() == {*SOME, V4[0]}
 
 
 @pytest.mark.usefixtures("host")
 def test_what_is_gone_is_no_error() -> None:
     """However much of it; what is there among it goes."""
-    localroutes.delete(SOME)
-    localroutes.add([V4[0], V4[15_000], V4[-1], SOME[2]])
-    localroutes.delete([*V4[:30_000], *SOME, *V4[-30_000:]])
-    assert localroutes.read() == set()
+    localroutes.delete(packed(SOME))
+    localroutes.add(packed([V4[0], V4[15_000], V4[-1], SOME[2]]))
+    localroutes.delete(packed([*V4[:30_000], *SOME, *V4[-30_000:]]))
+    assert there() == set()
 
 
 @pytest.mark.usefixtures("host")
 def test_presence_is_of_a_prefix_not_of_an_address() -> None:
-    localroutes.add(SOME)
+    localroutes.add(packed(SOME))
     assert all(map(localroutes.present, SOME))
     assert not localroutes.present(prefix(4, 0xCB007100, 25)), "a shorter one covers it"
     assert not localroutes.present(prefix(4, 0xCB007000, 23))
@@ -120,11 +136,11 @@ def test_presence_is_of_a_prefix_not_of_an_address() -> None:
 
 def test_presence_with_rules_and_without(host: Namespace) -> None:
     """The first rule makes the kernel part table local from table main."""
-    localroutes.add(SOME)
+    localroutes.add(packed(SOME))
     assert all(map(localroutes.present, SOME))
     host.ip("rule add pref 20000 fwmark 99 lookup 99")
     assert all(map(localroutes.present, SOME))
-    assert localroutes.read() == set(SOME)
+    assert there() == set(SOME)
     host.ip("rule del pref 20000")
     assert all(map(localroutes.present, SOME))
 
@@ -137,8 +153,8 @@ def test_an_error_names_the_prefix_that_failed(host: Namespace) -> None:
     host.sysctl("net.ipv6.conf.lo.disable_ipv6", 1)
     v6 = [prefix(6, (0x20010DB8 << 96) + (number << 64), 64) for number in (0, 1)]
     for wanted in ([*V4[:50], *v6, *V4[50:90]], [*v6, V4[0]], [*V4[:10_000], *v6]):
-        with pytest.raises(KernelError, match=str(network(*v6[0][:3]))) as caught:
-            localroutes.add(wanted)
+        with pytest.raises(KernelError, match=network_of(v6[0])) as caught:
+            localroutes.add(packed(wanted))
         assert caught.value.hint
 
 
@@ -146,10 +162,10 @@ def test_many_errors_are_one(host: Namespace) -> None:
     """The kernel says no to each; the first is what the operator reads."""
     host.ip("link set lo down")
     v6 = [prefix(6, (0x2001 << 112) + (start << 64), 64) for start in SCATTERED[:20_000]]
-    with pytest.raises(KernelError, match=str(network(*v6[0][:3]))) as caught:
-        localroutes.add(v6)
+    with pytest.raises(KernelError, match=network_of(v6[0])) as caught:
+        localroutes.add(packed(v6))
     assert "Network is down" in caught.value.message
-    assert localroutes.read() == set()
+    assert there() == set()
 
 
 # whose they are
@@ -170,10 +186,10 @@ def test_only_ours_are_read_and_deleted(host: Namespace) -> None:
     for command in FOREIGN:
         host.run(["ip", *command.split()])
     before = listed(host)
-    assert localroutes.read() == set()
-    localroutes.add(SOME)
-    assert localroutes.read() == set(SOME)
-    localroutes.delete([*SOME, prefix(4, 0xC6120000, 15), prefix(4, 0xC0000200, 24)])
+    assert there() == set()
+    localroutes.add(packed(SOME))
+    assert there() == set(SOME)
+    localroutes.delete(packed([*SOME, prefix(4, 0xC6120000, 15), prefix(4, 0xC0000200, 24)]))
     assert listed(host) == before
 
 
@@ -181,8 +197,8 @@ def test_an_address_that_is_the_directors_own_stays_so(host: Namespace) -> None:
     host.ip("addr add 192.0.2.1/24 dev lo")
     before = listed(host)
     own = prefix(4, 0xC0000201, 32)
-    localroutes.add([own])
+    localroutes.add(packed([own]))
     assert localroutes.present(own)
     assert "proto kernel" in host.run(["ip", "route", "get", "fibmatch", "192.0.2.1"]).stdout
-    localroutes.delete([own])
+    localroutes.delete(packed([own]))
     assert listed(host) == before

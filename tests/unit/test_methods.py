@@ -107,7 +107,7 @@ def test_other_names_are_no_methods(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_each_is_a_method(name: str) -> None:
     found = methods.get(name)
-    for function in ("probe", "seal", "apply", "load", "holds"):
+    for function in ("probe", "seal", "apply", "load", "epoch", "holds"):
         assert callable(getattr(found, function))
     assert found.__doc__, "its docstring draws its tables"
 
@@ -176,9 +176,10 @@ FAKE = '''"""The `fake` method: its kernel is a file."""
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from vipctl import batch
+from vipctl.batch import Batch
 from vipctl.model import Acceptance, Entry
 
 KERNEL = Path(os.environ["FAKE_KERNEL"])
@@ -194,18 +195,24 @@ def seal(acceptance: Acceptance) -> str | None:
     return hashlib.sha256(KERNEL.read_bytes()).hexdigest() if _read() else None
 
 
-def apply(
-    before: Acceptance, after: Acceptance, removed: Iterable[Entry], added: Iterable[Entry]
-) -> None:
-    _write(_read() - set(map(_words, removed)) | set(map(_words, added)))
+def apply(before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -> None:
+    _write(_read() - _all(removed) | _all(added))
 
 
-def load(after: Acceptance, entries: Iterable[Entry]) -> None:
-    _write(set(map(_words, entries)))
+def load(after: Acceptance, wanted: Batch) -> None:
+    _write(_all(wanted))
 
 
-def holds(acceptance: Acceptance, entries: Iterator[Entry]) -> bool:
-    return _read() == set(map(_words, entries))
+def epoch() -> str:
+    return ""
+
+
+def holds(acceptance: Acceptance, wanted: Batch, since: str) -> bool:
+    return _read() == _all(wanted)
+
+
+def _all(prefixes: Batch) -> set[str]:
+    return set(map(_words, batch.entries(prefixes)))
 
 
 def _words(entry: Entry) -> str:

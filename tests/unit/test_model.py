@@ -5,9 +5,10 @@ from ipaddress import ip_address
 
 import pytest
 
-from vipctl import model
+from tests.unit.holding import Row, held_by
+from vipctl import batch, model
 from vipctl.errors import Refused
-from vipctl.model import Change, Forward, Held, Port, RealServer, Scheduler, Service, Shape
+from vipctl.model import Change, Forward, Port, RealServer, Scheduler, Service, Shape
 
 RIP, RIP6 = ip_address("10.0.1.11"), ip_address("fd00:1::11")
 WEB = Service("web", 0x1000)
@@ -70,8 +71,8 @@ def test_which_schedulers_can_drain(scheduler: Scheduler, drains: bool) -> None:
 
 
 def test_entries_are_the_prefixes_with_their_service_s_mark() -> None:
-    held = [Held("web", 4, 0, 8, 12), Held("dns", 6, 1, 0, 0)]
-    found = list(model.entries(held, {"web": 1, "dns": 2}))
+    held = held_by([Row("web", 4, 0, 8, 12), Row("dns", 6, 1, 0, 0)])
+    found = list(batch.entries(batch.of(held, {"web": 1, "dns": 2})))
     assert [(e.shape, e.start, e.mark) for e in found] == [
         (Shape(4, 0, 30), 8, 1),
         (Shape(4, 0, 32), 12, 1),
@@ -84,16 +85,16 @@ def test_what_a_change_gains_and_loses() -> None:
     change = Change(
         before=(WEB,),
         after=(WEB,),
-        released=(Held("web", 4, 0, 10, 19), Held("dns", 4, 1, 40, 49)),
-        taken=(Held("web", 4, 0, 10, 25), Held("web", 4, 0, 40, 44)),
+        released=held_by([Row("web", 4, 0, 10, 19), Row("dns", 4, 1, 40, 49)]),
+        taken=held_by([Row("web", 4, 0, 10, 25), Row("web", 4, 0, 40, 44)]),
     )
-    assert (change.gained().v4, change.lost().v4) == (((20, 25),), ((45, 49),))
+    assert (list(change.gained().v4), list(change.lost().v4)) == ([(20, 25)], [(45, 49)])
     assert change.inverse().inverse() == change
     assert change.inverse().gained() == change.lost()
 
 
 def test_a_change_of_nothing_is_none() -> None:
-    held = (Held("web", 4, 0, 1, 2),)
+    held = held_by([Row("web", 4, 0, 1, 2)])
     assert not Change()
     assert not Change(before=(WEB,), after=(WEB,), released=held, taken=held)
     assert Change(after=(WEB,))

@@ -19,16 +19,18 @@ from hypothesis.stateful import (
 )
 
 from tests.unit.committing import commit
+from tests.unit.holding import Row, flat
 from tests.unit.strategies import addresses, is_canonical
 from vipctl import planner, syntax
 from vipctl.errors import Refused
-from vipctl.model import Change, Held, Port, Service, Shape, ports_disjoint
-from vipctl.prefixes import BITS, AddressSet, cut, from_spans
+from vipctl.model import Change, Port, Service, Shape, ports_disjoint
+from vipctl.prefixes import AddressSet, from_spans
+from vipctl.spans import BITS, Spans, cut
 from vipctl.store import Store
 
 Model = dict[str, set[tuple[int, int]]]  # by service: (version, address)
 Sharing = tuple[tuple[Port, ...], bool]  # what decides with whom a service may share: ports, ping
-Rows = tuple[list[Held], dict[str, dict[str, object]], list[tuple[str, Shape, int]]]
+Rows = tuple[list[Row], dict[str, dict[str, object]], list[tuple[str, Shape, int]]]
 
 TCP, UDP, WEB = Port("tcp", 80), Port("udp", 53), Port("tcp", 443)
 PORTS: dict[str, tuple[Port, ...]]
@@ -49,10 +51,15 @@ def members(wanted: AddressSet) -> set[tuple[int, int]]:
     return {(version, value) for version in BITS for value in addresses(wanted.spans(version))}
 
 
-def near(store: Store, version: int, low: int, high: int) -> list[Held]:
+def near(store: Store, version: int, low: int, high: int) -> list[Row]:
     """What overlaps these addresses, or is next to them."""
-    same = [held for held in store.held() if held.version == version]
+    same = [held for held in flat(store.held()) if held.version == version]
     return [held for held in same if held.first <= high + 1 and low - 1 <= held.last]
+
+
+def touching(store: Store, version: int, low: int, high: int) -> list[Row]:
+    """The same, as the store finds it."""
+    return flat(store.touching(Spans.from_pairs(version, [(low, high)])))
 
 
 def may_share(left: Service, right: Service) -> bool:
@@ -132,7 +139,7 @@ class Planning(RuleBasedStateMachine):
     @rule(settings=st.dictionaries(names, sharing), wanted=states)
     def become_in_part(self, settings: dict[str, Sharing], wanted: dict[str, AddressSet]) -> None:
         services, model = self.store.services(), self.model
-        spans = {n: [(h.version, h.span) for h in self.store.held(n)] for n in model}
+        spans = {n: [(h.version, h.span) for h in flat(self.store.held(n))] for n in model}
         present = {name: from_spans(found) for name, found in spans.items()}
         kept: dict[str, Sharing] = {n: (s.ports, s.ping) for n, s in services.items()}
         self.become(present | wanted, kept | settings)
@@ -187,30 +194,32 @@ class Planning(RuleBasedStateMachine):
 
     def _rows(self) -> Rows:
         plain = {name: syntax.plain(s) for name, s in self.store.services().items()}
-        return list(self.store.held()), plain, sorted(self.store.tallies())
+        return flat(self.store.held()), plain, sorted(self.store.tallies())
 
     # what always holds
 
     @invariant()
     def each_service_holds_what_the_model_says(self) -> None:
         found: Model = {name: set() for name in self.store.services()}
-        for held in self.store.held():
+        for held in flat(self.store.held()):
             found[held.service] |= {(held.version, value) for value in addresses([held.span])}
         assert found == self.model
 
     @invariant()
     def the_spans_of_a_service_are_canonical_and_in_order(self) -> None:
         for name in self.model:
-            held = list(self.store.held(name))
-            assert {h.service for h in held} <= {name}
+            held = self.store.held(name)
+            assert {place.service for place in held} <= {name}
+            assert all(map(is_canonical, held.values()))
             for version in BITS:
-                assert is_canonical(h.span for h in held if h.version == version)
+                spans = (row.span for row in flat(held) if row.version == version)
+                assert is_canonical(sorted(spans)), "its planes are"
 
     @invariant()
     def spans_of_one_plane_never_overlap(self) -> None:
         lookups = Counter(
             (held.version, held.plane, value)
-            for held in self.store.held()
+            for held in flat(self.store.held())
             for value in addresses([held.span])
         )
         assert set(lookups.values()) <= {1}
@@ -219,7 +228,7 @@ class Planning(RuleBasedStateMachine):
     def tallies_are_a_recount(self) -> None:
         recount = Counter(
             (held.service, Shape(held.version, held.plane, length))
-            for held in self.store.held()
+            for held in flat(self.store.held())
             for _, length in cut(held.version, *held.span)
         )
         assert {(name, shape): n for name, shape, n in self.store.tallies()} == dict(recount)
@@ -229,7 +238,7 @@ class Planning(RuleBasedStateMachine):
         for version in BITS:
             for first, last in [(0, 0), (0, WIDTH - 1), (3, 8), (WIDTH - 1, WIDTH - 1)]:
                 low, high = BASE + first, BASE + last
-                found = Counter(self.store.touching(version, low, high))
+                found = Counter(touching(self.store, version, low, high))
                 assert found == Counter(near(self.store, version, low, high))
 
 

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from tests.unit.committing import commit
-from tests.unit.test_planner import TCP, UDP, near
+from tests.unit.test_planner import TCP, UDP, near, touching
 from vipctl import planner
 from vipctl.errors import Refused
 from vipctl.model import Leftover, RealServer, Service
-from vipctl.prefixes import BITS, from_spans
+from vipctl.prefixes import from_spans
+from vipctl.spans import BITS
 from vipctl.store import Store
 
 RIP, OTHER = ip_address("10.0.1.11"), ip_address("10.0.1.12")
@@ -40,7 +41,7 @@ def test_the_first_and_the_last_address_are_found(tmp_path: Path, version: int) 
         wanted = from_spans((version, span) for span in spans)
         commit(store, planner.take(store, None, Service("web", 1), wanted))
         for low, high in [(0, 0), (1, 1), (0, top), (4, 4), (top, top), (top - 1, top - 1)]:
-            assert store.touching(version, low, high) == near(store, version, low, high)
+            assert touching(store, version, low, high) == near(store, version, low, high)
 
 
 @pytest.mark.parametrize(

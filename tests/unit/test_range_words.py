@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from tests.unit.strategies import PUBLIC
 from vipctl.errors import Refused, UsageError, VipctlError
-from vipctl.prefixes import BITS, Span, network, parse_range, span_text
+from vipctl.prefixes import network, parse_range, span_text
+from vipctl.spans import BITS, Span
 
 
 def span(first: str, last: str) -> Span:

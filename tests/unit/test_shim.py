@@ -1,13 +1,16 @@
 """What the director is told where the module is not there, and how prefixes are packed."""
 
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.harness.command import Vipctl
 from tests.harness.netns import Namespace
-from vipctl import shim
+from vipctl import batch, shim
+from vipctl.batch import Batch
 from vipctl.errors import Missing
 from vipctl.methods import shim as method
 from vipctl.model import Acceptance, Entry, Leftover, Port, Service, Shape
@@ -65,33 +68,51 @@ def test_the_operator_is_told_so(tmp_path: Path) -> None:
 KINDS = [(4, 0, 5), (4, 1, 5), (4, 0, 6), (6, 0, 5)]  # IP version, plane, mark
 
 
-def given(number: int) -> list[Entry]:
-    """So many entries of each kind, one after the other."""
-    return [
+def given(number: int) -> Batch:
+    """So many prefixes of each kind, one after the other."""
+    return batch.of_entries(
         Entry(Shape(version, plane, 32 if version == 4 else 128), 1000 * mark + i, mark)
         for i in range(number)
         for version, plane, mark in KINDS
-    ]
+    )
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
+    """The messages that go to the kernel."""
+    found: list[tuple[str, dict[str, Any]]] = []
+    monkeypatch.setattr(shim, "_do", lambda _, command, **named: found.append((command, named)))
+    return found
+
+
+def unpacked(command: str, messages: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[Entry]:
+    """What messages of this command say, each of them of one kind, and short enough."""
+    for said, named in messages:
+        (version,) = (v for v in (4, 6) if f"PREFIXES{v}" in named)
+        chunk = named.pop(f"PREFIXES{version}")
+        assert said == command
+        assert 0 < len(chunk) <= 65_531  # an attribute's length has 16 bits
+        plane, mark = named.pop("PLANE"), named.pop("MARK", 0)
+        assert not named
+        for address, length in shim.PREFIX[version].iter_unpack(chunk):
+            yield Entry(Shape(version, plane, length), int.from_bytes(address), mark)
 
 
 @pytest.mark.parametrize("number", [0, 1, 3200, 8001])
-def test_a_message_has_one_kind_and_fits(number: int) -> None:
-    unpacked = []
-    for version, plane, mark, chunk in shim._chunks(given(number), by_mark=True):
-        assert 0 < len(chunk) <= 65_531  # an attribute's length has 16 bits
-        for address, length in shim.PREFIX[version].iter_unpack(chunk):
-            start = int.from_bytes(address)
-            unpacked.append(Entry(Shape(version, plane, length), start, mark))
-    assert sorted(unpacked) == sorted(given(number))
+def test_a_message_has_one_kind_and_fits(
+    sent: list[tuple[str, dict[str, Any]]], number: int
+) -> None:
+    shim.Commands(None).add(given(number))
+    wanted = sorted(batch.entries(given(number)))
+    assert len(wanted) == number * len(KINDS)
+    assert sorted(unpacked("ADD", sent)) == wanted
 
 
-def test_what_goes_has_no_mark() -> None:
-    """It is taken from whoever has it: entries of all services share messages."""
-    assert [kind[:3] for kind in shim._chunks(given(10), by_mark=False)] == [
-        (4, 0, 0),
-        (4, 1, 0),
-        (6, 0, 0),
-    ]
+def test_what_goes_has_no_mark(sent: list[tuple[str, dict[str, Any]]]) -> None:
+    """It is taken from whoever has it."""
+    shim.Commands(None).delete(given(10))
+    wanted = sorted(entry._replace(mark=0) for entry in batch.entries(given(10)))
+    assert sorted(unpacked("DEL", sent)) == wanted
 
 
 # settings

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness.netns import Namespace
+from tests.unit.holding import flat
 from vipctl import planner
 from vipctl.errors import Missing, Refused, VipctlError
 from vipctl.model import Change, Service
@@ -48,7 +49,7 @@ def test_what_is_written_is_there_the_next_time(tmp_path: Path) -> None:
         store.finish({"fwmark": "digest"}, {"net.x": ("0", "1")})
     with Store.open(tmp_path / "s") as store:
         assert store.services() == {"web": WEB}
-        assert [(h.version, h.span) for h in store.held("web")] == SPANS
+        assert [(h.version, h.span) for h in flat(store.held("web"))] == SPANS
         assert store.sysctls() == {"net.x": ("0", "1")}
         assert store.seals() == {"fwmark": "digest"}
         assert store.meta("owner") == identity()

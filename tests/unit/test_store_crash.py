@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.unit.committing import commit, done
+from tests.unit.holding import Row, flat, held_by
 from vipctl import planner
 from vipctl.errors import Refused, VipctlError
-from vipctl.model import Change, Held, Service
+from vipctl.model import Change, Service
 from vipctl.prefixes import from_spans
 from vipctl.store import SCHEMA_VERSION, Store
 
@@ -42,9 +43,9 @@ def in_child(directory: Path, work: Callable[[Store], None]) -> int | None:
     return child.exitcode
 
 
-def rows(directory: Path) -> tuple[list[str], list[Held]]:
+def rows(directory: Path) -> tuple[list[str], list[Row]]:
     with Store.open(directory) as store:
-        return sorted(store.services()), list(store.held())
+        return sorted(store.services()), flat(store.held())
 
 
 # killed commands
@@ -149,14 +150,16 @@ def test_a_full_disk_changes_nothing_and_says_so(tmp_path: Path, cached: int) ->
 
 
 def test_a_change_that_cannot_be_is_undone_to_its_beginning(tmp_path: Path) -> None:
-    held = Held("web", 4, 0, 1, 2)
+    """The second of two services of a name, once the first and its spans are there."""
+    row = Row("web", 4, 0, 1, 2)
+    held = held_by([row])
     with Store.open(tmp_path) as store:
         with pytest.raises(VipctlError, match="cannot be written"):
-            store.begin(Change(after=(WEB,), taken=(held, held)), (), {})
-        assert store.services() == {}
+            store.begin(Change(after=(WEB, WEB), taken=held), (), {})
+        assert (store.services(), store.held(), store.tallies()) == ({}, {}, [])
         assert store.intent() is None
-        commit(store, Change(after=(WEB,), taken=(held,)))
-    assert rows(tmp_path) == (["web"], [held])
+        commit(store, Change(after=(WEB,), taken=held))
+    assert rows(tmp_path) == (["web"], [row])
 
 
 # readers
@@ -177,7 +180,7 @@ def test_a_reading_command_sees_one_state(tmp_path: Path) -> None:
         writer.start()
         writer.join(0.5)  # it may have to wait for the reader
         counted = {name for name, _, _ in store.tallies()}
-        holders = {held.service for held in store.held()}
+        holders = {place.service for place in store.held()}
     writer.join(20)
     assert names == counted == holders == {"dns"}
     assert rows(tmp_path)[0] == ["dns", "web"]

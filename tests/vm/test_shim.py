@@ -16,7 +16,7 @@ from tests.harness.netns import Namespace
 from tests.harness.traffic import tcp_post, udp_ask
 from tests.vm.conftest import served_lab, traceless
 from tests.vm.observe import outcomes, tcp, udp
-from vipctl import methods, shim
+from vipctl import batch, methods, shim
 from vipctl.errors import KernelError, Missing
 from vipctl.model import Entry, Shape
 
@@ -42,7 +42,8 @@ def entry(version: int, start: int, length: int, mark: int) -> Entry:
 def in_kernel(host: Namespace) -> tuple[set[Entry], dict[int, shim.Settings]]:
     """All that the module has in a namespace, but counters."""
     with host:
-        return set(shim.entries()), {m: found.settings for m, found in shim.services().items()}
+        prefixes = set(batch.entries(shim.prefixes()))
+        return prefixes, {m: found.settings for m, found in shim.services().items()}
 
 
 # who may use it
@@ -253,7 +254,7 @@ DAMAGE: dict[str, Callable[[], None]] = {
 
 def changed(verb: str, *entries: Entry) -> None:
     with shim.changing() as commands:
-        getattr(commands, verb)(entries)
+        getattr(commands, verb)(batch.of_entries(entries))
 
 
 def set_service(mark: int, settings: shim.Settings) -> None:

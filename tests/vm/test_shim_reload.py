@@ -17,7 +17,7 @@ from tests.netns.test_switch import RANGES, VIPS
 from tests.vm.observe import SHORT, tcp, udp
 from tests.vm.test_switch import REALS, UDP_PORT, Receivers
 from tests.vm.test_zz_kernel_log import TROUBLE
-from vipctl import shim
+from vipctl import batch, shim
 from vipctl.model import Entry, Port, Shape
 
 WEB = ("add-range", *RANGES, "--service=web", "--method=shim", "--scheduler=rr", *REALS)
@@ -150,7 +150,7 @@ def pair() -> Iterator[tuple[Namespace, Namespace]]:
         with going, shim.changing() as commands:
             for mark in range(MARK, MARK + 10):
                 commands.set_service(mark, shim.Settings(shim.DROP, (Port("udp", UDP_PORT),)))
-            commands.add(many(MARK))
+            commands.add(batch.of_entries(many(MARK)))
         yield sender, going
     finally:
         going.close()
@@ -199,5 +199,5 @@ def begin_a_state(host: Namespace) -> None:
     """Fill another state and end before it is put in use."""
     with suppress(GivenUp), host, shim.replacing() as commands:
         commands.set_service(MARK, shim.Settings(0, ()))
-        commands.add(many(MARK))
+        commands.add(batch.of_entries(many(MARK)))
         raise GivenUp

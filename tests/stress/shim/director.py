@@ -19,6 +19,7 @@ from tests.stress.shim.universe import (
     State,
     service,
 )
+from vipctl import batch
 from vipctl.methods import shim as method
 from vipctl.model import Service
 
@@ -54,14 +55,19 @@ class Director:
     def replace(self, after: State, kind: str) -> None:
         """Put a whole state in the place of what there is."""
         with self.history.change(after), self.host:
-            method.load(after.acceptance, after.entries)
+            method.load(after.acceptance, batch.of_entries(after.entries))
         self.tally.count(kind)
         self.tally.count("prefixes added", len(after.entries))
 
     def _apply(self, before: State, after: State) -> None:
         removed, added = before.entries - after.entries, after.entries - before.entries
         with self.history.change(after), self.host:
-            method.apply(before.acceptance, after.acceptance, removed, added)
+            method.apply(
+                before.acceptance,
+                after.acceptance,
+                batch.of_entries(removed),
+                batch.of_entries(added),
+            )
         self.tally.count("prefixes added", len(added))
         self.tally.count("prefixes removed", len(removed))
 

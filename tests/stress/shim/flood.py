@@ -11,12 +11,12 @@ from tests.harness.netns import Namespace
 from tests.stress.shim.tally import Tally
 from tests.vm.test_shim_reload import GOING, LINK, SENDER
 from vipctl import shim
-from vipctl.model import Entry, Port, Shape
+from vipctl.model import Port, Shape
 
 TIMES = 100
 MARK, PORT, VIP = 5, 9, "203.0.113.7"
 SETTINGS = shim.Settings(shim.DROP, (Port("udp", PORT),))
-ENTRY = Entry(Shape(4, 0, 32), int(ip_address(VIP)), MARK)
+PREFIXES = {(Shape(4, 0, 32), MARK): ip_address(VIP).packed}
 FLOOD = """
 import socket, sys
 sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -53,6 +53,6 @@ def _once(host: Namespace) -> None:
     with host:
         with shim.changing() as commands:
             commands.set_service(MARK, SETTINGS)
-            commands.add([ENTRY])
+            commands.add(PREFIXES)
         shim.services()
         shim.flush()

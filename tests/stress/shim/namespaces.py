@@ -11,7 +11,7 @@ from tests.harness.netns import Namespace
 from tests.harness.waiting import wait_until
 from tests.stress.shim.reloads import Reloads
 from tests.stress.shim.tally import Tally
-from vipctl import shim
+from vipctl import batch, shim
 from vipctl.errors import VipctlError
 from vipctl.model import Entry, Port, Shape
 
@@ -111,7 +111,7 @@ class Lives:
             if self.random.random() < 0.1:
                 shim.flush()
             if self.random.random() < 0.3:
-                list(shim.entries())
+                shim.prefixes()
 
     def _give_up(self) -> None:
         with suppress(GivenUp), shim.replacing() as commands:
@@ -124,8 +124,8 @@ class Lives:
             ports = (Port("udp", 9),) if self.random.random() < 0.5 else ()
             commands.set_service(mark, shim.Settings(self.random.randrange(16), ports))
         added = list(self._prefixes(marks))
-        commands.add(added)
-        commands.delete(self.random.sample(added, len(added) // 2))
+        commands.add(batch.of_entries(added))
+        commands.delete(batch.of_entries(self.random.sample(added, len(added) // 2)))
         with suppress(VipctlError):
             commands.delete_service(marks[0])
 

@@ -4,7 +4,7 @@ from tests.harness.netns import Namespace
 from tests.stress.shim.history import History
 from tests.stress.shim.reloads import Reloads
 from tests.stress.shim.tally import Tally
-from vipctl import shim
+from vipctl import batch, shim
 
 PAUSE = 1.0  # seconds
 
@@ -15,7 +15,7 @@ def read(host: Namespace, history: History, reloads: Reloads, tally: Tally) -> N
     def once() -> None:
         then = history.now()
         with host:
-            found, services = set(shim.entries()), shim.services()
+            found, services = set(batch.entries(shim.prefixes())), shim.services()
         states = history.since(then)
         if len(states) == 1:
             tally.count("dumps compared")

@@ -1,23 +1,24 @@
 """What the director may hold in a stress, and what a client must meet there. Pure."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
+from vipctl import batch
 from vipctl.model import (
     Acceptance,
     Entry,
     Held,
     Leftover,
+    Place,
     Port,
     RealServer,
     Service,
-    entries,
     idle_versions,
 )
-from vipctl.prefixes import normalise
+from vipctl.spans import Spans
 
 SLOTS = 256  # of an IP version
 SIZE = {4: 1 << 6, 6: 1 << 64}  # addresses of a slot: a /26, a /64
@@ -81,7 +82,9 @@ class State:
         return frozenset(
             entry
             for name, version in pairs
-            for entry in entries(_spans(name, version, self._numbers(name, version)), MARKS)
+            for entry in batch.entries(
+                batch.of(_held(name, version, self._numbers(name, version)), MARKS)
+            )
         )
 
     @cached_property
@@ -128,7 +131,7 @@ def _takes(holder: Service, version: int, ask: Ask) -> bool:
     return not holder.ports or Port(ask.protocol, ask.port) in holder.ports
 
 
-def _spans(name: str, version: int, numbers: Iterable[int]) -> Iterator[Held]:
+def _held(name: str, version: int, numbers: Iterable[int]) -> Held:
     first, size = FIRST[version], SIZE[version]
-    for span in normalise((first + n * size, first + (n + 1) * size - 1) for n in numbers):
-        yield Held(name, version, PLANES[name], *span)
+    slots = ((first + n * size, first + (n + 1) * size - 1) for n in numbers)
+    return {Place(name, version, PLANES[name]): Spans.from_pairs(version, slots)}
