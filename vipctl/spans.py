@@ -11,6 +11,7 @@ import struct
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Self
 
 Span = tuple[int, int]
@@ -103,6 +104,15 @@ class Spans:
         return type(self)(
             self.version, b"".join(self.data[at * size : at * size + size] for at in sorted(found))
         )
+
+    def parts(self, bounds: Iterable[bytes]) -> list[Self]:
+        """Cut before the spans that begin at each of these packed addresses, or behind them."""
+        size = 2 * WIDTH[self.version]
+        values = (int.from_bytes(bound, "big") for bound in bounds)
+        places = range(len(self))
+        cuts = [bisect_left(places, value, key=lambda n: self._address(2 * n)) for value in values]
+        ends = pairwise([0, *cuts, len(self)])
+        return [type(self)(self.version, self.data[a * size : b * size]) for a, b in ends]
 
     def _within(self, low: int, high: int) -> range:
         """The positions of the spans that share an address with LOW-HIGH."""

@@ -191,16 +191,13 @@ class Store:
         top = (1 << BITS[spans.version]) - 1
         found: dict[bytes, bytes] = {}
         for first, last in spans:
-            low, high = (
-                _blob(spans.version, max(first - 1, 0)),
-                _blob(spans.version, min(last + 1, top)),
-            )
-            before = self._rows(
-                f"{_CHUNKS} AND first <= ? ORDER BY first DESC LIMIT 1", (*place, low)
-            )
-            before = iter(list(before)) or self._rows(f"{_CHUNKS} ORDER BY first LIMIT 1", place)
-            inside = self._rows(f"{_CHUNKS} AND first > ? AND first <= ?", (*place, low, high))
-            found |= {row[0][: WIDTH[spans.version]]: row[0] for row in (*before, *inside)}
+            low = _blob(spans.version, max(first - 1, 0))
+            high = _blob(spans.version, min(last + 1, top))
+            before = f"{_CHUNKS} AND first <= ? ORDER BY first DESC LIMIT 1"
+            rows = list(self._rows(before, (*place, low)))
+            rows = rows or list(self._rows(f"{_CHUNKS} ORDER BY first LIMIT 1", place))
+            rows += self._rows(f"{_CHUNKS} AND first > ? AND first <= ?", (*place, low, high))
+            found |= {row[0][: WIDTH[spans.version]]: row[0] for row in rows}
         return [found[first] for first in sorted(found)]
 
     def tallies(self) -> list[tuple[str, Shape, int]]:
@@ -277,24 +274,37 @@ class Store:
 
     def _edit(self, place: Place, gone: Spans, come: Spans) -> None:
         """Rewrites the rows where these spans are and belong."""
+        around = Spans.of(place.version, gone.data + come.data)
+        rows = self._chunks(place, around) or [b""]
+        if len(around) > FEW:
+            self._rewrite(place, rows, gone, come)
+        else:
+            bounds = [row[: WIDTH[place.version]] for row in rows[1:]]
+            for row, *parts in zip(rows, gone.parts(bounds), come.parts(bounds), strict=True):
+                self._rewrite(place, [row], *parts)
+        self._count(place, gone, -1)
+        self._count(place, come, 1)
+
+    def _rewrite(self, place: Place, rows: list[bytes], gone: Spans, come: Spans) -> None:
+        """Neighbouring rows become as many as it takes."""
+        if not (gone or come):
+            return
         size = 2 * WIDTH[place.version]
-        old = self._chunks(place, Spans.of(place.version, gone.data + come.data))
-        kept = Spans(place.version, b"".join(old)).except_for(gone)
-        new = Spans.of(place.version, kept.data + come.data).data
-        step = len(new) if len(new) <= 2 * CHUNK * size else CHUNK * size
+        kept = Spans(place.version, b"".join(rows)).except_for(gone)
+        all_of_it = Spans.of(place.version, kept.data + come.data)
+        new, number = all_of_it.data, len(all_of_it)
+        step = -(-number // (number // CHUNK)) * size if number > 2 * CHUNK else 2 * CHUNK * size
         self._db.executemany(
             "DELETE FROM chunk WHERE service = ? AND version = ? AND plane = ? AND first = ?",
-            ((*place, spans[: size // 2]) for spans in old),
+            ((*place, spans[: size // 2]) for spans in rows),
         )
         self._db.executemany(
             "INSERT INTO chunk VALUES (?, ?, ?, ?, ?)",
             (
                 (*place, new[at : at + size // 2], new[at : at + step])
-                for at in range(0, len(new), step or 1)
+                for at in range(0, len(new), step)
             ),
         )
-        self._count(place, gone, -1)
-        self._count(place, come, 1)
 
     def _count(self, place: Place, spans: Spans, sign: int) -> None:
         self._db.executemany(
