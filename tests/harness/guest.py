@@ -23,7 +23,7 @@ from tests.harness.waiting import wait_until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHARED = Path("/run/vipctl-guest")
-TIME_LIMIT = 25 * 60.0
+TIME_LIMIT = 40 * 60.0
 CONSOLE_TAIL = 100
 DIED = 255  # vng's exit status when the guest stopped without reporting one
 TIMED_OUT = 124

@@ -25,6 +25,11 @@ RECORD = "conformance.jsonl"
 HERE = ("tests/unit", "tests/kernel", "tests/netns", "tests/conformance/test_page.py")
 # make conformance measures every method under every kernel.
 MEASURED = {"6.1": "shim,fwmark,fwmark-iptables", "6.12": "shim,fwmark,route,tproxy"}
+# What tests vipctl rather than the kernel is run under one kernel only.
+ELSEWHERE = {
+    "6.1": ("changes", "drift", "foreign", "sysctls"),
+    "6.12": ("apply", "drain", "persistence", "rollback"),
+}
 MEMORY = "1G"
 UNUSED = ("-p", "no:hypothesispytest")  # to import it takes a guest a quarter of a minute
 _PRINTING = Lock()
@@ -119,10 +124,15 @@ def run_guests(systems: Mapping[str, Kernel], paths: Sequence[str]) -> list[Resu
     argv = _pytest(paths, SHARED / REPORT, *UNUSED, f"--record={SHARED / RECORD}")
     with ThreadPoolExecutor() as pool, ExitStack() as guests:
         booted = {
-            name: guests.enter_context(boot(system, [*argv, f"--methods={MEASURED[name]}"], MEMORY))
+            name: guests.enter_context(boot(system, [*argv, *_choice(name)], MEMORY))
             for name, system in systems.items()
         }
         return list(pool.map(_watch, booted.keys(), booted.values()))
+
+
+def _choice(system: str) -> list[str]:
+    ignored = [f"--ignore=tests/vm/test_{name}.py" for name in ELSEWHERE[system]]
+    return [f"--methods={MEASURED[system]}", *ignored]
 
 
 def _watch(system: str, guest: Guest) -> Result:
