@@ -15,19 +15,18 @@ from functools import cache
 from ipaddress import ip_address
 from pathlib import Path
 
-from benchmarks.datapath import bulk, plan
+from benchmarks.datapath import plan
 from benchmarks.datapath.frames import LENGTH, PORT, frames
 from benchmarks.datapath.plan import NOTHING, OWNED, VIPS, Case, Cost
 from benchmarks.datapath.site import REAL, Director, Void, director
 from tests.harness import module
-from vipctl import ipvs, methods
+from vipctl import batch, ipvs, methods
 from vipctl.model import MARK_VALUE, Forward, RealServer, Service
 
 BATCH = 50  # packets between two looks at the clock: few, so that most see no timer interrupt
 ROUNDS = 30
 SETTLING = 60.0  # idle seconds cost nothing here; what goes on in the background ends in them
 LOOP = 5_000
-LOADED = 100_000  # prefixes; more of them take a method that uses libnftables an hour
 
 
 def main() -> int:
@@ -91,12 +90,9 @@ def _service(case: Case) -> Service:
 def _accept(case: Case, site: Director, service: Service) -> None:
     if case.method == "shim" and not Path("/sys/module", module.NAME).exists():
         module.load()
-    acceptance, entries = plan.acceptance(case, service), plan.entries(case, service.fwmark)
+    wanted = batch.of_entries(plan.entries(case, service.fwmark))
     with site.host:
-        if case.size > LOADED and case.method in bulk.TABLES:
-            bulk.load(case.method, acceptance, entries)
-        else:
-            methods.get(case.method).load(acceptance, entries)
+        methods.get(case.method).load(plan.acceptance(case, service), wanted)
 
 
 def _own(case: Case, site: Director) -> None:

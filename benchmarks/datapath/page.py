@@ -25,9 +25,8 @@ caches.
   `owned` has the same {vips:,} VIPs as addresses of the tap, each an IPVS service.
 - Other packets are for {vips:,} destinations, scattered likewise, that are no VIPs: they are
   forwarded by the default route. `nothing` is IPVS and nothing else.
-- Prefixes were loaded by the methods' own code, not by the command line; a million of `route` and
-  `fwmark` by packed netlink messages to the same end. `rp_filter` is 0, connections are not
-  tracked.
+- Prefixes were loaded by the methods' own code, not by the command line. `rp_filter` is 0,
+  connections are not tracked.
 - The numbers are net: what the sender and the tap need until the packet is at the network's door
   ({harness} instructions) is measured with a tap that refuses all and is subtracted. With it all
   ratios are nearer to 1, as in the last tables. Timer interrupts are left out.

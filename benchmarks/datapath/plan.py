@@ -7,7 +7,8 @@ from functools import cache
 from itertools import islice
 
 from vipctl.model import Acceptance, Entry, Service, Shape
-from vipctl.prefixes import BITS, VERSIONS
+from vipctl.prefixes import VERSIONS
+from vipctl.spans import BITS
 
 METHODS = ("shim", "route", "fwmark")
 SIZES = (1, 10_000, 100_000, 1_000_000)
