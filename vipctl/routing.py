@@ -93,10 +93,12 @@ class Block:
         """The `goto` keeps reverse-path lookups out, which come from `lo`.
 
         Where src_valid_mark is set these carry the packet's mark, would find every source local,
-        and all packets be martians.
+        and all packets be martians. The target's own mark is nothing to a jump, which goes on
+        behind it in any case; other lookups pass it sooner.
         """
         skip, accept, end = self.priorities
-        owned: set[Owned] = {LocalDefault(version, self.table), Rule(version, end, FR_ACT_NOP)}
+        target = Rule(version, end, FR_ACT_NOP, MARK_VALUE, MARK_MASK)
+        owned: set[Owned] = {LocalDefault(version, self.table), target}
         for mark, mask in marks:
             owned.add(Rule(version, skip, FR_ACT_GOTO, mark, mask, goto=end, iif="lo"))
             owned.add(Rule(version, accept, FR_ACT_TO_TBL, mark, mask, table=self.table))

@@ -60,7 +60,7 @@ def _expected_rules(held: Marks) -> set[Rule]:
     """Return the rules that such marks need; all of vipctl's own block need one together."""
     marks = {0x1000 if mark & 0xFFFFF080 == 0x1000 else mark for mark in held.values()}
     versions = {6 if ":" in prefix else 4 for prefix in held}
-    targets = {Rule(version, 4302, "", "") for version in versions}
+    targets = {Rule(version, 4302, hex(0x1000), "") for version in versions}
     return targets | {
         Rule(version, priority, hex(mark), table)
         for version in versions
