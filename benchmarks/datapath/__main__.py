@@ -9,13 +9,14 @@ from pathlib import Path
 
 from benchmarks import host
 from benchmarks.datapath.page import page, tables
-from benchmarks.datapath.plan import METHODS, SEED, SIZES, Cost
+from benchmarks.datapath.plan import METHODS, MIX, SEED, SIZES, Cost
 from tests.harness.guest import REPOSITORY
 from tests.harness.kernels import kernel
 from tests.harness.module import built
 
 SENDER = host.HOME / "sender"
 RESULTS = host.HOME / "datapath.json"
+ALL = (*map(str, SIZES), MIX)
 PAGE = REPOSITORY / "docs" / "datapath.md"
 
 
@@ -51,14 +52,14 @@ def _cost(line: host.Line) -> Cost:
 
 
 def _is_all(methods: Sequence[str], sizes: Sequence[str]) -> bool:
-    return set(methods) == set(METHODS) and set(map(int, sizes)) == set(SIZES)
+    return set(methods) == set(METHODS) and set(sizes) == set(ALL)
 
 
 def main() -> int:
     """Run it all, or a part."""
     options = host.parser("benchmarks.datapath", __doc__)
     options.add_argument("--methods", default=",".join(METHODS), metavar="NAME,NAME")
-    options.add_argument("--sizes", default=",".join(map(str, SIZES)), metavar="N,N")
+    options.add_argument("--sizes", default=",".join(ALL), metavar="N,N")
     return host.main(_run, options.parse_args())
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.datapath import plan
 from benchmarks.datapath.frames import LENGTH, PORT, frames
-from benchmarks.datapath.plan import NOTHING, OWNED, VIPS, Case, Cost
+from benchmarks.datapath.plan import MIX, NOTHING, OWNED, VIPS, Case, Cost
 from benchmarks.datapath.site import REAL, Director, Void, director
 from tests.harness import module
 from vipctl import batch, ipvs, methods
@@ -33,7 +33,9 @@ def main() -> int:
     """Measure; what is measured is in the record at once."""
     record, sender, names, sizes = sys.argv[1:]
     _check_clock()
-    cases = plan.cases(names.split(","), [int(size) for size in sizes.split(",")])
+    words = sizes.split(",")
+    numbers = [int(word) for word in words if word != MIX]
+    cases = plan.cases(names.split(","), numbers, mixed=MIX in words)
     with Path(record).open("a") as out:
         for case in cases:
             for cost in _measure(case, Path(sender)):
@@ -137,7 +139,7 @@ def _through(
     if left != sent:
         raise Void(f"{case}: of {sent} packets {left} were transmitted ({traffic})")
     harness = _harness(case.version, sender)
-    return Cost(case.method, case.version, case.size, traffic, gross, mean, harness)
+    return Cost(case.method, case.version, case.size, traffic, gross, mean, harness, case.lengths)
 
 
 @cache

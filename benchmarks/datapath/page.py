@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from benchmarks.datapath.plan import METHODS, NOTHING, OWNED, VIPS, Cost
+from benchmarks.datapath.plan import METHODS, NOTHING, OWNED, VIPS, Cost, heading
 from vipctl.prefixes import VERSIONS
 
 HEAD = """# The cost of a packet
@@ -22,6 +22,7 @@ caches.
   or the next router is; every one is counted there.
 - {vips:,} VIPs, each with a connection that exists already, drawn at random from the prefixes: from
   one prefix, or from scattered addresses (/32, /128) that are drawn at random from all public ones.
+  Prefixes of several lengths are those around these addresses, each length as often as any other.
   `owned` has the same {vips:,} VIPs as addresses of the tap, each an IPVS service.
 - Other packets are for {vips:,} destinations, scattered likewise, that are no VIPs: they are
   forwarded by the default route. `nothing` is IPVS and nothing else.
@@ -56,20 +57,23 @@ def tables(costs: Sequence[Cost], *, gross: bool = False) -> str:
 
 
 def _table(title: str, baseline: str, costs: Sequence[Cost], *, gross: bool) -> str:
-    sizes = sorted({cost.size for cost in costs if cost.method in METHODS})
-    found = {(cost.method, cost.size): cost.gross if gross else cost.net for cost in costs}
-    heads = ["1 prefix" if size == 1 else f"{size:,} prefixes" for size in sizes]
-    lines = [f"| {title} | {' | '.join(heads)} |", "|---|" + "---|" * len(sizes)]
+    version = costs[0].version
+    columns = sorted({(c.lengths, c.size) for c in costs if c.method in METHODS})
+    found = {(c.method, c.lengths, c.size): c.gross if gross else c.net for c in costs}
+    heads = [heading(version, size, lengths) for lengths, size in columns]
+    lines = [f"| {title} | {' | '.join(heads)} |", "|---|" + "---|" * len(columns)]
     for method in (baseline, *METHODS):
-        cells = [_cell(found, method, size, baseline) for size in sizes]
+        cells = [_cell(found, method, column, baseline) for column in columns]
         lines.append(f"| `{method}` | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def _cell(found: dict[tuple[str, int], float], method: str, size: int, baseline: str) -> str:
+def _cell(
+    found: dict[tuple[str, int, int], float], method: str, column: tuple[int, int], baseline: str
+) -> str:
     """Return the ratio, and the instructions."""
-    base = found[baseline, _base_size(baseline, size)]
-    own = base if method == baseline else found.get((method, size))
+    base = found[baseline, 1, _base_size(baseline, column[1])]
+    own = base if method == baseline else found.get((method, *column))
     return "–" if own is None else f"**{own / base:.2f}** ({own:,.0f})"
 
 

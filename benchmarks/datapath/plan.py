@@ -4,7 +4,6 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import islice
 
 from vipctl.model import Acceptance, Entry, Service, Shape
 from vipctl.prefixes import VERSIONS
@@ -12,6 +11,8 @@ from vipctl.spans import BITS
 
 METHODS = ("shim", "route", "fwmark")
 SIZES = (1, 10_000, 100_000, 1_000_000)
+MIX = "mixed"  # as a size: MIXED prefixes of LENGTHS lengths, a host's the longest
+MIXED, LENGTHS = 10_000, 9
 OWNED, NOTHING = "owned", "nothing"
 VIPS = 1_000
 SEED = 118
@@ -33,6 +34,7 @@ class Case:
     method: str
     version: int
     size: int = 0
+    lengths: int = 1
 
     @property
     def scattered(self) -> bool:
@@ -40,7 +42,8 @@ class Case:
         return self.size > 1
 
     def __str__(self) -> str:
-        sizes = f", {self.size:,} prefixes" if self.method in METHODS else ""
+        sizes = f", {heading(self.version, self.size, self.lengths)}"
+        sizes = sizes if self.method in METHODS else ""
         where = "" if self.method == NOTHING or self.scattered else ", in one"
         return f"IPv{self.version} {self.method}{sizes or where}"
 
@@ -60,6 +63,7 @@ class Cost:
     gross: float
     mean: float
     harness: float
+    lengths: int = 1
 
     @property
     def net(self) -> float:
@@ -67,14 +71,24 @@ class Cost:
         return self.gross - self.harness
 
 
-def cases(methods: Sequence[str], sizes: Sequence[int]) -> Iterator[Case]:
+def cases(methods: Sequence[str], sizes: Sequence[int], *, mixed: bool) -> Iterator[Case]:
     """Yield all, the baselines first."""
     for version in VERSIONS:
         yield Case(NOTHING, version)
-        for size in dict.fromkeys(1 if size == 1 else VIPS for size in sizes):
+        scattered = [VIPS] if mixed else []
+        for size in dict.fromkeys([*(1 if size == 1 else VIPS for size in sizes), *scattered]):
             yield Case(OWNED, version, size)
         for method in methods:
             yield from (Case(method, version, size) for size in sizes)
+            yield from [Case(method, version, MIXED, LENGTHS)] if mixed else []
+
+
+def heading(version: int, size: int, lengths: int) -> str:
+    """Return what a method accepts, in words."""
+    if lengths == 1:
+        return "1 prefix" if size == 1 else f"{size:,} prefixes"
+    bits = BITS[version]
+    return f"{size:,} prefixes, /{bits - lengths + 1} to /{bits}"
 
 
 def vips(case: Case) -> list[int]:
@@ -97,15 +111,17 @@ def entries(case: Case, mark: int) -> Iterator[Entry]:
         start, length = BLOCKS[case.version]
         yield Entry(Shape(case.version, 0, length), start, mark)
         return
-    shape = Shape(case.version, 0, BITS[case.version])
-    for start in islice(_scattered(case.version), VIPS, VIPS + case.size):
-        yield Entry(shape, start, mark)
+    for number in range(case.size):
+        free = number % case.lengths
+        start = _scattered(case.version)[VIPS + number] >> free << free
+        yield Entry(Shape(case.version, 0, BITS[case.version] - free), start, mark)
 
 
 def acceptance(case: Case, service: Service) -> Acceptance:
     """Return what a method has to know of a case."""
-    length = BITS[case.version] if case.scattered else BLOCKS[case.version][1]
-    return Acceptance((service,), frozenset({Shape(case.version, 0, length)}))
+    longest = BITS[case.version] if case.scattered else BLOCKS[case.version][1]
+    shapes = (Shape(case.version, 0, longest - free) for free in range(case.lengths))
+    return Acceptance((service,), frozenset(shapes))
 
 
 @cache
