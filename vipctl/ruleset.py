@@ -76,11 +76,11 @@ def pings_redirected(services: Iterable[Service]) -> Chains:
 
 def checks_before_ipvs(acceptance: Acceptance) -> Chains:
     """All ICMP passes: errors must reach IPVS, and what it does not take meets the guard."""
-    checked = [s for s in acceptance.services if s.ports or idle_versions(s)]
+    checked = [s for s in acceptance.services if s.ports or _idle(s, acceptance)]
     if not checked:
         return {}
     return {
-        "served": ("", _served(checked)),
+        "served": ("", _served(acceptance, checked)),
         "check": ("", _check(acceptance, checked)),
         "before_ipvs": ("filter hook input priority 97", [f"{marks(checked)} jump check"]),
     }
@@ -102,12 +102,19 @@ def _check(acceptance: Acceptance, checked: list[Service]) -> list[str]:
     return [*rules, "goto still_vip"]
 
 
-def _served(checked: list[Service]) -> list[str]:
+def _served(acceptance: Acceptance, checked: list[Service]) -> list[str]:
     """Refuses at once what no real server could answer."""
     idle = [
-        f"{FAMILY_NAME[version]} . {s.fwmark:#x}" for s in checked for version in idle_versions(s)
+        f"{FAMILY_NAME[version]} . {s.fwmark:#x}"
+        for s in checked
+        for version in _idle(s, acceptance)
     ]
     return [f"meta nfproto . meta mark {words(idle)} goto still_vip"] if idle else []
+
+
+def _idle(service: Service, acceptance: Acceptance) -> list[int]:
+    """No packet is for VIPs of a version that has none."""
+    return [version for version in idle_versions(service) if acceptance.has(version)]
 
 
 def marks(services: Iterable[Service]) -> str:

@@ -58,6 +58,7 @@ CASES = {
     "ping": acceptance(WEB, PINGED),
     "drop": acceptance(WEB, QUIET),
     "idle-family": acceptance(WEB, IPV4_ONLY),
+    "idle-family-without-vips": acceptance(IPV4_ONLY, shapes=(V4,)),
     "no-real-server": acceptance(IDLE),
     "everything": acceptance(
         *(WEB, ACCEPTED, PORTED, NAMES, PINGED, QUIET, IPV4_ONLY, IDLE),
