@@ -27,6 +27,13 @@ def lookups(acceptance: Acceptance) -> list[str]:
     return [lookup(shape) for shape in _order(acceptance.shapes)]
 
 
+def marking(acceptance: Acceptance, condition4: str = "") -> list[str]:
+    """Lookups of which the first that matches decides: the last plane's most specific."""
+    shapes = sorted(acceptance.shapes, key=lambda s: (s.version, -s.plane, -s.length))
+    rules = [(condition4 if s.version == 4 else "") + lookup(s) for s in shapes]
+    return [*(f"{rule} accept" for rule in rules[:-1]), rules[-1]]
+
+
 def lookup(shape: Shape) -> str:
     """Matches, and sets the mark, if the destination is in the map."""
     key = f"{PROTOCOL_NAME[shape.version]} daddr"

@@ -157,15 +157,35 @@ def test_chains_come_after_those_that_they_jump_to(method: str, name: str) -> No
             declared.append(chain)
 
 
-@pytest.mark.parametrize(
-    ("method", "chain"), [("fwmark", "prerouting"), ("route", "marking"), ("tproxy", "prerouting")]
-)
-def test_the_order_of_prefix_lengths_is_longest_last(method: str, chain: str) -> None:
-    """The last lookup that finds something sets the mark; with disjoint spans any order will do."""
-    found = CASES["every-length"]
-    _, rules = tables(method, found)[0][0].ruleset(found)[chain]
-    lookups = [words[words.index("map") + 1] for words in map(str.split, rules) if "map" in words]
-    assert lookups == ["@v4_1", "@v4_24", "@v4_32", "@v6_3", "@v6_64", "@v6_128"]
+@pytest.mark.parametrize(("method", "chain"), [("fwmark", "prerouting"), ("route", "marking")])
+def test_the_longest_prefix_and_the_last_plane_come_first(method: str, chain: str) -> None:
+    """The first lookup that finds something ends it; only the last rule ends without that."""
+    every, planes = (_rules(method, chain, case) for case in ("every-length", "planes"))
+    assert _maps(every) == ["@v4_32", "@v4_24", "@v4_1", "@v6_128", "@v6_64", "@v6_3"]
+    assert _maps(planes) == ["@v4_25_p1", "@v4_24", "@v6_128_p1", "@v6_64"]
+    for rules in (every, planes):
+        found = [rule.endswith(" accept") for rule in rules if "map" in rule]
+        assert found == [True] * (len(found) - 1) + [False]
+
+
+def test_the_order_of_prefix_lengths_of_tproxy_is_longest_last() -> None:
+    found = _maps(_rules("tproxy", "prerouting", "every-length"))
+    assert found == ["@v4_1", "@v4_24", "@v4_32", "@v6_3", "@v6_64", "@v6_128"]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_no_ipv4_lookup_is_reached_by_a_packet_whose_ttl_ends_here(case: str) -> None:
+    rules = _rules("fwmark", "prerouting", case)
+    ipv4 = [rule for rule in rules if "map @v4" in rule]
+    assert rules[0] == "ip ttl < 2 return" or all(r.startswith("ip ttl > 1 ") for r in ipv4)
+
+
+def _rules(method: str, chain: str, case: str) -> list[str]:
+    return tables(method, CASES[case])[0][0].ruleset(CASES[case])[chain][1]
+
+
+def _maps(rules: list[str]) -> list[str]:
+    return [words[words.index("map") + 1] for words in map(str.split, rules) if "map" in words]
 
 
 def test_arp_is_silenced_for_those_who_want_it_so() -> None:

@@ -27,16 +27,19 @@ BLOCK = Block(priority=4300, table=30320)
 def chains(acceptance: Acceptance) -> Chains:
     if not acceptance.active():
         return {}
-    expiring = ["ip ttl < 2 return"] if acceptance.has(4) else []
     return {
         **ruleset.guard(acceptance),
-        "prerouting": (
-            "filter hook prerouting priority mangle + 10",
-            [*expiring, *ruleset.lookups(acceptance)],
-        ),
+        "prerouting": ("filter hook prerouting priority mangle + 10", _marking(acceptance)),
         **ruleset.pings_redirected(acceptance.services),
         **ruleset.checks_before_ipvs(acceptance),
     }
+
+
+def _marking(acceptance: Acceptance) -> list[str]:
+    """The TTL is looked at by a rule of its own only where there are several IPv4 lookups."""
+    if sum(shape.version == 4 for shape in acceptance.shapes) > 1:
+        return ["ip ttl < 2 return", *ruleset.marking(acceptance)]
+    return ruleset.marking(acceptance, "ip ttl > 1 ")
 
 
 TABLE = nft.Table("vipctl", chains)

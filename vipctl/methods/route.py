@@ -118,7 +118,7 @@ def chains(acceptance: Acceptance) -> Chains:
         guard["leftover"] = ("", [*answered, *guard["leftover"][1]])
     return {
         **guard,
-        "marking": ("filter hook input priority 96", ruleset.lookups(acceptance)),
+        "marking": ("filter hook input priority 96", ruleset.marking(acceptance)),
         **ruleset.checks_before_ipvs(acceptance),
     }
 
