@@ -159,15 +159,17 @@ class Table:
 
 def commit(*works: Work) -> None:
     """As few transactions as possible. Raises KernelError with nft's words, or Missing."""
-    edits = tuple(edit for work in works for edit in work.edits)
-    if not _are_many(edits):
-        return run(
-            "".join((*(w.maps for w in works), *map(_text, edits), *(w.direct for w in works)))
-        )
-    run("".join(work.maps + work.wide for work in works))
-    elements.send(edits)
-    narrow = "".join(work.narrow for work in works)
-    return run(narrow) if narrow else None
+    large = [work for work in works if _are_many(work.edits)]
+    small = "".join(_at_once(work) for work in works if work not in large)
+    run(small + "".join(work.maps + work.wide for work in large))
+    if large:
+        elements.send(edit for work in large for edit in work.edits)
+    if narrow := "".join(work.narrow for work in large):
+        run(narrow)
+
+
+def _at_once(work: Work) -> str:
+    return "".join((work.maps, *map(_text, work.edits), work.direct))
 
 
 def _are_many(edits: Iterable[Edit]) -> bool:

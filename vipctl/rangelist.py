@@ -141,6 +141,8 @@ def _plain(block: bytes) -> Found | None:
         lengths = [LENGTHS[version][slash + tail] for _, slash, tail in lines]
     except (OSError, ValueError, KeyError):
         return None
+    if not lines:
+        return None
     data = bulk.ranges(WIDTH[version], addresses, lengths, reserved(version))
     return None if data is None else (version, data)
 

@@ -19,6 +19,7 @@ Span = tuple[int, int]
 BITS = {4: 32, 6: 128}
 WIDTH = {4: 4, 6: 16}  # bytes of an address
 MANY = 10_000  # spans for which it pays to import numpy
+LAST = b"\xff" * 16
 _PAIR = {4: struct.Struct(">II"), 6: struct.Struct(">16s16s")}
 
 
@@ -95,7 +96,7 @@ class Spans:
         return self._near(other, 1)
 
     def _near(self, other: Self, gap: int) -> Self:
-        if _are_many(self.version, other.data):
+        if _are_many(self.version, other.data) and other.data[0 : WIDTH[self.version]].strip(b"\0"):
             from vipctl import bulk
 
             return type(self)(self.version, bulk.near(self.version, self.data, other.data, gap))
@@ -260,7 +261,10 @@ def cut(version: int, first: int, last: int) -> Iterator[tuple[int, int]]:
 
 
 def _are_many(version: int, *data: bytes) -> bool:
-    return sum(map(len, data)) > 2 * WIDTH[version] * MANY
+    """And of what numpy can add one to: no VIP is the last address of IPv6."""
+    if sum(map(len, data)) <= 2 * WIDTH[version] * MANY:
+        return False
+    return version == 4 or not any(LAST in part for part in data)
 
 
 def _unpacked(version: int, data: bytes) -> Iterator[Span]:

@@ -87,7 +87,7 @@ def counter(net: Lab) -> BeforeIpvs:
 
 
 @contextmanager
-def _lossless(net: Lab, counter: BeforeIpvs, vips: Iterable[str], *marks: int) -> Iterator[None]:
+def lossless(net: Lab, counter: BeforeIpvs, vips: Iterable[str], *marks: int) -> Iterator[None]:
     """A flow to these VIPs runs meanwhile; each of its packets comes, with one of the marks."""
     vips = tuple(vips)
 
@@ -123,7 +123,7 @@ def test_a_service_changes_its_method(
     vipctl("add-range", *RANGES, "--fwmark", "17", *words, "--method", new)
     as_new = snapshot.unordered(net.director)
     vipctl("set-service", "fwmark-17", "--method", old)
-    with _lossless(net, counter, [*VIPS, "198.51.100.7"], 17, 18):
+    with lossless(net, counter, [*VIPS, "198.51.100.7"], 17, 18):
         done = vipctl("set-service", "fwmark-17", "--method", new)
     assert done["changes"] == [f"fwmark-17: method {old} → {new}"]
     assert vipctl("set-service", "fwmark-17", "--method", new)["changed"] is False
@@ -131,7 +131,7 @@ def test_a_service_changes_its_method(
     counter.reset()
     assert snapshot.unordered(net.director) == as_new, f"nothing of {old} is left"
     vipctl("set-service", "fwmark-17", "--method", old)
-    with _lossless(net, counter, [*VIPS, "198.51.100.7"], 17, 18):
+    with lossless(net, counter, [*VIPS, "198.51.100.7"], 17, 18):
         vipctl("set-service", "fwmark-17", "--method", new, "--ping", "--port", "udp/9")
     for name in vipctl("list-services")["services"]:
         vipctl("remove-service", name)
@@ -160,7 +160,7 @@ def test_prefixes_go_from_one_service_to_another(
     vipctl("apply", str(file))
     for methods, moved in (((one, other), MOVED[::-1]), ((other, one), MOVED)):
         file.write_text(FILE.format(*methods, *moved))
-        with _lossless(net, counter, [*STAYING, *MOVING], 17, 18):
+        with lossless(net, counter, [*STAYING, *MOVING], 17, 18):
             assert vipctl("apply", str(file))["changed"] is True
         assert _in_use(vipctl) == dict(zip(("fwmark-17", "fwmark-18"), methods, strict=True))
         assert vipctl("restore")["changed"] is False

@@ -25,9 +25,13 @@ def packed(prefixes: Iterable[Entry]) -> Routes:
 
 def there() -> set[Entry]:
     """What the kernel has of ours, none of it twice."""
-    found = list(batch.entries({(shape, 0): a for shape, a in localroutes.read().items()}))
+    found = _entries(localroutes.read())
     assert len(found) == len(set(found))
     return set(found)
+
+
+def _entries(routes: Routes) -> list[Entry]:
+    return list(batch.entries({(shape, 0): addresses for shape, addresses in routes.items()}))
 
 
 def network_of(prefix: Entry) -> str:
@@ -103,6 +107,23 @@ def test_chunks_end_where_they_end(monkeypatch: pytest.MonkeyPatch, size: int) -
     assert there() == set(wanted)
     localroutes.delete(packed(wanted))
     assert there() == set()
+
+
+def test_each_plane_has_routes_of_its_own(host: Namespace) -> None:
+    """What one loses others keep; the lowest comes first."""
+    planes = [
+        [entry._replace(shape=entry.shape._replace(plane=n)) for entry in SOME] for n in (0, 2)
+    ]
+    localroutes.add(packed([*planes[1], *planes[0]]))
+    assert there() == {*planes[0], *planes[1]}
+    assert listed(host).count(" metric 30320") == listed(host).count(" metric 30322") == len(SOME)
+    localroutes.delete(packed(planes[0]))
+    assert there() == set(planes[1])
+    some, others = packed([*planes[0], *planes[1]]), packed(planes[1])
+    assert set(_entries(localroutes.without(some, others))) == set(planes[0])
+    assert localroutes.are(others, localroutes.read())
+    assert not localroutes.are(some, localroutes.read())
+    assert not localroutes.are(localroutes.read(), packed(planes[1][1:]))
 
 
 def test_what_is_there_stays_as_it_is(host: Namespace) -> None:

@@ -1,0 +1,223 @@
+"""Elements of nftables maps, packed by hand, on this kernel, as nft shows them."""
+
+import json
+import random
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from tests.harness.netns import Namespace
+from vipctl import elements, nft
+from vipctl.batch import Batch
+from vipctl.elements import Edit, Map
+from vipctl.errors import KernelError
+from vipctl.model import Acceptance, Service, Shape
+from vipctl.nft import Table
+from vipctl.prefixes import FAMILY
+from vipctl.ruleset import map_name
+from vipctl.spans import WIDTH
+
+MANY = 5_000  # of a mark: more than a message holds
+MAPS = {version: Map("inet", "t", f"m{version}", version) for version in WIDTH}
+RULESET = """
+table inet t {
+    map m4 { type ipv4_addr : mark; }
+    map m6 { type ipv6_addr : mark; }
+}
+"""
+DICE = random.Random(7)
+DRAWN = {width: sorted({DICE.randbytes(width) for _ in range(2 * MANY)}) for width in (4, 16)}
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[Namespace]:
+    found = Namespace.create("elements")
+    yield found
+    found.close()
+
+
+@pytest.fixture(autouse=True)
+def _empty(host: Namespace) -> Iterator[None]:
+    """Maps without elements; the test is on the host."""
+    host.run(["nft", "-f", "-"], input=f"flush ruleset\n{RULESET}")
+    with host:
+        yield
+
+
+def addresses(version: int, mark: int, number: int = MANY) -> bytes:
+    """Those of one mark are not those of another."""
+    drawn = DRAWN[WIDTH[version]]
+    return b"".join((drawn[:MANY] if mark % 2 else drawn[MANY:])[:number])
+
+
+def single(version: int, packed: bytes) -> list[bytes]:
+    width = WIDTH[version]
+    return [packed[at : at + width] for at in range(0, len(packed), width)]
+
+
+def there(version: int) -> dict[bytes, int]:
+    """What `elements.read` says: each address once."""
+    found = elements.read(MAPS[version])
+    pairs = [(one, mark) for mark, packed in found.items() for one in single(version, packed)]
+    assert len(pairs) == len(dict(pairs))
+    return dict(pairs)
+
+
+def shown(host: Namespace, where: Map) -> dict[bytes, int]:
+    """What nft says."""
+    listed = host.run(["nft", "-j", "list", "map", where.family, where.table, where.name]).stdout
+    (found,) = (item["map"] for item in json.loads(listed)["nftables"] if "map" in item)
+    return {
+        socket.inet_pton(FAMILY[where.version], key): int(str(value), 0)
+        for key, value in found.get("elem", ())
+    }
+
+
+def wanted(version: int, *marks: int, number: int = MANY) -> dict[bytes, int]:
+    return {one: m for m in marks for one in single(version, addresses(version, m, number))}
+
+
+def fill(version: int, *marks: int, number: int = MANY) -> None:
+    added = tuple((mark, addresses(version, mark, number)) for mark in marks)
+    elements.send([Edit(MAPS[version], added=added)])
+
+
+@pytest.mark.parametrize("number", [1, 2, MANY])
+def test_what_is_sent_is_there(host: Namespace, number: int) -> None:
+    """Of both IP versions, in one transaction."""
+    edits = [
+        Edit(MAPS[v], added=tuple((m, addresses(v, m, number)) for m in (17, 0xFFFFFFFE)))
+        for v in WIDTH
+    ]
+    elements.send(edits)
+    for version in WIDTH:
+        found = wanted(version, 17, 0xFFFFFFFE, number=number)
+        assert len(found) == 2 * number
+        assert there(version) == shown(host, MAPS[version]) == found
+
+
+@pytest.mark.parametrize("version", WIDTH)
+def test_another_mark_in_the_same_transaction(host: Namespace, version: int) -> None:
+    fill(version, 17, 18)
+    moved = addresses(version, 17)
+    elements.send([Edit(MAPS[version], moved, ((19, moved),))])
+    found = dict.fromkeys(single(version, moved), 19) | wanted(version, 18)
+    assert there(version) == shown(host, MAPS[version]) == found
+
+
+@pytest.mark.parametrize("version", WIDTH)
+def test_some_go_and_others_come(host: Namespace, version: int) -> None:
+    fill(version, 17)
+    elements.send(
+        [Edit(MAPS[version], addresses(version, 17, MANY - 1), ((18, addresses(version, 18)),))]
+    )
+    (left,) = single(version, addresses(version, 17))[MANY - 1 :]
+    assert there(version) == shown(host, MAPS[version]) == {left: 17} | wanted(version, 18)
+
+
+@pytest.mark.parametrize("version", WIDTH)
+def test_emptied_first(host: Namespace, version: int) -> None:
+    fill(version, 17, 18)
+    elements.send([Edit(MAPS[version], added=((19, addresses(version, 17)),), emptied=True)])
+    assert there(version) == dict.fromkeys(single(version, addresses(version, 17)), 19)
+    elements.send([Edit(MAPS[version], emptied=True)])
+    assert there(version) == shown(host, MAPS[version]) == {}
+
+
+@pytest.mark.parametrize("number", [1, MANY])
+def test_what_fails_changes_nothing(host: Namespace, number: int) -> None:
+    """What is to go is not there: neither that map nor the other is changed."""
+    fill(4, 17)
+    fill(6, 17)
+    before, listed = elements.generation(), [there(4), there(6)]
+    edits = [
+        Edit(MAPS[6], addresses(6, 17), ((18, addresses(6, 18)),)),
+        Edit(MAPS[4], addresses(4, 18, number), ((19, addresses(4, 18)),)),
+    ]
+    with pytest.raises(KernelError, match="No such file") as caught:
+        elements.send(edits)
+    assert caught.value.hint
+    assert [there(4), there(6)] == listed
+    assert elements.generation() == before
+
+
+def test_another_mark_for_what_is_there_is_refused() -> None:
+    """It would have to be deleted first."""
+    fill(4, 17, number=2)
+    with pytest.raises(KernelError, match="exists"):
+        elements.send([Edit(MAPS[4], added=((18, addresses(4, 17, 2)),))])
+    assert there(4) == wanted(4, 17, number=2)
+    fill(4, 17, number=2)
+    assert there(4) == wanted(4, 17, number=2)
+
+
+def test_no_map() -> None:
+    nowhere = MAPS[4]._replace(name="none")
+    assert elements.read(nowhere) == {}
+    with pytest.raises(KernelError, match="nftables"):
+        elements.send([Edit(nowhere, added=((17, b"\xcb\0\x71\7"),))])
+
+
+def test_nothing_is_no_transaction() -> None:
+    before = elements.generation()
+    elements.send([])
+    elements.send([Edit(MAPS[4])])
+    assert elements.generation() == before
+    elements.send([Edit(MAPS[4], added=((17, b"\xcb\0\x71\7"),))])
+    assert elements.generation() != before
+
+
+# a table of a method
+
+TABLE = Table("vipctl_test", lambda _: {})
+SHAPES = Shape(4, 0, 32), Shape(4, 0, 24), Shape(6, 1, 128)
+
+
+def large() -> Batch:
+    return {
+        (SHAPES[0], 17): addresses(4, 17),
+        (SHAPES[0], 18): addresses(4, 18),
+        (SHAPES[1], 17): bytes([203, 0, 113, 0]),
+        (SHAPES[2], 18): addresses(6, 18),
+    }
+
+
+@pytest.fixture
+def accepted() -> Acceptance:
+    """What a table has that was filled from nothing."""
+    services = (Service("fwmark-17", 17), Service("fwmark-18", 18))
+    return Acceptance(services, frozenset(SHAPES))
+
+
+CHANGES = {
+    "one less": "delete element inet vipctl_test {name} {{ {address} }}",
+    "one more": "add element inet vipctl_test {name} {{ 192.0.2.1 : 0x11 }}",
+    "another mark": "delete element inet vipctl_test {name} {{ {address} }}\n"
+    "add element inet vipctl_test {name} {{ {address} : 0x12 }}",
+    "none": "flush map inet vipctl_test {name}",
+    "a map more": "add map inet vipctl_test other {{ type ipv4_addr : mark; }}",
+    "no table": "delete table inet vipctl_test",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_a_table_holds_what_it_was_given(
+    host: Namespace, accepted: Acceptance, change: str
+) -> None:
+    nft.commit(TABLE.replacing(accepted, large()))
+    assert TABLE.holds(accepted, large())
+    first = socket.inet_ntop(socket.AF_INET, single(4, addresses(4, 17))[0])
+    commands = change.format(name=map_name(SHAPES[0]), address=first)
+    host.run(["nft", "-f", "-"], input=commands)
+    assert not TABLE.holds(accepted, large())
+    nft.commit(TABLE.replacing(accepted, large()))
+    assert TABLE.holds(accepted, large())
+
+
+def test_a_table_that_is_changed_holds_the_difference(accepted: Acceptance) -> None:
+    nft.commit(TABLE.replacing(accepted, large()))
+    moved = {(SHAPES[2], 18): addresses(6, 18)}, {(SHAPES[2], 17): addresses(6, 18)}
+    nft.commit(TABLE.changing(accepted, accepted, *moved))
+    assert TABLE.holds(accepted, {**large(), (SHAPES[2], 18): b""} | moved[1])
+    assert not TABLE.holds(accepted, large())

@@ -1,0 +1,111 @@
+"""Members of ipsets, packed by hand, on this kernel, as ipset shows them."""
+
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from tests.harness.netns import Namespace
+from vipctl import ipset, members
+from vipctl.errors import KernelError
+from vipctl.prefixes import text
+from vipctl.spans import BITS, WIDTH
+
+MANY = 5_000  # more than a message holds
+LENGTHS = [(4, 32), (4, 24), (4, 1), (6, 128), (6, 64), (6, 1)]
+DICE = random.Random(7)
+
+
+@pytest.fixture(autouse=True)
+def host() -> Iterator[Namespace]:
+    """A host with a set of either IP version; the test is on it."""
+    found = Namespace.create("members")
+    with found:
+        ipset.restore(ipset.create(f"v{version}", version) for version in WIDTH)
+        yield found
+    found.close()
+
+
+def drawn(version: int, length: int, number: int = MANY) -> list[bytes]:
+    """Packed network addresses; none is 0.0.0.0, which ipset has no member for."""
+    bits = BITS[version] - length
+    least = min(number, (1 << length) - 1)
+    values: set[int] = set()
+    while len(values) < least:
+        values.add(DICE.randrange(1, 1 << length))
+    return [(value << bits).to_bytes(WIDTH[version], "big") for value in sorted(values)]
+
+
+def words(version: int, length: int, packed: bytes) -> str:
+    start = text(version, int.from_bytes(packed, "big"))
+    return start if length == BITS[version] else f"{start}/{length}"
+
+
+def saved(host: Namespace, name: str) -> set[str]:
+    return {line for line in host.run(["ipset", "save", name]).stdout.splitlines() if "add" in line}
+
+
+@pytest.mark.parametrize(("version", "length"), LENGTHS)
+def test_what_is_added_is_there(host: Namespace, version: int, length: int) -> None:
+    some = drawn(version, length)
+    members.add(f"v{version}", version, length, 0x11, b"".join(some))
+    prefixes = [words(version, length, packed) for packed in some]
+    assert ipset.members(f"v{version}") == dict.fromkeys(prefixes, 0x11)
+    assert saved(host, f"v{version}") == {f"add v{version} {p} skbmark 0x11" for p in prefixes}
+    kept, gone = some[::3], b"".join(packed for at, packed in enumerate(some) if at % 3)
+    members.delete(f"v{version}", version, length, gone)
+    assert ipset.members(f"v{version}") == dict.fromkeys(
+        (words(version, length, packed) for packed in kept), 0x11
+    )
+
+
+@pytest.mark.parametrize(("version", "length"), LENGTHS)
+def test_members_are_as_ipset_itself_adds_them(version: int, length: int) -> None:
+    """One that comes by either way is deleted by the other, and has the same mark."""
+    some, name = drawn(version, length, 50), f"v{version}"
+    prefixes = [words(version, length, packed) for packed in some]
+    members.add(name, version, length, 0xFFFFFFFE, b"".join(some))
+    by_hand = ipset.members(name)
+    ipset.restore(ipset.delete(name, prefix) for prefix in prefixes)
+    assert ipset.members(name) == {}
+    ipset.restore(ipset.add(name, prefix, 0xFFFFFFFE) for prefix in prefixes)
+    assert ipset.members(name) == by_hand
+    members.delete(name, version, length, b"".join(some))
+    assert ipset.members(name) == {}
+
+
+def test_the_mark_that_came_last_is_the_one() -> None:
+    some = drawn(4, 32)
+    members.add("v4", 4, 32, 17, b"".join(some))
+    members.add("v4", 4, 32, 18, b"".join(some[:2000]))
+    found = ipset.members("v4")
+    assert found == {words(4, 32, p): 18 if at < 2000 else 17 for at, p in enumerate(some)}
+
+
+def test_what_is_gone_is_no_error() -> None:
+    some = drawn(6, 64)
+    members.add("v6", 6, 64, 17, b"".join(some[:10]))
+    members.delete("v6", 6, 64, b"".join(some[5:]))
+    assert ipset.members("v6") == {words(6, 64, packed): 17 for packed in some[:5]}
+
+
+def test_nothing_is_nothing() -> None:
+    members.add("v4", 4, 32, 17, b"")
+    members.delete("v4", 4, 32, b"")
+    assert ipset.members("v4") == {}
+
+
+def test_a_full_set_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ipset, "MAX_ELEMENTS", 64)
+    ipset.restore([ipset.create("small", 4)])
+    with pytest.raises(KernelError) as caught:
+        members.add("small", 4, 32, 17, b"".join(drawn(4, 32)))
+    assert "small" in caught.value.message
+    assert "full" in caught.value.message
+    assert caught.value.hint
+
+
+def test_no_set_says_so() -> None:
+    with pytest.raises(KernelError, match="none: ") as caught:
+        members.add("none", 4, 32, 17, b"\xcb\0\x71\7")
+    assert caught.value.hint
