@@ -8,8 +8,8 @@ services:
   fwmark-17:            # acceptance only: keepalived or ipvsadm owns IPVS's side
     ranges: [192.0.2.0/24]
 
-A file is relative to the document. JSON is read too, and many times faster: what has thousands of
-ranges is exported as JSON.
+A file is relative to the document, or for standard input to the working directory. JSON is read
+too, and many times faster: what has thousands of ranges is exported as JSON.
 """
 
 import json
@@ -115,7 +115,8 @@ def load(path: Path) -> Callable[[Mapping[str, Service]], Wanted]:
 def _addresses(path: Path, name: str, form: Accepted) -> AddressSet:
     """Raises UsageError naming the ranges that are wrong, by their places in the list."""
     where, problems = f"services.{name}.ranges", list[str]()
-    texts = (f"@{path.parent / text[1:]}" if text.startswith("@") else text for text in form.ranges)
+    base = path.parent if path.is_file() else Path()  # of standard input: the working directory
+    texts = (f"@{base / text[1:]}" if text.startswith("@") else text for text in form.ranges)
     addresses = rangelist.collect(
         texts, lambda at, e: problems.append(f"{where}.{at}: {e.message} ({e.hint})")
     )
@@ -187,6 +188,8 @@ def _parse(path: Path) -> object:
     except (OSError, UnicodeDecodeError) as e:
         reason = e.strerror if isinstance(e, OSError) else "not a UTF-8 text"
         raise UsageError(f"cannot read {path}: {reason}", hint="give a YAML file") from e
+    except RecursionError as e:
+        raise UsageError(f"{path}: is nested too deeply", hint="is it the right file?") from e
     except (YAMLError, ValueError, LookupError, TypeError) as e:  # odd tags and keys raise these
         words = " ".join(str(e).split())
         raise UsageError(f"{path}: {words[:400]}", hint="correct the YAML at that line") from e

@@ -1,0 +1,44 @@
+"""A command imports what it needs: an operator waits for nothing else."""
+
+import json
+import sys
+
+import pytest
+
+from tests.harness.command import Vipctl
+from tests.harness.lab import Lab
+
+LISTED = """
+import contextlib, io, json, sys
+from vipctl.cli import run
+with contextlib.redirect_stdout(io.StringIO()):
+    assert run(sys.argv[1:]) == 0
+print(json.dumps(sorted(sys.modules)))
+"""
+HEAVY = {"numpy", "pyroute2", "pydantic", "ruamel.yaml", "iptc", "tabulate", "vipctl.shim"}
+
+
+def _imported(net: Lab, *words: str) -> set[str]:
+    return set(json.loads(net.director.run([sys.executable, "-c", LISTED, *words]).stdout))
+
+
+@pytest.mark.parametrize("word", ["--version", "--help"])
+def test_the_help_needs_the_command_line_alone(net: Lab, word: str) -> None:
+    ours = {name for name in _imported(net, word) if name.startswith("vipctl.")}
+    assert ours <= {
+        *("vipctl.choices", "vipctl.errors", "vipctl.methods"),
+        *("vipctl.cli", "vipctl.cli.commands", "vipctl.cli.options"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("method", "needed"), [("fwmark", "nftables"), ("route", "vipctl.localroutes")]
+)
+def test_one_more_range_needs_its_method(
+    net: Lab, vipctl: Vipctl, method: str, needed: str
+) -> None:
+    vipctl("add-range", "203.0.113.0/24", "--fwmark", "17", "--method", method)
+    words = ("--state-dir", str(vipctl.state_dir), "add-range", "192.0.2.7", "--fwmark", "17")
+    found = _imported(net, *words)
+    assert needed in found
+    assert not found & HEAVY
