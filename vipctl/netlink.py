@@ -16,7 +16,7 @@ from vipctl.errors import KernelError, Missing
 NETLINK_NETFILTER = 12
 SOL_NETLINK = 270  # include/linux/socket.h
 SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33  # include/uapi/asm-generic/socket.h
-NETLINK_GET_STRICT_CHK = 12
+NETLINK_CAP_ACK, NETLINK_GET_STRICT_CHK = 10, 12
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 1, 4, 0x300
 NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x100, 0x200, 0x400
 NLMSG_ERROR, NLMSG_DONE = 2, 3
@@ -55,6 +55,8 @@ def connect(
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol) as link:
             link.settimeout(PATIENCE)
             link.setsockopt(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
+            # Of messages this large, errors do not repeat all.
+            link.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, size > BUFFER)
             link.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, size)
             link.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER)
             yield link

@@ -31,7 +31,7 @@ class AddressSet:
         return self.v4 if version == 4 else self.v6
 
     def prefixes(self) -> Iterator[str]:
-        """The minimal list of prefixes, IPv4 first, in order; a single address by itself."""
+        """The minimal list of prefixes, IPv4 first, in order."""
         for version in VERSIONS:
             yield from texts(self.spans(version))
 

@@ -142,6 +142,13 @@ def test_what_fails_changes_nothing(host: Namespace, number: int) -> None:
     assert elements.generation() == before
 
 
+def test_hundreds_of_messages_that_fail_are_one_error() -> None:
+    """None of which would fit into what is received, were they repeated in it."""
+    absent = b"".join((0x0B000000 + 2 * n).to_bytes(4, "big") for n in range(400_000))
+    with pytest.raises(KernelError, match="No such file"):
+        elements.send([Edit(MAPS[4], absent)])
+
+
 def test_another_mark_for_what_is_there_is_refused() -> None:
     """It would have to be deleted first."""
     fill(4, 17, number=2)

@@ -105,7 +105,7 @@ def test_what_is_wrong_is_told_alike(
 @pytest.mark.parametrize("bad", WRONG)
 def test_each_that_is_wrong_is_found_among_plain_ones(bad: str) -> None:
     good = [f"2001:db8::{n:x}" for n in range(9)] if ":" in bad else GOOD[:9]
-    content = "\n".join([*good, bad]).encode()
+    content = "\n".join([*good, bad, *good]).encode()
     said = read(content, 3)
     assert said == read(content, NEVER)
     assert "list:10: " in str(said)
