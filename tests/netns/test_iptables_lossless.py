@@ -15,10 +15,12 @@ from tests.harness.netns import Namespace
 from tests.harness.waiting import wait_until
 from tests.netns.addresses import RANGES, VIPS
 from tests.netns.arrivals import settle
-from tests.netns.iptables import ByIptables
+from tests.netns.iptables import ByIptables, saved
 from vipctl.batch import Batch
 from vipctl.methods import fwmark_iptables
 from vipctl.model import Acceptance, Service, Shape
+
+FLIPS = 20_000  # one in a hundred loses a packet where the length is not kept
 
 
 @pytest.fixture
@@ -92,3 +94,32 @@ def test_a_service_that_changes_its_mark_loses_no_packet(net: Lab) -> None:
         got = {mark: n for (mark, dst), n in counter.counts().items() if dst == VIPS[0]}
         assert set(got) == {17, 18, 0x1001}
         assert sum(got.values()) == stream.sent
+
+
+@pytest.mark.parametrize("vip", VIPS)
+def test_a_prefix_length_that_goes_hides_no_other(net: Lab, vipctl: Vipctl, vip: str) -> None:
+    """The kernel's lookup skips a length when a longer one vanishes: we let none vanish."""
+    host, name = {
+        "203.0.113.77": ("198.51.100.1", "vipctl4"),
+        "2001:db8:1::77": ("2001:db8:2::1", "vipctl6"),
+    }[vip]
+    vipctl("add-range", *RANGES, host, "--fwmark", "17")
+    vipctl("remove-range", host)
+    changes = f"add {name} {host} skbmark 0x11/0xffffffff\ndel {name} {host}\n" * FLIPS
+    with LocalInCounter(net.director) as counter:
+        with Stream(net.client, vip) as stream:
+            net.director.run(["ipset", "restore"], input=changes)
+        settle(net.client, counter)
+        assert stream.sent > 1000
+        assert counter.counts().get((17, vip)) == stream.sent
+    assert vipctl("restore")["changed"] is False
+
+
+def test_kept_lengths_go_with_their_set(net: Lab, vipctl: Vipctl) -> None:
+    """What is loaded anew has none."""
+    vipctl("add-range", *RANGES, "198.51.100.1", "--fwmark", "17")
+    vipctl("remove-range", "198.51.100.1")
+    assert "add vipctl4 0.0.0.0 nomatch" in saved(net.director)
+    net.director.run(["ipset", "add", "vipctl4", "192.0.2.9"])
+    assert vipctl("restore")["changed"] is True
+    assert "nomatch" not in saved(net.director)

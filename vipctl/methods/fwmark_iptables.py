@@ -92,6 +92,7 @@ def apply(before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -
     during = _together(before, after)
     with routing.changing(BLOCK, BLOCK.accepting(after)):
         ipset.restore(_created(_without(_sets(after), _sets(before)), added))
+        ipset.restore(_kept_lengths(before, after))
         if tables(during) != tables(before):
             _enforce(during)
         stale = _without(_sets(before), _sets(after))
@@ -195,6 +196,13 @@ def _created(sets: dict[str, int], wanted: Batch, suffix: str = "") -> Iterator[
             {key: found for key, found in wanted.items() if set_name(key[0]) == name}
         )
         yield ipset.create(name + suffix, version, size)
+
+
+def _kept_lengths(before: Acceptance, after: Acceptance) -> Iterator[str]:
+    """For lengths that go out of use in sets that stay."""
+    for shape in before.shapes - after.shapes:
+        if (name := set_name(shape)) in _sets(after):
+            yield ipset.keep_length(name, shape.version, shape.length)
 
 
 def _fill(sets: dict[str, int], wanted: Batch) -> None:
