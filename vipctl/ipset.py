@@ -24,7 +24,7 @@ BATCH = 1000  # lines of a write
 MANY = 1000  # members that are not put into words
 VOLATILE = re.compile(r"(hashsize|bucketsize|initval) \S+ ?")
 MEMBER = re.compile(r"add \S+ (\S+)(?: skbmark (0x[0-9a-f]+))?(.*)")
-UNSPECIFIED = {4: "0.0.0.0", 6: "::"}  # no VIP is
+UNSPECIFIED = {4: "0.0.0.0", 6: "::"}  # noqa: S104 (no VIP is, nothing binds)
 KEEPER = re.compile(r"add \S+ (0\.0\.0\.0|::)(/\d+)? nomatch")
 UNUSUAL = -1  # the mark of a member that is not of our form
 
