@@ -55,6 +55,12 @@ def minus(some: Batch, others: Batch) -> Batch:
     )
 
 
+def sized(batch: Batch, shapes: Iterable[Shape]) -> Batch:
+    """For lookups that have room for so many."""
+    rooms = {shape.bare(): shape for shape in shapes}
+    return {(rooms[shape.bare()], mark): found for (shape, mark), found in batch.items()}
+
+
 def by_shape(batch: Batch) -> dict[Shape, bytes]:
     """The prefixes, whatever their marks."""
     found: dict[Shape, bytes] = {}

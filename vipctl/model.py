@@ -174,12 +174,29 @@ class Place(NamedTuple):
 Held = Mapping[Place, Spans]
 
 
+SMALLEST_ROOM = 1024
+
+
 class Shape(NamedTuple):
-    """One kernel lookup: all prefixes of one IP version, plane and length."""
+    """One kernel lookup: all prefixes of one IP version, plane and length.
+
+    Some kinds of lookup are faster in a table that does not grow, with `room` for so many prefixes.
+    """
 
     version: int
     plane: int
     length: int
+    room: int = 0
+
+    def sized(self, count: int) -> "Shape":
+        """A growing number of prefixes seldom needs another."""
+        room = SMALLEST_ROOM
+        while room < count:
+            room *= 4
+        return self._replace(room=room)
+
+    def bare(self) -> "Shape":
+        return self._replace(room=0)
 
 
 class Entry(NamedTuple):

@@ -14,7 +14,7 @@ from vipctl.elements import Edit
 from vipctl.errors import KernelError, Missing
 from vipctl.model import NOTHING, Acceptance, Shape
 from vipctl.prefixes import FAMILY as PROTOCOL
-from vipctl.ruleset import Chains, map_name, words
+from vipctl.ruleset import Chains, map_name, shape_of, words
 from vipctl.spans import WIDTH
 
 MANY = 1000  # elements that are not put into words
@@ -101,8 +101,14 @@ class Table:
         found = declared(self.name, self.family) or NO_TABLE
         unused = found.maps - set(map(map_name, after.shapes))
         gone = "".join(f"delete map {self.path} {name}\n" for name in sorted(unused))
-        wide = self._chains(list(found.rules), NOTHING, after)
-        return Work(new + maps, wide, self._edits({}, batch, emptied=True), gone, drawn)
+        wide = Acceptance(after.services, after.shapes.union(filter(None, map(shape_of, unused))))
+        return Work(
+            new + maps,
+            self._chains(list(found.rules), NOTHING, wide),
+            self._edits({}, batch, emptied=True),
+            self._chains(list(self.ruleset(wide)), wide, after) + gone,
+            drawn,
+        )
 
     def holds(self, acceptance: Acceptance, batch: Batch) -> bool:
         """Whether its maps have exactly these. Reads them all: slow."""
@@ -153,7 +159,9 @@ class Table:
         return flush + self.text(new) + "".join(gone)
 
     def _add_map(self, shape: Shape) -> str:
-        kind = f"type ipv{shape.version}_addr : mark;"
+        """Twice the room: for what it has and what it is to have, while one becomes the other."""
+        size = f" size {2 * shape.room};" if shape.room else ""
+        kind = f"type ipv{shape.version}_addr : mark;{size}"
         return f"add map {self.path} {map_name(shape)} {{ {kind} }}\n"
 
 

@@ -6,6 +6,7 @@ check         ports of services that name some; services without servers
 leftover      refuses or drops
 """
 
+import re
 from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Network
 from itertools import groupby
@@ -15,12 +16,23 @@ from vipctl.spans import BITS
 
 Chains = dict[str, tuple[str, list[str]]]  # each after those that it jumps to: (hook, rules)
 PROTOCOL_NAME = {4: "ip", 6: "ip6"}
+MAP_NAME = re.compile(r"v([46])_(\d+)(?:_p(\d+))?(?:_(\d+))?")
 FAMILY_NAME = {4: "ipv4", 6: "ipv6"}
 
 
 def map_name(shape: Shape) -> str:
     plane = f"_p{shape.plane}" if shape.plane else ""
-    return f"v{shape.version}_{shape.length}{plane}"
+    room = f"_{shape.room}" if shape.room else ""
+    return f"v{shape.version}_{shape.length}{plane}{room}"
+
+
+def shape_of(name: str) -> Shape | None:
+    """That of a map with this name; None if `map_name` gave it to none."""
+    found = MAP_NAME.fullmatch(name)
+    if found is None:
+        return None
+    version, length, plane, room = (int(number or 0) for number in found.groups())
+    return Shape(version, plane, length, room)
 
 
 def lookups(acceptance: Acceptance) -> list[str]:

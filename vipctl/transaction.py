@@ -4,57 +4,18 @@ Traffic comes last and goes first: IPVS services are there before their packets 
 stay until they no longer are.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping
 
-from vipctl import batch, ipvs, methods, sysctl
-from vipctl.batch import Batch
+from vipctl import ipvs, methods, sysctl
+from vipctl.acceptance import Delta, acceptances, differences, joined, prefixes
 from vipctl.errors import KernelError, Missing, Refused
-from vipctl.model import NOTHING, Acceptance, Change, Entry, Held, Service, Shape
+from vipctl.model import NOTHING, Acceptance, Change, Service
 from vipctl.store import Store
 from vipctl.sysctl import Kept
 
 Notify = Callable[[str], None]
 Lost = Mapping[str, Missing]
 MANY = 10_000  # ranges whose loading an operator notices
-
-
-@dataclass(slots=True)
-class Delta:
-    """Prefixes that one method loses and gains; those `arriving` come from another method."""
-
-    removed: Batch = field(default_factory=dict)
-    added: Batch = field(default_factory=dict)
-    arriving: Batch = field(default_factory=dict)
-
-
-def acceptances(store: Store) -> dict[str, Acceptance]:
-    """What each method in use has to accept."""
-    services = store.services()
-    shapes: dict[str, dict[str, set[Shape]]] = {}
-    for name, shape, _ in store.tallies():
-        shapes.setdefault(services[name].method, {}).setdefault(name, set()).add(shape)
-    return {
-        method: Acceptance(
-            tuple(services[name] for name in sorted(found)),
-            frozenset().union(*found.values()),
-            tuple(_witnesses(store, found)),
-        )
-        for method, found in shapes.items()
-    }
-
-
-def _witnesses(store: Store, shapes: dict[str, set[Shape]]) -> Iterator[Entry]:
-    """The outermost prefixes of each service."""
-    for name, found in sorted(shapes.items()):
-        mark = {name: store.services()[name].fwmark}
-        for version in sorted({shape.version for shape in found}):
-            ends = list(batch.entries(batch.of(store.outermost(name, version), mark)))
-            yield from {min(ends, key=_start), max(ends, key=_start)}
-
-
-def _start(entry: Entry) -> int:
-    return entry.start
 
 
 def drifted(store: Store, *, full: bool = False) -> bool:
@@ -73,8 +34,8 @@ def drifted(store: Store, *, full: bool = False) -> bool:
         return True
     epochs = store.epochs()
     return full and any(
-        not methods.get(name).holds(acceptance, _prefixes(store, name), epochs.get(name, "none"))
-        for name, acceptance in wanted.items()
+        not methods.get(name).holds(found, prefixes(store, name, found), epochs.get(name, "none"))
+        for name, found in wanted.items()
     )
 
 
@@ -125,7 +86,8 @@ def heal(
     wanted = acceptances(store)
     for name in methods.NAMES:
         if name not in gone and (name in wanted or _seal(name, NOTHING) != ""):
-            methods.get(name).load(wanted.get(name, NOTHING), _prefixes(store, name))
+            after = wanted.get(name, NOTHING)
+            methods.get(name).load(after, prefixes(store, name, after))
     ipvs.remove(virtuals, present)
     _finish(store, sysctls, gone)
 
@@ -199,27 +161,19 @@ def _accept(
     store: Store, change: Change, before: dict[str, Acceptance], gone: Collection[str]
 ) -> None:
     """What goes from one method to another is there before it leaves."""
-    after, deltas = acceptances(store), _deltas(store, change)
+    after = acceptances(store)
+    deltas = differences(store, change, before, after)
     between = dict(before)
     for name, delta in deltas.items():
         if delta.arriving:
             old = before.get(name, NOTHING)
-            between[name] = _joined(old, after[name], delta)
+            between[name] = joined(old, after[name], delta)
             methods.get(name).apply(old, between[name], {}, delta.arriving)
     for name in sorted((before.keys() | after.keys()).difference(gone)):
         delta = deltas.get(name, Delta())
         methods.get(name).apply(
             between.get(name, NOTHING), after.get(name, NOTHING), delta.removed, delta.added
         )
-
-
-def _joined(before: Acceptance, after: Acceptance, delta: Delta) -> Acceptance:
-    """What was there and what arrives."""
-    arriving = {mark for _, mark in delta.arriving}
-    stay = [s for s in before.services if s.fwmark not in arriving]
-    come = [s for s in after.services if s.fwmark in arriving]
-    shapes = before.shapes | {shape for shape, _ in delta.arriving}
-    return Acceptance((*stay, *come), frozenset(shapes))
 
 
 def _roll_back(
@@ -231,63 +185,6 @@ def _roll_back(
         heal(store, lambda _: None, gone=gone, sysctls=sysctls)
     except Exception as e:
         cause.add_note(f"and the way back failed too ({e}): run vipctl restore")
-
-
-def _deltas(store: Store, change: Change) -> dict[str, Delta]:
-    """By method. A service whose mark, method or ARP changes takes all its prefixes along."""
-    old = {s.name: s for s in change.before}
-    new = {s.name: s for s in change.after}
-    deltas: dict[str, Delta] = {}
-    for service, held in _by_service(old, change.released):
-        _collect(deltas, service, "removed", held)
-    for service, held in _by_service(new, change.taken):
-        _collect(deltas, service, "added", held)
-    for delta in deltas.values():
-        removed, added = delta.removed, delta.added
-        delta.removed, delta.added = batch.minus(removed, added), batch.minus(added, removed)
-    for name in old.keys() & new.keys():
-        if _lane(old[name]) != _lane(new[name]):
-            stay = _stayed(store.held(name), change.taken)
-            _collect(deltas, old[name], "removed", stay)
-            _collect(deltas, new[name], "added", stay)
-    for name, delta in deltas.items():
-        if any(other.removed for method, other in deltas.items() if method != name):
-            delta.arriving = batch.elsewhere(delta.added, delta.removed)
-            delta.added = batch.minus(delta.added, delta.arriving)
-    return deltas
-
-
-def _collect(deltas: dict[str, Delta], service: Service, side: str, held: Held) -> None:
-    delta = deltas.setdefault(service.method, Delta())
-    found = batch.of(held, {service.name: service.fwmark})
-    setattr(delta, side, batch.joined(getattr(delta, side), found))
-
-
-def _stayed(held: Held, taken: Held) -> Held:
-    return {
-        place: spans.except_for(taken[place]) if place in taken else spans
-        for place, spans in held.items()
-    }
-
-
-def _lane(service: Service) -> tuple[object, ...]:
-    return service.method, service.fwmark, service.arp
-
-
-def _by_service(services: Mapping[str, Service], held: Held) -> Iterator[tuple[Service, Held]]:
-    for service in services.values():
-        own = {place: spans for place, spans in held.items() if place.service == service.name}
-        if own:
-            yield service, own
-
-
-def _prefixes(store: Store, method: str) -> Batch:
-    """All that the method has to accept."""
-    marks = {s.name: s.fwmark for s in store.services().values() if s.method == method}
-    found: Batch = {}
-    for name in marks:
-        found = batch.joined(found, batch.of(store.held(name), marks))
-    return found
 
 
 def _after(store: Store, change: Change) -> list[Service]:

@@ -28,7 +28,7 @@ DAMAGE = [
     "nft 'add chain inet vipctl prerouting { policy drop; }'",
     "nft 'add table inet vipctl { flags dormant; }'",
     "nft 'flush chain inet vipctl prerouting; flush chain inet vipctl still_vip; "
-    "delete map inet vipctl v4_24'",
+    "delete map inet vipctl v4_24_1024'",
     "ip rule del pref 4300",
     "ip rule del pref 4301 fwmark 17",
     "ip rule del pref 4301 fwmark 0x1000/0xfffff080",
@@ -44,12 +44,12 @@ DAMAGE = [
 ]
 # What only a comparison of every prefix sees.
 UNSEEN = [
-    "nft delete element inet vipctl v4_24 { 203.0.113.0 : 17 }",
-    "nft flush map inet vipctl v4_24",
-    "nft flush map inet vipctl v6_64",
-    "nft add element inet vipctl v4_24 { 192.88.99.0 : 17 }",
-    "nft 'delete element inet vipctl v4_32 { 198.51.100.9 : 18 }; "
-    "add element inet vipctl v4_32 { 198.51.100.9 : 17 }'",
+    "nft delete element inet vipctl v4_24_1024 { 203.0.113.0 : 17 }",
+    "nft flush map inet vipctl v4_24_1024",
+    "nft flush map inet vipctl v6_64_1024",
+    "nft add element inet vipctl v4_24_1024 { 192.88.99.0 : 17 }",
+    "nft 'delete element inet vipctl v4_32_1024 { 198.51.100.9 : 18 }; "
+    "add element inet vipctl v4_32_1024 { 198.51.100.9 : 17 }'",
 ]
 COMMONEST = ["nft flush ruleset", "ip rule del pref 4301 fwmark 17"]
 

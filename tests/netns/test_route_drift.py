@@ -36,9 +36,9 @@ UNSEEN = [
     "ip route del local 203.0.112.0/26 dev lo table local",
     "ip -6 route del local 2001:db8:1:8::/64 dev lo table local",
     "ip route add local 192.88.99.1 dev lo table local proto 118 metric 30320",
-    "nft delete element inet vipctl_route v4_24 { 203.0.113.0 : 17 }",
-    "nft delete element arp vipctl_route v4_24 { 203.0.113.0 : 17 }",
-    "nft flush map inet vipctl_route v6_64",
+    "nft delete element inet vipctl_route v4_24_1024 { 203.0.113.0 : 17 }",
+    "nft delete element arp vipctl_route v4_24_1024 { 203.0.113.0 : 17 }",
+    "nft flush map inet vipctl_route v6_64_1024",
 ]
 COMMONEST = ["nft flush ruleset", "ip -4 route flush table local proto 118"]
 

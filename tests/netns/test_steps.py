@@ -13,10 +13,11 @@ from tests.netns.addresses import RANGES, VIPS
 from tests.netns.arrivals import accepted
 from tests.netns.route import BeforeIpvs
 from tests.netns.test_switch import lossless
-from vipctl import ipset, nft, spans
+from vipctl import ipset, model, nft, spans
 
 METHODS = ("fwmark", "route", "fwmark-iptables")
 MANY = 2
+ROOM = 4  # prefixes: more go to another map
 SCATTERED = [f"198.51.100.{n}" for n in range(0, 40, 2)]
 SCATTERED6 = [f"2001:db8:2:{n:x}::/64" for n in range(0, 40, 2)]
 MOVED = [*SCATTERED[::2], *SCATTERED6[::2]]
@@ -32,6 +33,7 @@ def counter(net: Lab) -> BeforeIpvs:
 def many(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     for module in (nft, ipset, spans):
         monkeypatch.setattr(module, "MANY", MANY)
+    monkeypatch.setattr(model, "SMALLEST_ROOM", ROOM)
     return monkeypatch
 
 

@@ -106,7 +106,7 @@ def lossless(net: Lab, counter: BeforeIpvs, vips: Iterable[str], *marks: int) ->
         done = flow.stop()
     settle(net.client, counter)
     assert arrived() == done["sent"], f"{done}; counted: {counter.counts()}"
-    assert done["sent"] > 900 * done["seconds"], done
+    assert done["sent"] > 100 * done["seconds"], done
 
 
 def _in_use(vipctl: Vipctl) -> dict[str, str]:

@@ -37,8 +37,8 @@ DAMAGE = [
     "ip link set lo down; ip link set lo up",
 ]
 UNSEEN = [
-    f"nft flush map {TABLE} v4_24",
-    f"nft add element {TABLE} v4_24 {{ 192.88.99.0 : 0x1000 }}",
+    f"nft flush map {TABLE} v4_24_1024",
+    f"nft add element {TABLE} v4_24_1024 {{ 192.88.99.0 : 0x1000 }}",
 ]
 
 

@@ -195,9 +195,30 @@ def test_arp_is_silenced_for_those_who_want_it_so() -> None:
     assert "v6" not in text("route", "arp").partition("table arp")[2]
 
 
-def test_map_names_differ() -> None:
-    shapes = [Shape(v, p, n) for v, p, n in [(4, 0, 24), (4, 1, 24), (6, 0, 24), (4, 0, 2)]]
+def test_map_names_differ_and_tell_their_shape() -> None:
+    shapes = [
+        Shape(v, plane, length, room)
+        for v in (4, 6)
+        for plane in (0, 1, 32)
+        for length in (1, 32)
+        for room in (0, 1, 1024)
+    ]
     assert len({ruleset.map_name(shape) for shape in shapes}) == len(shapes)
+    assert [ruleset.shape_of(ruleset.map_name(shape)) for shape in shapes] == shapes
+
+
+@pytest.mark.parametrize("name", ["", "v5_24", "v4", "v4_24_", "xv4_24", "v4_24_p", "v4_24_1_p2"])
+def test_names_of_others_tell_no_shape(name: str) -> None:
+    assert ruleset.shape_of(name) is None
+
+
+@pytest.mark.parametrize(
+    ("count", "room"), [(1, 1024), (1024, 1024), (1025, 4096), (1 << 20, 1 << 20)]
+)
+def test_rooms(count: int, room: int) -> None:
+    shape = Shape(4, 0, 24)
+    assert shape.sized(count) == Shape(4, 0, 24, room)
+    assert shape.sized(count).bare() == shape
 
 
 if __name__ == "__main__":

@@ -185,6 +185,9 @@ from vipctl.model import Acceptance, Entry
 KERNEL = Path(os.environ["FAKE_KERNEL"])
 
 
+SIZED = False
+
+
 def probe() -> tuple[str, ...]:
     return ("accepts nothing",)
 

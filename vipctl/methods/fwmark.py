@@ -42,6 +42,7 @@ def _marking(acceptance: Acceptance) -> list[str]:
     return ruleset.marking(acceptance, "ip ttl > 1 ")
 
 
+SIZED = True
 TABLE = nft.Table("vipctl", chains)
 _METHOD = Marking(TABLE, BLOCK)
 probe, seal, apply = _METHOD.probe, _METHOD.seal, _METHOD.apply

@@ -35,6 +35,7 @@ from vipctl.prefixes import FAMILY, VERSIONS
 from vipctl.routing import Block
 from vipctl.spans import BITS
 
+SIZED = False
 BLOCK = Block(priority=4310, table=30321)
 OUR_SETS = re.compile(r"vipctl[46](_p\d+)?(_new)?")
 NEW = "_new"  # a set that is being filled
@@ -236,7 +237,7 @@ def _lines(removed: Batch, added: Batch, suffix: str) -> Iterator[str]:
 
 def _prefix(entry: Entry) -> str:
     """As ipset prints it."""
-    version, _, length = entry.shape
+    version, length = entry.shape.version, entry.shape.length
     text = socket.inet_ntop(FAMILY[version], entry.start.to_bytes(BITS[version] // 8, "big"))
     return text if length == BITS[version] else f"{text}/{length}"
 

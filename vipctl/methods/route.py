@@ -40,7 +40,7 @@ def seal(acceptance: Acceptance) -> str | None:
 
 def apply(before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -> None:
     """Marks come before their routes, and go after them."""
-    old, new = batch.by_shape(removed), batch.by_shape(added)
+    old, new = _routes(removed), _routes(added)
     if not after.active():
         localroutes.delete(old)
         return nft.commit(*_replacing(after, {}))
@@ -56,7 +56,7 @@ def apply(before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -
 
 
 def load(after: Acceptance, wanted: Batch) -> None:
-    routes, present = batch.by_shape(wanted), localroutes.read()
+    routes, present = _routes(wanted), localroutes.read()
     if after.active():
         nft.commit(*_replacing(after, wanted))
     localroutes.add(localroutes.without(routes, present))
@@ -75,7 +75,11 @@ def holds(acceptance: Acceptance, wanted: Batch, since: str) -> bool:
     marked = since == epoch() or (
         MARKS.holds(acceptance, wanted) and SILENCE.holds(silent, _of(silent, wanted))
     )
-    return marked and localroutes.are(localroutes.read(), batch.by_shape(wanted))
+    return marked and localroutes.are(localroutes.read(), _routes(wanted))
+
+
+def _routes(wanted: Batch) -> localroutes.Routes:
+    return batch.by_shape({(shape.bare(), mark): wanted[shape, mark] for shape, mark in wanted})
 
 
 def _changing(
@@ -138,5 +142,6 @@ def silent_chains(silent: Acceptance) -> Chains:
     }
 
 
+SIZED = True
 MARKS = nft.Table("vipctl_route", chains)
 SILENCE = nft.Table("vipctl_route", silent_chains, family="arp")
