@@ -92,9 +92,10 @@ def _service(case: Case) -> Service:
 def _accept(case: Case, site: Director, service: Service) -> None:
     if case.method == "shim" and not Path("/sys/module", module.NAME).exists():
         module.load()
-    wanted = batch.of_entries(plan.entries(case, service.fwmark))
+    acceptance = plan.acceptance(case, service)
+    wanted = batch.sized(batch.of_entries(plan.entries(case, service.fwmark)), acceptance.shapes)
     with site.host:
-        methods.get(case.method).load(plan.acceptance(case, service), wanted)
+        methods.get(case.method).load(acceptance, wanted)
 
 
 def _own(case: Case, site: Director) -> None:

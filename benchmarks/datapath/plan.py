@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
+from vipctl import methods
 from vipctl.model import Acceptance, Entry, Service, Shape
 from vipctl.prefixes import VERSIONS
 from vipctl.spans import BITS
@@ -120,8 +121,10 @@ def entries(case: Case, mark: int) -> Iterator[Entry]:
 def acceptance(case: Case, service: Service) -> Acceptance:
     """Return what a method has to know of a case."""
     longest = BITS[case.version] if case.scattered else BLOCKS[case.version][1]
-    shapes = (Shape(case.version, 0, longest - free) for free in range(case.lengths))
-    return Acceptance((service,), frozenset(shapes))
+    bare = (Shape(case.version, 0, longest - free) for free in range(case.lengths))
+    sized = methods.get(service.method).SIZED
+    count = -(-case.size // case.lengths)
+    return Acceptance((service,), frozenset(s.sized(count) if sized else s for s in bare))
 
 
 @cache

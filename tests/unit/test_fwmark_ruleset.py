@@ -177,7 +177,9 @@ def test_the_order_of_prefix_lengths_of_tproxy_is_longest_last() -> None:
 def test_no_ipv4_lookup_is_reached_by_a_packet_whose_ttl_ends_here(case: str) -> None:
     rules = _rules("fwmark", "prerouting", case)
     ipv4 = [rule for rule in rules if "map @v4" in rule]
-    assert rules[0] == "ip ttl < 2 return" or all(r.startswith("ip ttl > 1 ") for r in ipv4)
+    assert rules[0] == f"{fwmark.TTL} == 0 return" or all(
+        r.startswith(f"{fwmark.TTL} != 0 ") for r in ipv4
+    )
 
 
 def _rules(method: str, chain: str, case: str) -> list[str]:

@@ -22,6 +22,7 @@ from vipctl.routing import Block
 from vipctl.ruleset import Chains
 
 BLOCK = Block(priority=4300, table=30320)
+TTL = "meta nfproto ipv4 @nh,64,32 & 0xfe000000"  # 0 if below 2; of four bytes, nft looks faster
 
 
 def chains(acceptance: Acceptance) -> Chains:
@@ -38,8 +39,8 @@ def chains(acceptance: Acceptance) -> Chains:
 def _marking(acceptance: Acceptance) -> list[str]:
     """The TTL is looked at by a rule of its own only where there are several IPv4 lookups."""
     if sum(shape.version == 4 for shape in acceptance.shapes) > 1:
-        return ["ip ttl < 2 return", *ruleset.marking(acceptance)]
-    return ruleset.marking(acceptance, "ip ttl > 1 ")
+        return [f"{TTL} == 0 return", *ruleset.marking(acceptance)]
+    return ruleset.marking(acceptance, f"{TTL} != 0 ")
 
 
 SIZED = True
