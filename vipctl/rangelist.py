@@ -6,6 +6,7 @@ mostly is, is read as a whole; any other, or one with something wrong in it, lin
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from socket import inet_pton
 from typing import Protocol
 
@@ -136,15 +137,24 @@ def _plain(block: bytes) -> Found | None:
 
     version = 6 if b":" in block[:MAX_LINE] else 4
     try:
-        lines = [line.partition("/") for line in block.decode("ascii").split("\n") if line]
-        addresses = b"".join([inet_pton(FAMILY[version], head) for head, _, _ in lines])
-        lengths = [LENGTHS[version][slash + tail] for _, slash, tail in lines]
+        heads, lengths = _parted(version, block.decode("ascii"))
+        addresses = b"".join(map(partial(inet_pton, int(FAMILY[version])), heads))
     except (OSError, ValueError, KeyError):
         return None
-    if not lines:
+    if not heads:
         return None
     data = bulk.ranges(WIDTH[version], addresses, lengths, reserved(version))
     return None if data is None else (version, data)
+
+
+def _parted(version: int, text: str) -> tuple[list[str], list[int]]:
+    """Addresses and prefix lengths."""
+    lines = list(filter(None, text.split("\n")))
+    if "/" not in text:
+        return lines, [BITS[version]] * len(lines)
+    parts = [line.partition("/") for line in lines]
+    lengths = LENGTHS[version]
+    return [head for head, _, _ in parts], [lengths[slash + tail] for _, slash, tail in parts]
 
 
 def _text(name: str, number: int, line: bytes) -> str:
