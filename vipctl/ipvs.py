@@ -1,29 +1,47 @@
-"""Virtual services and real servers in the kernel's IPVS, over generic netlink (pyroute2)."""
+"""Virtual services and real servers in the kernel's IPVS, over its generic netlink family.
+
+Numbers are from include/uapi/linux/ip_vs.h.
+"""
 
 import errno
 import logging
-import socket
-import sys
+import os
+import struct
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from vipctl import genetlink
 from vipctl.errors import KernelError, Missing
+from vipctl.genetlink import SHORT, Attributes, Family, parsed
 from vipctl.model import SCHEDULER_FLAGS, Forward, RealServer, Service, real_key
+from vipctl.netlink import NLA_F_NESTED, NUMBER, attribute
 from vipctl.prefixes import FAMILY, VERSIONS
+from vipctl.spans import WIDTH
 
-# include/uapi/linux/ip_vs.h
+SERVICE, DEST = 1, 2  # IPVS_CMD_ATTR_…
+COMMANDS = {
+    "add service": 1, "set service": 2, "del service": 3, "get service": 4,
+    "add real server": 5, "set real server": 6, "del real server": 7, "list real servers": 8,
+}  # fmt: skip
+SVC_AF, SVC_FWMARK, SVC_SCHED, SVC_FLAGS, SVC_TIMEOUT, SVC_NETMASK = 1, 5, 6, 7, 8, 9
+DEST_ADDR, DEST_PORT, DEST_FWD, DEST_WEIGHT, DEST_UPPER, DEST_LOWER = 1, 2, 3, 4, 5, 6
+DEST_ACTIVE, DEST_INACTIVE, DEST_AF = 7, 8, 11
+STATS64 = 12  # of either
+STATISTICS = 1, 2, 3, 4, 5  # IPVS_STATS_ATTR_CONNS, INPKTS, OUTPKTS, INBYTES, OUTBYTES
 IP_VS_SVC_F_PERSISTENT = 0x0001
 IP_VS_SVC_F_SCHED1 = 0x0008
 IP_VS_SVC_F_SCHED2 = 0x0010
 IP_VS_CONN_F_FWD_MASK = 0x0007
 FORWARD_FLAG = {Forward.NAT: 0, Forward.TUN: 2, Forward.DR: 3}
 OUR_FLAGS = IP_VS_SVC_F_PERSISTENT | IP_VS_SVC_F_SCHED1 | IP_VS_SVC_F_SCHED2
-# Netmask of a fwmark service, as an IPv4 address of the same four bytes: all ones for IPv4, the
-# prefix length 128 in the machine's byte order for IPv6.
-NETMASK = {4: "255.255.255.255", 6: socket.inet_ntoa((128).to_bytes(4, sys.byteorder))}
+# Of a fwmark service: an address for IPv4, for IPv6 a prefix length in the machine's byte order.
+NETMASK = {4: b"\xff\xff\xff\xff", 6: NUMBER.pack(128)}
+FLAGS = struct.Struct("=II")  # struct ip_vs_flags
+LONG = struct.Struct("=Q")
+PORT = struct.Struct(">H")
 
 
 log = logging.getLogger(__name__)
@@ -88,23 +106,22 @@ def read(marks: Iterable[int]) -> dict[Key, Virtual]:
     wanted = sorted(set(marks))
     if not wanted:
         return {}
-    with _netlink() as ip:
+    with _connect() as family:
         keys = [Key(mark, version) for mark in wanted for version in VERSIONS]
-        found = {key: _read_one(ip, key) for key in keys}
+        found = {key: _read_one(family, key) for key in keys}
     return {key: virtual for key, virtual in found.items() if virtual is not None}
 
 
 def counters(marks: Iterable[int]) -> dict[Key, tuple[Counters, dict[str, Counters]]]:
     """Of each service, and of its real servers by endpoint."""
     found = {}
-    with _netlink() as ip:
+    with _connect() as family:
         for mark in sorted(set(marks)):
             for version in VERSIONS:
                 key = Key(mark, version)
-                message = _get(ip, key)
-                if message is not None:
-                    reals = {_real(d).endpoint: _counters(d) for d in _dests(ip, key)}
-                    found[key] = _counters(message), reals
+                if (service := _get(family, key)) is not None:
+                    reals = {_real(d).endpoint: _counters(d) for d in _dests(family, key)}
+                    found[key] = Counters(*_totals(service)), reals
     return found
 
 
@@ -112,14 +129,14 @@ def add(wanted: dict[Key, Virtual], present: dict[Key, Virtual]) -> None:
     """Creates and changes until the kernel has at least what is wanted."""
     if not wanted:
         return
-    with _netlink() as ip:
+    with _connect() as family:
         for key, virtual in wanted.items():
             old = present.get(key)
             if old is None:
-                _service(ip, "add", key, virtual)
+                _service(family, "add", key, virtual)
             elif _settings(old) != _settings(virtual):
-                _service(ip, "set", key, virtual)
-            _change_reals(ip, key, virtual, old)
+                _service(family, "set", key, virtual)
+            _change_reals(family, key, virtual, old)
 
 
 def remove(wanted: dict[Key, Virtual], present: dict[Key, Virtual]) -> None:
@@ -127,151 +144,136 @@ def remove(wanted: dict[Key, Virtual], present: dict[Key, Virtual]) -> None:
     surplus = [key for key in present if key not in wanted]
     if not surplus:
         return
-    with _netlink() as ip:
+    with _connect() as family:
         for key in surplus:
-            _service(ip, "del", key, present[key])
+            _service(family, "del", key, present[key])
 
 
 def _settings(virtual: Virtual) -> tuple[str, int, int]:
     return virtual.scheduler, virtual.flags, virtual.timeout
 
 
-def _change_reals(ip: Any, key: Key, new: Virtual, old: Virtual | None) -> None:
+def _change_reals(family: Family, key: Key, new: Virtual, old: Virtual | None) -> None:
     before = {real_key(r): r for r in old.reals} if old else {}
     forward_changed = old is not None and old.forward != new.forward
     for real in new.reals:
         was = before.pop(real_key(real), None)
         if was is None:
-            _dest(ip, "add", key, real, new.forward)
+            _dest(family, "add", key, real, new.forward)
         elif was != real or forward_changed:
-            _dest(ip, "set", key, real, new.forward)
+            _dest(family, "set", key, real, new.forward)
     for real in before.values():
-        _dest(ip, "del", key, real, new.forward)
+        _dest(family, "del", key, real, new.forward)
 
 
-def _read_one(ip: Any, key: Key) -> Virtual | None:
-    message = _get(ip, key)
-    if message is None:
+def _read_one(family: Family, key: Key) -> Virtual | None:
+    service = _get(family, key)
+    if service is None:
         return None
-    dests = list(_dests(ip, key))
-    forwards = {d.get("IPVS_DEST_ATTR_FWD_METHOD") & IP_VS_CONN_F_FWD_MASK for d in dests}
-    flags = message.get("IPVS_SVC_ATTR_FLAGS")["flags"] & OUR_FLAGS
+    dests = _dests(family, key)
+    forwards = {_number(d, DEST_FWD) & IP_VS_CONN_F_FWD_MASK for d in dests}
+    flags = FLAGS.unpack(service[SVC_FLAGS])[0] & OUR_FLAGS
     return Virtual(
-        message.get("IPVS_SVC_ATTR_SCHED_NAME"),
+        service[SVC_SCHED].rstrip(b"\0").decode(),
         flags,
-        message.get("IPVS_SVC_ATTR_TIMEOUT") if flags & IP_VS_SVC_F_PERSISTENT else 0,
+        _number(service, SVC_TIMEOUT) if flags & IP_VS_SVC_F_PERSISTENT else 0,
         forwards.pop() if len(forwards) == 1 else -1,
         tuple(sorted(map(_real, dests), key=real_key)),
     )
 
 
-def _get(ip: Any, key: Key) -> Any:
-    """The service's message or None."""
-    from pyroute2 import NetlinkError
-
-    try:
-        messages = list(ip.service("get", _identity(key)))
-    except NetlinkError as e:
-        if e.code in (errno.ESRCH, errno.ENOENT):
-            return None
-        raise _refusal(f"get service of {_text(key)}", e) from e
-    return messages[0].get("IPVS_CMD_ATTR_SERVICE") if messages else None
+def _get(family: Family, key: Key) -> Attributes | None:
+    failure, found = family.get(COMMANDS["get service"], _identity(key))
+    if failure in (errno.ESRCH, errno.ENOENT):
+        return None
+    if failure:
+        raise _refusal(f"get service of {_text(key)}", failure)
+    return parsed(found[SERVICE])
 
 
-def _dests(ip: Any, key: Key) -> Iterator[Any]:
-    from pyroute2 import NetlinkError
-
-    try:
-        for message in ip.dest("dump", service=_identity(key)):
-            dest = message.get("IPVS_CMD_ATTR_DEST")
-            if dest is not None:
-                yield dest
-    except NetlinkError as e:
-        raise _refusal(f"list real servers of {_text(key)}", e) from e
+def _dests(family: Family, key: Key) -> list[Attributes]:
+    dumped = family.dump(COMMANDS["list real servers"], _identity(key))
+    return [parsed(found[DEST]) for found in dumped]
 
 
-def _real(dest: Any) -> RealServer:
+def _real(dest: Attributes) -> RealServer:
+    version = 4 if SHORT.unpack(dest[DEST_AF])[0] == FAMILY[4] else 6
     return RealServer(
-        ip_address(dest.get("IPVS_DEST_ATTR_ADDR")),
-        dest.get("IPVS_DEST_ATTR_PORT"),
-        dest.get("IPVS_DEST_ATTR_WEIGHT"),
+        ip_address(dest[DEST_ADDR][: WIDTH[version]]),
+        PORT.unpack(dest[DEST_PORT])[0],
+        _number(dest, DEST_WEIGHT),
     )
 
 
-def _counters(message: Any) -> Counters:
-    names = ("CONNS", "INPKTS", "OUTPKTS", "INBYTES", "OUTBYTES")
-    svc, dest = "IPVS_SVC_ATTR_", "IPVS_DEST_ATTR_"
-    stats = message.get(f"{svc}STATS64") or message.get(f"{dest}STATS64")
-    totals = [stats.get(f"IPVS_STATS_ATTR_{name}") for name in names]
-    connections = [message.get(f"{dest}{kind}_CONNS") or 0 for kind in ("ACTIVE", "INACT")]
-    return Counters(*totals, *connections)
+def _number(found: Attributes, kind: int) -> int:
+    return int(NUMBER.unpack(found[kind])[0])
 
 
-def _identity(key: Key) -> Any:
-    from pyroute2 import IPVSService
+def _counters(dest: Attributes) -> Counters:
+    active, inactive = (_number(dest, kind) for kind in (DEST_ACTIVE, DEST_INACTIVE))
+    return Counters(*_totals(dest), active=active, inactive=inactive)
 
-    return IPVSService(af=FAMILY[key.version], fwmark=key.mark)
+
+def _totals(found: Attributes) -> Iterator[int]:
+    """Of a service or a real server."""
+    totals = parsed(found[STATS64])
+    return (LONG.unpack(totals[kind])[0] for kind in STATISTICS)
 
 
-def _service(ip: Any, verb: str, key: Key, virtual: Virtual) -> None:
-    from pyroute2 import IPVSService, NetlinkError
+def _identity(key: Key, more: bytes = b"") -> bytes:
+    """The attribute that names a service, and perhaps says more of it."""
+    version = SHORT.pack(FAMILY[key.version])
+    content = attribute(SVC_AF, version) + attribute(SVC_FWMARK, NUMBER.pack(key.mark))
+    return attribute(SERVICE | NLA_F_NESTED, content + more)
 
+
+def _service(family: Family, verb: str, key: Key, virtual: Virtual) -> None:
     log.debug("ipvs: %s service of %s %s", verb, _text(key), virtual)
-
-    service = IPVSService(
-        af=FAMILY[key.version],
-        fwmark=key.mark,
-        sched_name=virtual.scheduler,
-        flags={"flags": virtual.flags, "mask": OUR_FLAGS},
-        timeout=virtual.timeout,
-        netmask=NETMASK[key.version],
+    settings = (
+        (SVC_SCHED, virtual.scheduler.encode() + b"\0"),
+        (SVC_FLAGS, FLAGS.pack(virtual.flags, OUR_FLAGS)),
+        (SVC_TIMEOUT, NUMBER.pack(virtual.timeout)),
+        (SVC_NETMASK, NETMASK[key.version]),
     )
-    try:
-        ip.service(verb, service)
-    except NetlinkError as e:
-        if e.code == errno.ENOENT and verb != "del":
-            raise Missing(
-                f"this kernel has no IPVS scheduler {virtual.scheduler!r}",
-                hint=f"modprobe ip_vs_{virtual.scheduler}",
-            ) from e
-        raise _refusal(f"{verb} service of {_text(key)} ({virtual.scheduler})", e) from e
+    content = _identity(key, b"".join(attribute(*setting) for setting in settings))
+    failure = family.do(COMMANDS[f"{verb} service"], content)
+    if failure == errno.ENOENT and verb != "del":
+        raise Missing(
+            f"this kernel has no IPVS scheduler {virtual.scheduler!r}",
+            hint=f"modprobe ip_vs_{virtual.scheduler}",
+        )
+    if failure:
+        raise _refusal(f"{verb} service of {_text(key)} ({virtual.scheduler})", failure)
 
 
-def _dest(ip: Any, verb: str, key: Key, real: RealServer, forward: int) -> None:
-    from pyroute2 import IPVSDest, NetlinkError
-
+def _dest(family: Family, verb: str, key: Key, real: RealServer, forward: int) -> None:
     log.debug("ipvs: %s real server %s of %s", verb, real, _text(key))
-
-    dest = IPVSDest(addr=str(real.address), port=real.port, weight=real.weight, fwd_method=forward)
-    try:
-        ip.dest(verb, service=_identity(key), dest=dest)
-    except NetlinkError as e:
-        raise _refusal(f"{verb} real server {real} of {_text(key)}", e) from e
+    settings = (
+        (DEST_ADDR, real.address.packed.ljust(16, b"\0")),  # union nf_inet_addr
+        (DEST_PORT, PORT.pack(real.port)),
+        (DEST_AF, SHORT.pack(FAMILY[real.address.version])),
+        (DEST_FWD, NUMBER.pack(forward)),
+        (DEST_WEIGHT, NUMBER.pack(real.weight)),
+        (DEST_UPPER, NUMBER.pack(0)),
+        (DEST_LOWER, NUMBER.pack(0)),
+    )
+    content = b"".join(attribute(*setting) for setting in settings)
+    failure = family.do(
+        COMMANDS[f"{verb} real server"], _identity(key) + attribute(DEST | NLA_F_NESTED, content)
+    )
+    if failure:
+        raise _refusal(f"{verb} real server {real} of {_text(key)}", failure)
 
 
 def _text(key: Key) -> str:
     return f"fwmark {key.mark:#x} (IPv{key.version})"
 
 
-def _refusal(what: str, error: Any) -> KernelError:
-    words = f"{error.args[-1]} (errno {error.code})"
+def _refusal(what: str, code: int) -> KernelError:
+    words = f"{os.strerror(code)} (errno {code})"
     return KernelError(f"IPVS: {what}: {words}", hint="see what is there: ipvsadm -Ln")
 
 
-@contextmanager
-def _netlink() -> Iterator[Any]:
-    try:
-        from pyroute2 import IPVS, NetlinkError
-    except ImportError as e:
-        raise Missing(f"pyroute2 cannot be used: {e}", hint="pip install pyroute2") from e
-    try:
-        ip = IPVS()
-    except (NetlinkError, OSError) as e:
-        raise Missing(
-            "this kernel has no IPVS, or its module is not loaded", hint="modprobe ip_vs"
-        ) from e
-    try:
-        with ip:
-            yield ip
-    except (NetlinkError, OSError) as e:
-        raise KernelError(f"IPVS: {e.args[-1]}", hint="dmesg may say more; try again") from e
+def _connect() -> AbstractContextManager[Family]:
+    words = "this kernel has no IPVS, or its module is not loaded"
+    return genetlink.connect("IPVS", 1, Missing(words, hint="modprobe ip_vs"))

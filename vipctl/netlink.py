@@ -124,5 +124,5 @@ def dump(link: socket.socket, kind: int, request: bytes) -> Iterator[bytes]:
             if (failure := answer.failure()) == errno.ENOENT:
                 return
             if failure:
-                raise KernelError(f"routing: {os.strerror(failure)}", hint="try again")
+                raise KernelError(f"netlink: {os.strerror(failure)}", hint="try again")
             yield answer.content

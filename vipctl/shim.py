@@ -264,13 +264,13 @@ def _message_class() -> Any:
 
 @contextmanager
 def _netlink() -> Iterator[Any]:
+    if not MODULE.exists():
+        raise _absent()
     try:
         from pyroute2 import NetlinkError
         from pyroute2.netlink.generic import GenericNetlinkSocket
     except ImportError as e:
         raise Missing(f"pyroute2 cannot be used: {e}", hint="pip install pyroute2") from e
-    if not MODULE.exists():
-        raise _absent()
     try:
         with GenericNetlinkSocket(ext_ack=True) as link:
             link.bind(NAME, _message_class())
