@@ -211,7 +211,7 @@ def _number(found: Attributes, kind: int) -> int:
 
 def _counters(dest: Attributes) -> Counters:
     active, inactive = (_number(dest, kind) for kind in (DEST_ACTIVE, DEST_INACTIVE))
-    return Counters(*_totals(dest), active=active, inactive=inactive)
+    return Counters(*_totals(dest))._replace(active=active, inactive=inactive)
 
 
 def _totals(found: Attributes) -> Iterator[int]:
