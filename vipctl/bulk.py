@@ -141,6 +141,10 @@ def _cut_chosen(
 ) -> Iterable[tuple[int, Column, NDArray[np.intp]]]:
     """From the smallest prefix up, from both ends of all spans: (length, starts, of which)."""
     chosen = np.arange(len(first))
+    alone = first == last
+    if alone.any():
+        yield bits, first[alone], chosen[alone]
+        first, last, chosen = first[~alone], last[~alone], chosen[~alone]
     end = last + _ONE
     for level in range(bits + 1):
         block = np.uint64(1 << level) if level < _HALF else np.uint64(0)
