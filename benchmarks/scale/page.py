@@ -49,7 +49,7 @@ which has every single run. {machine}
   removed with `ipset flush`.
 - Raw: netlink messages that are packed before the clock starts (`benchmarks/raw`). RTM_NEWROUTE, a
   megabyte to a system call and one acknowledgement; NFT_MSG_NEWSETELEM, all in one batch, into
-  a map from address to mark, which grows, or never can (`size`); IPSET_CMD_ADD, hundreds of entries
+  a map from address to mark of fixed size, or one that grows; IPSET_CMD_ADD, hundreds of entries
   to a message, a megabyte to a system call, into a set that has its final size. What was loaded is
   counted.
 - What others than vipctl need besides (table, set, rule, route) is there before the clock starts.

@@ -52,7 +52,9 @@ CONTESTANTS = (
     Contestant("ipset-ip", Kind.PEER, "ipset", "`ipset restore`, hash:ip", plotted=False),
     Contestant("ip-route", Kind.PEER, "routes", "`ip -batch`, local routes"),
     Contestant("raw-nft", Kind.RAW, "nftables", "raw nftables, hash map"),
-    Contestant("raw-nft-fixed", Kind.RAW, "nftables", "raw nftables, of fixed size", plotted=False),
+    Contestant(
+        "raw-nft-grown", Kind.RAW, "nftables", "raw nftables, map that grows", plotted=False
+    ),
     Contestant("raw-route", Kind.RAW, "routes", "raw local routes"),
     Contestant("raw-net", Kind.RAW, "ipset", "raw ipset hash:net"),
     Contestant("raw-ip", Kind.RAW, "ipset", "raw ipset hash:ip", plotted=False),
