@@ -4,6 +4,9 @@ lookup        destination → fwmark of its service; one hash map per prefix len
 still_vip     the lookups again: others may set marks too, so that no mark alone is believed
 check         ports of services that name some; services without servers
 leftover      refuses or drops
+
+A map of fixed size is filled and looked into faster than one that grows. Each has room for its
+prefixes (v4_32_1024); when they become too many, all move to another, as `acceptance` finds out.
 """
 
 import re
