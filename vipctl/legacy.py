@@ -13,9 +13,11 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -294,15 +296,24 @@ def _wait_for(descriptor: int) -> None:
         time.sleep(0.05)
 
 
+@cache
 def _iptc() -> Any:
-    """It would look for its own library with the C compiler, if not told where to."""
+    """It would look for its own library with the C compiler, if not told where to.
+
+    Where there is a distutils, it asks that for what sysconfig knows as well: of setuptools, whose
+    import takes longer than all else here.
+    """
     wrapper = find_spec("libxtwrapper")
     if wrapper is not None and wrapper.origin:
         os.environ.setdefault("IPTABLES_LIBDIR", str(Path(wrapper.origin).parent))
+    absent = sys.modules.setdefault("distutils", None) is None  # type: ignore[arg-type]
     try:
         import iptc  # type: ignore[import-untyped]
     except Exception as e:  # whatever it does where a library is not there
         raise Missing(f"python-iptables cannot be used: {e}", hint=INSTALL) from e
+    finally:
+        if absent:
+            del sys.modules["distutils"]
     return iptc
 
 

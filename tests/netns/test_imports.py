@@ -42,3 +42,10 @@ def test_one_more_range_needs_its_method(
     found = imported(net, *words)
     assert needed in found
     assert found & HEAVY == set()
+
+
+def test_legacy_tables_need_no_setuptools(net: Lab, vipctl: Vipctl) -> None:
+    words = ("add-range", "192.0.2.7", "--fwmark", "17", "--method", "fwmark-iptables")
+    found = imported(net, "--state-dir", str(vipctl.state_dir), *words)
+    assert "iptc" in found
+    assert found & {"setuptools", "distutils"} == set()
