@@ -54,7 +54,7 @@ def probe() -> None:
 
 def create(name: str, version: int, size: int = 0) -> str:
     """For `size` members, so that it need not grow while it is filled."""
-    room = f"hashsize {1 << (size // 4).bit_length()} " if size > MANY else ""
+    room = f"hashsize {1 << (size // 2).bit_length()} " if size > MANY else ""
     kind = f"hash:net family {FAMILY[version]} {room}maxelem {MAX_ELEMENTS} skbinfo"
     return f"create {name} {kind}\n"
 

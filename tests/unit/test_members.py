@@ -1,6 +1,7 @@
 """Members of ipsets, packed by hand, on this kernel, as ipset shows them."""
 
 import random
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -80,6 +81,14 @@ def test_the_mark_that_came_last_is_the_one() -> None:
     members.add("v4", 4, 32, 18, b"".join(some[:2000]))
     found = ipset.members("v4")
     assert found == {words(4, 32, p): 18 if at < 2000 else 17 for at, p in enumerate(some)}
+
+
+@pytest.mark.parametrize("number", [20_000, 65_536, 1_000_000])
+def test_a_bucket_has_two_members_at_most_on_average(number: int) -> None:
+    """With four, some of a million had more than the kernel's twelve, and the set grew."""
+    found = re.search(r"hashsize (\d+)", ipset.create("roomy", 4, number))
+    assert found is not None
+    assert number / 2 <= int(found[1]) <= number
 
 
 def test_what_is_gone_is_no_error() -> None:
