@@ -176,7 +176,7 @@ def shared(version: int, sets: Iterable[Spans]) -> Spans:
 
 def records(template: bytes, at: int, width: int, addresses: bytes) -> bytes:
     """The template once for each packed address, which takes its place at offset `at`."""
-    if len(addresses) > MANY * width:
+    if len(addresses) >= MANY * width:
         from vipctl import bulk
 
         return bulk.records(template, at, width, addresses)
