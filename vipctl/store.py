@@ -274,7 +274,7 @@ class Store:
 
     def _edit(self, place: Place, gone: Spans, come: Spans) -> None:
         """Rewrites the rows where these spans are and belong."""
-        around = Spans.of(place.version, gone.data + come.data)
+        around = gone | come
         rows = self._chunks(place, around) or [b""]
         if len(around) > FEW:
             self._rewrite(place, rows, gone, come)
@@ -290,8 +290,7 @@ class Store:
         if not (gone or come):
             return
         size = 2 * WIDTH[place.version]
-        kept = Spans(place.version, b"".join(rows)).except_for(gone)
-        all_of_it = Spans.of(place.version, kept.data + come.data)
+        all_of_it = Spans(place.version, b"".join(rows)).except_for(gone) | come
         new, number = all_of_it.data, len(all_of_it)
         step = -(-number // (number // CHUNK)) * size if number > 2 * CHUNK else 2 * CHUNK * size
         self._db.executemany(
