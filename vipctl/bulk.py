@@ -3,8 +3,11 @@
 An array of IPv6 addresses is two columns, of the high and the low 64 bits; one of IPv4 is one.
 """
 
+import os
 from collections.abc import Callable, Iterable
 from typing import Any
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # nothing here needs the others
 
 import numpy as np
 from numpy.typing import NDArray
@@ -177,18 +180,20 @@ def fields(template: bytes, at: int, width: int, data: bytes) -> bytes | None:
 
 
 def ranges(
-    width: int, addresses: bytes, lengths: list[int], reserved: Iterable[tuple[int, int]]
+    width: int, addresses: bytes, lengths: bytes, reserved: Iterable[tuple[int, int]]
 ) -> bytes | None:
     """The spans of prefixes; None if one has host bits set or is in a reserved span."""
     first = np.frombuffer(addresses, np.uint8).reshape(-1, width)
-    hosts = np.array([_host_bits(width, n) for n in range(8 * width + 1)])[np.array(lengths)]
+    masks = np.array([_host_bits(width, n) for n in range(8 * width + 1)])
+    hosts = masks.take(np.frombuffer(lengths, np.uint8), axis=0)
     if (first & hosts).any():
         return None
     data = np.concatenate((first, first | hosts), axis=1)
-    lows, highs = data.view(f"S{width}").T
-    for low, high in reserved:
-        ends = low.to_bytes(width, "big"), high.to_bytes(width, "big")
-        if ((lows <= ends[1]) & (highs >= ends[0])).any():
+    kind = ">u4" if width == 4 else "S16"
+    lows, highs = data.view(kind).T
+    for span in reserved:
+        low, high = (np.frombuffer(end.to_bytes(width, "big"), kind) for end in span)
+        if ((lows <= high) & (highs >= low)).any():
             return None
     return bytes(data.tobytes())
 

@@ -6,7 +6,7 @@ mostly is, is read as a whole; any other, or one with something wrong in it, lin
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from itertools import repeat
 from socket import inet_pton
 from typing import Protocol
 
@@ -138,7 +138,7 @@ def _plain(block: bytes) -> Found | None:
     version = 6 if b":" in block[:MAX_LINE] else 4
     try:
         heads, lengths = _parted(version, block.decode("ascii"))
-        addresses = b"".join(map(partial(inet_pton, int(FAMILY[version])), heads))
+        addresses = b"".join(map(inet_pton, repeat(int(FAMILY[version])), heads))
     except (OSError, ValueError, KeyError):
         return None
     if not heads:
@@ -147,14 +147,14 @@ def _plain(block: bytes) -> Found | None:
     return None if data is None else (version, data)
 
 
-def _parted(version: int, text: str) -> tuple[list[str], list[int]]:
+def _parted(version: int, text: str) -> tuple[list[str], bytes]:
     """Addresses and prefix lengths."""
     lines = list(filter(None, text.split("\n")))
     if "/" not in text:
-        return lines, [BITS[version]] * len(lines)
+        return lines, bytes([BITS[version]]) * len(lines)
     parts = [line.partition("/") for line in lines]
     lengths = LENGTHS[version]
-    return [head for head, _, _ in parts], [lengths[slash + tail] for _, slash, tail in parts]
+    return [head for head, _, _ in parts], bytes(lengths[slash + tail] for _, slash, tail in parts)
 
 
 def _text(name: str, number: int, line: bytes) -> str:
