@@ -112,17 +112,17 @@ def _methods(used: set[str]) -> dict[str, Report]:
 
 def outcome(done: Outcome, *, check: bool, diff: bool) -> Report:
     """What `--json` prints of a changing command."""
+    sizes = {"added": _size(done.change.gained()), "removed": _size(done.change.lost())}
     report: Report = {
         "changed": done.changed,
         "check": check,
         "restored": done.restored,
-        "changes": list(_changes(done)),
+        "changes": list(_changes(done, sizes)),
         "services": {s.name: syntax.plain(s) for s in done.change.after},
         "removed_services": sorted(
             {s.name for s in done.change.before} - {s.name for s in done.change.after}
         ),
-        "added": _size(done.change.gained()),
-        "removed": _size(done.change.lost()),
+        **sizes,
         "warnings": list(done.warnings),
     }
     if diff:
@@ -131,15 +131,15 @@ def outcome(done: Outcome, *, check: bool, diff: bool) -> Report:
     return report
 
 
-def _changes(done: Outcome) -> Iterator[str]:
+def _changes(done: Outcome, sizes: dict[str, Report]) -> Iterator[str]:
     """What is different now, in words."""
     before = {s.name: s for s in done.change.before}
     after = {s.name: s for s in done.change.after}
     if done.restored:
         yield "kernel restored to the stored state"
-    for sign, addresses in (("added", done.change.gained()), ("removed", done.change.lost())):
-        if addresses:
-            yield f"{sign} {_extent(_size(addresses))}"
+    for sign, size in sizes.items():
+        if size["prefixes"]:
+            yield f"{sign} {_extent(size)}"
     for name, service in after.items():
         if name not in before:
             yield f"service {name} created with fwmark {service.fwmark:#x}, {_by(service)}"
