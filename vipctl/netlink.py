@@ -83,8 +83,12 @@ def attribute(kind: int, value: bytes) -> bytes:
 
 
 def attributes(content: bytes, at: int) -> Iterator[tuple[int, bytes]]:
-    while at < len(content):
+    """Raises KernelError where one is cut short; a rest too small for one is none, as nla_ok()."""
+    end = len(content)
+    while at + ATTRIBUTE.size <= end:
         size, kind = ATTRIBUTE.unpack_from(content, at)
+        if not ATTRIBUTE.size <= size <= end - at:
+            raise KernelError("netlink: the kernel's answer is cut short", hint="try again")
         yield kind & NLA_TYPE_MASK, content[at + ATTRIBUTE.size : at + size]
         at += (size + 3) & ~3
 
