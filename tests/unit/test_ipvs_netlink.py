@@ -1,0 +1,179 @@
+"""What is said to IPVS and understood of it; a socket with prepared answers is the kernel."""
+
+import errno
+import socket
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import replace
+from ipaddress import ip_address
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vipctl import genetlink, ipvs, netlink
+from vipctl.errors import KernelError, Missing
+from vipctl.ipvs import Key, Virtual
+from vipctl.model import RealServer
+from vipctl.netlink import CODE, HEADER, NLA_F_NESTED, NLMSG_DONE, NLMSG_ERROR, attribute
+
+NUMBER = 29  # of the family
+WEB = Key(17, 4)
+REAL = RealServer(ip_address("10.0.1.11"), 80, 3)
+VIRTUAL = Virtual("wrr", 1, 300, 3, (REAL,))
+FOREIGN = attribute(200, b"of a later kernel")
+
+
+def answer(content: bytes, kind: int = NUMBER) -> bytes:
+    return netlink.pack(kind, 0, content)
+
+
+def nested(kind: int, *content: bytes) -> bytes:
+    return attribute(kind | NLA_F_NESTED, b"".join(content))
+
+
+def number(value: int) -> bytes:
+    return netlink.NUMBER.pack(value)
+
+
+def error(code: int) -> bytes:
+    return answer(CODE.pack(-code) + bytes(HEADER.size), NLMSG_ERROR)
+
+
+FAMILY = answer(
+    b"\1\2\0\0" + attribute(2, b"IPVS\0") + attribute(1, genetlink.SHORT.pack(NUMBER)),
+    genetlink.GENL_ID_CTRL,
+)
+SERVICE = (
+    FOREIGN,
+    attribute(9, b"\xff\xff\xff\xff"),
+    attribute(8, number(300)),
+    attribute(7, number(0xF001) + number(0xFFFFFFFF)),  # with flags that are not ours
+    attribute(6, b"wrr\0"),
+)
+DEST = (
+    attribute(11, b"\2\0"),
+    attribute(1, b"\x0a\0\1\x0b" + bytes(12)),
+    attribute(2, b"\0\x50"),
+    attribute(3, number(0x103)),  # with flags of a connection
+    FOREIGN,
+    attribute(4, number(3)),
+)
+FOUND = answer(b"\4\1\0\0" + FOREIGN + nested(1, *SERVICE))
+LISTED = answer(b"\5\1\0\0" + nested(2, *DEST) + FOREIGN) + answer(bytes(4), NLMSG_DONE)
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """What is sent to it is answered, and what it receives was asked."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.settimeout(5)
+    theirs.settimeout(5)
+    monkeypatch.setattr(netlink, "connect", lambda *_: nullcontext(ours))
+    with ours, theirs:
+        yield theirs
+
+
+def answers(kernel: socket.socket, *prepared: bytes) -> None:
+    for each in prepared:
+        kernel.send(each)
+
+
+def asked(kernel: socket.socket) -> tuple[int, int, int, dict[int, bytes]]:
+    """The family, netlink flags, the command and attributes."""
+    message = kernel.recv(1 << 16)
+    size, kind, flags, _, _ = HEADER.unpack_from(message)
+    assert size == len(message)
+    return kind, flags, message[HEADER.size], genetlink.parsed(message, HEADER.size + 4)
+
+
+def test_reads_what_it_knows_among_foreign_attributes(kernel: socket.socket) -> None:
+    answers(kernel, FAMILY, FOUND, LISTED, error(errno.ESRCH))
+    assert ipvs.read([17]) == {WEB: VIRTUAL}
+    assert asked(kernel) == (16, 1, 3, {2: b"IPVS\0"})
+    for expected in (NUMBER, 1, 4), (NUMBER, 0x301, 8):
+        *message, named = asked(kernel)
+        assert tuple(message) == expected
+        assert genetlink.parsed(named[1]) == {1: b"\2\0", 5: number(17)}
+    *_, named = asked(kernel)
+    assert genetlink.parsed(named[1]) == {1: b"\x0a\0", 5: number(17)}
+
+
+def test_an_answer_cut_short_is_not_half_understood(kernel: socket.socket) -> None:
+    whole = nested(1, *SERVICE)
+    size = netlink.ATTRIBUTE.pack(len(whole) - 3, 1)
+    answers(kernel, FAMILY, answer(b"\4\1\0\0" + size + whole[4:-3]))
+    with pytest.raises(KernelError, match="cut short"):
+        ipvs.read([17])
+
+
+def test_writes_a_service_and_its_real_servers(kernel: socket.socket) -> None:
+    answers(kernel, FAMILY, error(0), error(0))
+    ipvs.add({WEB: VIRTUAL}, {})
+    asked(kernel)
+    *message, named = asked(kernel)
+    assert message == [NUMBER, 5, 1]
+    assert genetlink.parsed(named[1]) == {
+        1: b"\2\0",
+        5: number(17),
+        6: b"wrr\0",
+        7: number(1) + number(0x19),
+        8: number(300),
+        9: b"\xff\xff\xff\xff",
+    }
+    *message, named = asked(kernel)
+    assert message == [NUMBER, 5, 5]
+    assert genetlink.parsed(named[1]) == {1: b"\2\0", 5: number(17)}
+    assert genetlink.parsed(named[2]) == {
+        1: b"\x0a\0\1\x0b" + bytes(12),
+        2: b"\0\x50",
+        3: number(3),
+        4: number(3),
+        5: number(0),
+        6: number(0),
+        11: b"\2\0",
+    }
+
+
+def test_changes_only_what_differs(kernel: socket.socket) -> None:
+    answers(kernel, FAMILY, error(0))
+    heavier = replace(VIRTUAL, reals=(REAL._replace(weight=4),))
+    ipvs.add({WEB: heavier}, {WEB: VIRTUAL})
+    asked(kernel)
+    *_, command, named = asked(kernel)
+    assert (command, genetlink.parsed(named[2])[4]) == (6, number(4))
+
+
+def test_a_kernel_without_ipvs_is_missing_it(kernel: socket.socket) -> None:
+    answers(kernel, error(errno.ENOENT))
+    with pytest.raises(Missing, match="no IPVS"):
+        ipvs.read([17])
+
+
+def test_an_unknown_scheduler_is_missing(kernel: socket.socket) -> None:
+    answers(kernel, FAMILY, error(errno.ENOENT))
+    with pytest.raises(Missing, match="no IPVS scheduler 'wrr'"):
+        ipvs.add({WEB: VIRTUAL}, {})
+
+
+def test_a_refusal_is_told_in_the_kernels_words(kernel: socket.socket) -> None:
+    answers(kernel, FAMILY, error(errno.EPERM))
+    with pytest.raises(KernelError, match=r"get service of fwmark 0x11 .*not permitted"):
+        ipvs.read([17])
+
+
+@given(st.lists(st.tuples(st.integers(0, netlink.NLA_TYPE_MASK), st.binary(max_size=40))))
+def test_attributes_are_read_as_they_were_packed(pairs: list[tuple[int, bytes]]) -> None:
+    packed = b"".join(attribute(kind | NLA_F_NESTED, value) for kind, value in pairs)
+    assert list(netlink.attributes(packed, 0)) == pairs
+
+
+@pytest.mark.parametrize("size", [0, 3, 9, 0xFFFF])
+def test_no_attribute_ends_before_its_header_or_behind_the_message(size: int) -> None:
+    broken = netlink.ATTRIBUTE.pack(size, 1) + b"four"
+    with pytest.raises(KernelError, match="cut short"):
+        list(netlink.attributes(broken, 0))
+
+
+def test_a_rest_too_small_for_an_attribute_is_none() -> None:
+    assert list(netlink.attributes(attribute(1, b"four") + b"\1\2\3", 0)) == [(1, b"four")]
