@@ -73,9 +73,7 @@ conformance: deps
 	$(BIN)/python -m tests.conformance --cells='$(CELLS)'
 
 # Of this kernel: nothing else should run meanwhile.
-# Compiled, as an installed package is.
 bench: deps
-	$(BIN)/python -m compileall -q vipctl
 	$(BIN)/python -m benchmarks.scale $(BENCH)
 
 bench-guest: deps bench-packages

@@ -125,7 +125,9 @@ def _replacements(method: str, size: int) -> Iterator[Loaded]:
     with site() as built:
         first, second = (_applied(built, method, vips(4, size, at)) for at in (0, half))
         if not _timed(built, method, "", [first], None).outcome:
-            yield _timed(built, method, f"{size:,} replaced, half of them, `apply`", [second], None)
+            yield _timed(
+                built, method, f"{size:,} replaced, half of them, `apply` of @FILE", [second], None
+            )
     with site() as built:
         new = "@" + write(built, "new", vips(4, half, size))
         old = "@" + write(built, "old", vips(4, half))
@@ -139,9 +141,10 @@ def _replacements(method: str, size: int) -> Iterator[Loaded]:
 
 def _applied(built: Site, method: str, addresses: Sequence[str]) -> list[str]:
     """Return a command that makes these all there is."""
-    head = ("services:", f"  fwmark-{MARK}:", f"    method: {method}", "    ranges:")
-    name = f"{addresses[0]}.yml"
-    return vipctl(built, "apply", write(built, name, (*head, *(f"    - {a}" for a in addresses))))
+    listed = "@" + write(built, f"{addresses[0]}.txt", addresses)
+    services = {f"fwmark-{MARK}": {"method": method, "ranges": [listed]}}
+    document = json.dumps({"services": services})
+    return vipctl(built, "apply", write(built, f"{addresses[0]}.json", [document]))
 
 
 def methods(names: Sequence[str]) -> list[str]:
