@@ -241,8 +241,9 @@ def _previous(columns: Columns) -> Columns:
 
 
 def _order(columns: Columns) -> NDArray[np.intp]:
+    """For a few sorted runs one behind the other, which `stable` merges."""
     if len(columns) == 1:
-        return np.argsort(columns[0])
+        return np.argsort(columns[0], kind="stable")
     return np.lexsort(tuple(reversed(columns)))
 
 

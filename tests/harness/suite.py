@@ -28,7 +28,7 @@ MEASURED = {"6.1": "shim,fwmark,fwmark-iptables", "6.12": "shim,fwmark,route,tpr
 # What tests vipctl rather than the kernel is run under one kernel only.
 ELSEWHERE = {
     "6.1": ("changes", "drift", "foreign", "sysctls"),
-    "6.12": ("apply", "drain", "ipvs_imports", "persistence", "rollback"),
+    "6.12": ("apply", "drain", "ipvs_imports", "large", "persistence", "rollback"),
 }
 MEMORY = "1G"
 UNUSED = ("-p", "no:hypothesispytest")  # to import it takes a guest a quarter of a minute
