@@ -14,7 +14,7 @@ from vipctl.netlink import NLA_F_NESTED, NLA_F_NET_BYTEORDER, acknowledging, att
 from vipctl.prefixes import FAMILY
 from vipctl.spans import WIDTH
 
-ADD, DELETE = (6 << 8 | number for number in (9, 10))  # NFNL_SUBSYS_IPSET, IPSET_CMD_…
+ADD, DELETE, TEST = (6 << 8 | number for number in (9, 10, 11))  # NFNL_SUBSYS_IPSET, IPSET_CMD_…
 PROTOCOL, SETNAME, DATA, ADT, LINENO = 1, 2, 7, 8, 9  # IPSET_ATTR_…
 IP, CIDR, SKBMARK = 1, 3, 27
 ADDRESS = {4: 1 | NLA_F_NET_BYTEORDER, 6: 2 | NLA_F_NET_BYTEORDER}  # IPSET_ATTR_IPADDR_…
@@ -37,6 +37,17 @@ def delete(name: str, version: int, length: int, addresses: bytes) -> None:
     _send(DELETE, name, version, _chunks(version, length, addresses, b""))
 
 
+def present(name: str, version: int, length: int, address: bytes) -> bool:
+    """Whether there is such a member, whatever its mark; for a single address, or a prefix of it.
+
+    Not where there is no such set.
+    """
+    (member,) = _chunks(version, length, address, b"")
+    with netlink.connect(netlink.NETLINK_NETFILTER, "ipset") as link:
+        answer = netlink.ask(link, TEST, netlink.NLM_F_ACK, _head(name, version) + member)
+    return answer.failure() == 0
+
+
 def _chunks(version: int, length: int, addresses: bytes, behind: bytes) -> Iterator[bytes]:
     width = WIDTH[version]
     address = attribute(ADDRESS[version], bytes(width))
@@ -48,8 +59,7 @@ def _chunks(version: int, length: int, addresses: bytes, behind: bytes) -> Itera
 
 
 def _send(command: int, name: str, version: int, chunks: Iterator[bytes]) -> None:
-    head = NFGENMSG.pack(FAMILY[version], 0, 0) + attribute(PROTOCOL, bytes([SPOKEN]))
-    head += attribute(SETNAME, name.encode() + b"\0")
+    head = _head(name, version)
     with netlink.connect(netlink.NETLINK_NETFILTER, "ipset") as link:
         for chunk in chunks:
             line = attribute(LINENO, netlink.NUMBER.pack(1))
@@ -57,6 +67,11 @@ def _send(command: int, name: str, version: int, chunks: Iterator[bytes]) -> Non
             link.sendall(acknowledging(netlink.pack(command, 0, head + line + members)))
             for answer in netlink.failures(link):
                 raise _refusal(name, answer.failure())
+
+
+def _head(name: str, version: int) -> bytes:
+    spoken = attribute(PROTOCOL, bytes([SPOKEN])) + attribute(SETNAME, name.encode() + b"\0")
+    return NFGENMSG.pack(FAMILY[version], 0, 0) + spoken
 
 
 def _refusal(name: str, code: int) -> KernelError:

@@ -39,7 +39,6 @@ DAMAGE = [
     "ipset flush",
     "ipset flush vipctl6",
     "ipset del vipctl4 203.0.113.0/24",
-    "ipset add vipctl4 192.88.99.0/24 skbmark 0x11",
     "ipset create vipctl4_p9 hash:ip",
     "ipset create vipctl6_new hash:net family inet6",
     "iptables-legacy -t mangle -F; iptables-legacy -F; ipset destroy vipctl4",
@@ -55,6 +54,7 @@ DAMAGE = [
 ]
 # What only a comparison of every prefix sees.
 UNSEEN = [
+    "ipset add vipctl4 192.88.99.0/24 skbmark 0x11",
     "ipset -exist add vipctl4 203.0.113.0/24 skbmark 0x12",
     "ipset -exist add vipctl6 2001:db8:1::/64 skbmark 0x11 skbprio 1:1",
     "ipset del vipctl4 203.0.113.0/24; ipset add vipctl4 203.0.113.0/25 skbmark 0x11",

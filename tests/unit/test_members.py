@@ -43,7 +43,11 @@ def words(version: int, length: int, packed: bytes) -> str:
 
 
 def saved(host: Namespace, name: str) -> set[str]:
-    return {line for line in host.run(["ipset", "save", name]).stdout.splitlines() if "add" in line}
+    return {
+        line
+        for line in host.run(["ipset", "save", name]).stdout.splitlines()
+        if line.startswith("add ")
+    }
 
 
 @pytest.mark.parametrize(("version", "length"), LENGTHS)
@@ -118,3 +122,24 @@ def test_no_set_says_so() -> None:
     with pytest.raises(KernelError, match="none: ") as caught:
         members.add("none", 4, 32, 17, b"\xcb\0\x71\7")
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(("version", "length"), LENGTHS)
+def test_a_member_is_present_until_it_goes(version: int, length: int) -> None:
+    name, (one, *_) = f"v{version}", drawn(version, length, 2)
+    assert not members.present(name, version, length, one)
+    members.add(name, version, length, 17, one)
+    assert members.present(name, version, length, one)
+    members.delete(name, version, length, one)
+    assert not members.present(name, version, length, one)
+
+
+def test_only_that_very_prefix_is_present() -> None:
+    members.add("v4", 4, 24, 17, bytes([203, 0, 113, 0]))
+    for length in (23, 25):
+        assert not members.present("v4", 4, length, bytes([203, 0, 112 + length % 2, 0]))
+    assert members.present("v4", 4, 32, bytes([203, 0, 113, 9]))  # it is found, as a packet's is
+
+
+def test_nothing_is_present_where_there_is_no_set() -> None:
+    assert not members.present("none", 4, 24, bytes([203, 0, 113, 0]))

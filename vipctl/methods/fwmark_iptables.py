@@ -20,10 +20,10 @@ An IPv4 packet whose TTL ends here is not accepted but routed as if it were not 
 the kernel's forwarding says so to its sender with the director's address.
 """
 
-import hashlib
 import re
 import socket
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 
 from vipctl import batch, ipset, legacy, members, routing
@@ -33,7 +33,7 @@ from vipctl.legacy import CHAIN, Chains
 from vipctl.model import NOTHING, Acceptance, Entry, Leftover, Service, Shape, idle_versions
 from vipctl.prefixes import FAMILY, VERSIONS
 from vipctl.routing import Block
-from vipctl.spans import BITS
+from vipctl.spans import BITS, WIDTH
 
 SIZED = False
 BLOCK = Block(priority=4310, table=30321)
@@ -60,22 +60,24 @@ def probe() -> Iterator[str]:
 
 
 def seal(acceptance: Acceptance) -> str | None:
-    """Rules that we made need our sets: where there is none, no table is looked at."""
-    sets = _our_sets()
-    if routing.read(BLOCK) != BLOCK.accepting(acceptance) or not _fit(sets, acceptance):
+    """Rules that we made need our sets: where there is none, no table is looked at.
+
+    A member at each end of a service's ranges stands for all of them.
+    """
+    sets = sorted(_sets(acceptance))
+    if routing.read(BLOCK) != BLOCK.accepting(acceptance) or sorted(_our_sets()) != sets:
         return None
     if not acceptance.active():
         return ""
-    if _read() != tables(acceptance):
+    if not all(map(_present, acceptance.witnesses)) or _read() != tables(acceptance):
         return None
-    return hashlib.sha256(repr(sorted(sets.items())).encode()).hexdigest()
+    return " ".join(sets)
 
 
-def _fit(sets: dict[str, ipset.Header], acceptance: Acceptance) -> bool:
-    wanted = _sets(acceptance)
-    return sets.keys() == wanted.keys() and all(
-        sets[name].fits(version) for name, version in wanted.items()
-    )
+def _present(entry: Entry) -> bool:
+    version, length = entry.shape.version, entry.shape.length
+    address = entry.start.to_bytes(WIDTH[version], "big")
+    return members.present(set_name(entry.shape), version, length, address)
 
 
 def _read() -> Tables:
@@ -125,9 +127,10 @@ def load(after: Acceptance, wanted: Batch) -> None:
         ipset.restore(map(ipset.destroy, stale))
 
 
-def _remove_unfit(present: dict[str, ipset.Header], wanted: dict[str, int]) -> None:
+def _remove_unfit(present: set[str], wanted: dict[str, int]) -> None:
     """What a killed command left half-filled, and sets of a form that cannot be swapped."""
-    unfit = [n for n, version in wanted.items() if n in present and not present[n].fits(version)]
+    found = ipset.headers() if present else {}
+    unfit = [n for n in found.keys() & wanted.keys() if not found[n].fits(wanted[n])]
     if unfit:
         _enforce(NOTHING)
     half_filled = [name for name in present if name.endswith(NEW)]
@@ -142,7 +145,7 @@ def holds(acceptance: Acceptance, wanted: Batch, since: str) -> bool:
     sets: dict[str, dict[str, int]] = {name: {} for name in _sets(acceptance)}
     for entry in batch.entries(wanted):
         sets[set_name(entry.shape)][_prefix(entry)] = entry.mark
-    return _our_sets().keys() == sets.keys() and all(
+    return _our_sets() == sets.keys() and all(
         ipset.members(name) == found for name, found in sets.items()
     )
 
@@ -166,12 +169,10 @@ def _enforce(acceptance: Acceptance, names: tuple[str, ...] = (*GUARDING, *MARKI
             legacy.replace(version, table, {})
 
 
-def _our_sets() -> dict[str, ipset.Header]:
-    try:
-        found = ipset.headers()
-    except Missing:  # then there are none
-        return {}
-    return {name: header for name, header in found.items() if OUR_SETS.fullmatch(name)}
+def _our_sets() -> set[str]:
+    with suppress(Missing):  # then there are none
+        return set(filter(OUR_SETS.fullmatch, ipset.names()))
+    return set()
 
 
 def _sets(acceptance: Acceptance) -> dict[str, int]:
@@ -238,7 +239,7 @@ def _lines(removed: Batch, added: Batch, suffix: str) -> Iterator[str]:
 def _prefix(entry: Entry) -> str:
     """As ipset prints it."""
     version, length = entry.shape.version, entry.shape.length
-    text = socket.inet_ntop(FAMILY[version], entry.start.to_bytes(BITS[version] // 8, "big"))
+    text = socket.inet_ntop(FAMILY[version], entry.start.to_bytes(WIDTH[version], "big"))
     return text if length == BITS[version] else f"{text}/{length}"
 
 
