@@ -143,10 +143,11 @@ def _overhead(results: Results) -> str:
     for method, raw in RAW.items():
         cells = []
         for size in sizes:
-            own, limit = (results.middle(name, size, "load") for name in (method, raw))
+            own, *parts = (results.middle(name, size, "load") for name in (method, *raw))
+            limit = sum(filter(None, parts)) if all(parts) else None
             told = f"**{ratio(own / limit)}** (+ {seconds(own - limit)})" if own and limit else "–"
             cells.append(told)
-        rows.append([f"`{method}` to {_title(raw)}", *cells])
+        rows.append([f"`{method}` to {' and '.join(map(_title, raw))}", *cells])
     told = "\nTimes what only the sending takes, and how much longer.\n"
     return table(["", *(f"{size:,}" for size in sizes)], rows) + told
 

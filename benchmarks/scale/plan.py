@@ -61,7 +61,11 @@ CONTESTANTS = (
 )
 BY_NAME = {contestant.name: contestant for contestant in CONTESTANTS}
 METHODS = tuple(c.name for c in CONTESTANTS if c.kind is Kind.VIPCTL)
-RAW = {"fwmark": "raw-nft", "route": "raw-route", "fwmark-iptables": "raw-net"}
+RAW = {  # what of the kernel's each method cannot do without
+    "fwmark": ("raw-nft",),
+    "route": ("raw-route", "raw-nft"),
+    "fwmark-iptables": ("raw-net",),
+}
 
 
 @lru_cache(maxsize=2)

@@ -99,7 +99,10 @@ def _pairs(results: Results) -> str:
 def _files(results: Results) -> str:
     heads = ["", "", "time", "mechanism's limit", f"{FACTOR} × limit + {CONSTANT:.0f} s", "memory"]
     rows = [[file.what, f"`{file.method}`", *_loaded(file)] for file in results.files]
-    return table(heads, rows) + f"\nThe limit of memory is {nbytes(RSS_LIMIT)}.\n"
+    return table(heads, rows) + (
+        "\nThe limit of `route` is that of its routes and of the map from them to marks. "
+        f"The limit of memory is {nbytes(RSS_LIMIT)}.\n"
+    )
 
 
 def _loaded(file: Loaded) -> list[str]:
