@@ -3,12 +3,14 @@
 Network addresses are concatenated, big-endian; no prefix is in a batch twice. Pure.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from typing import TypeVar
 
 from vipctl.model import Entry, Held, Shape
 from vipctl.spans import WIDTH, common, without
 
 Batch = dict[tuple[Shape, int], bytes]
+K = TypeVar("K", bound=Hashable)
 
 
 def of(held: Held, marks: Mapping[str, int]) -> Batch:
@@ -91,8 +93,8 @@ def also_in(some: Batch, others: Batch) -> Batch:
     )
 
 
-def same(width: int, some: Mapping[int, bytes], others: Mapping[int, bytes]) -> bool:
-    """Whether the packed addresses of each mark are the same, in whatever order."""
+def same(width: int, some: Mapping[K, bytes], others: Mapping[K, bytes]) -> bool:
+    """Whether the packed addresses of each key are the same, in whatever order."""
     return {m for m, a in some.items() if a} == {m for m, a in others.items() if a} and all(
         len(addresses) == len(others.get(mark, b""))
         and not without(width, addresses, others.get(mark, b""))

@@ -23,10 +23,7 @@ FAMILY = {4: "inet", 6: "inet6"}
 BATCH = 1000  # lines of a write
 MANY = 1000  # members that are not put into words
 VOLATILE = re.compile(r"(hashsize|bucketsize|initval) \S+ ?")
-MEMBER = re.compile(r"add \S+ (\S+)(?: skbmark (0x[0-9a-f]+))?(.*)")
 UNSPECIFIED = {4: "0.0.0.0", 6: "::"}  # noqa: S104 (no VIP is, nothing binds)
-KEEPER = re.compile(r"add \S+ (0\.0\.0\.0|::)(/\d+)? nomatch")
-UNUSUAL = -1  # the mark of a member that is not of our form
 
 log = logging.getLogger(__name__)
 
@@ -120,13 +117,6 @@ def headers() -> dict[str, Header]:
     return {
         found["Name"]: Header(found["Type"], found["Header"]) for found in fields if "Name" in found
     }
-
-
-def members(name: str) -> dict[str, int]:
-    """All of a set, from prefix to mark: slow, and large, in a large set."""
-    lines = (n for n in _output("save", name).splitlines() if not KEEPER.match(n))
-    found = map(MEMBER.match, lines)
-    return {m[1]: int(m[2] or "0", 0) if not m[3] else UNUSUAL for m in found if m}
 
 
 def _output(*arguments: str) -> str:

@@ -6,7 +6,7 @@ include/uapi/linux/netfilter/ipset/ip_set.h.
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from vipctl import netlink, spans
 from vipctl.errors import KernelError
@@ -14,16 +14,22 @@ from vipctl.netlink import NLA_F_NESTED, NLA_F_NET_BYTEORDER, acknowledging, att
 from vipctl.prefixes import FAMILY
 from vipctl.spans import WIDTH
 
-ADD, DELETE, TEST = (6 << 8 | number for number in (9, 10, 11))  # NFNL_SUBSYS_IPSET, IPSET_CMD_…
+LIST, ADD, DELETE, TEST = (6 << 8 | n for n in (7, 9, 10, 11))  # NFNL_SUBSYS_IPSET, IPSET_CMD_…
 PROTOCOL, SETNAME, DATA, ADT, LINENO = 1, 2, 7, 8, 9  # IPSET_ATTR_…
-IP, CIDR, SKBMARK = 1, 3, 27
+IP, CIDR, CADT_FLAGS, SKBMARK = 1, 3, 8, 27
+NOMATCH = (1 << 2).to_bytes(4, "big")  # IPSET_FLAG_NOMATCH
 ADDRESS = {4: 1 | NLA_F_NET_BYTEORDER, 6: 2 | NLA_F_NET_BYTEORDER}  # IPSET_ATTR_IPADDR_…
 SPOKEN = 6  # IPSET_PROTOCOL_MIN
 ALL_BITS = 0xFFFFFFFF
+UNUSUAL = -1  # the length and the mark of what is not of our form
 NAMES = {4097: "the protocol", 4104: "the prefix length", 4352: "the set is full"}  # IPSET_ERR_…
 LIMIT = 65_535 - 4  # bytes of members in an attribute
 ADDRESS_AT = 12  # where a member has its address, behind three headers
 NFGENMSG = struct.Struct(">BBH")  # family, version, resource
+SIZE = struct.Struct("=H")
+UNMARKED = struct.pack(">II", 0, ALL_BITS)
+
+Members = dict[tuple[int, int], bytes]  # packed addresses by prefix length and mark
 
 
 def add(name: str, version: int, length: int, mark: int, addresses: bytes) -> None:
@@ -46,6 +52,45 @@ def present(name: str, version: int, length: int, address: bytes) -> bool:
     with netlink.connect(netlink.NETLINK_NETFILTER, "ipset") as link:
         answer = netlink.ask(link, TEST, netlink.NLM_F_ACK, _head(name, version) + member)
     return answer.failure() == 0
+
+
+def read(name: str, version: int) -> Members:
+    """All of a set, but for what `ipset.keep_length` adds."""
+    at, end = ADDRESS_AT, ADDRESS_AT + WIDTH[version]
+    found: dict[tuple[bytes, bytes], bytearray] = {}
+    with netlink.connect(netlink.NETLINK_NETFILTER, "ipset") as link:
+        for content in netlink.dump(link, LIST, _head(name, version)):
+            packed = dict(netlink.attributes(content, NFGENMSG.size)).get(ADT, b"")
+            for member in _each(packed):
+                found.setdefault((member[:at], member[end:]), bytearray()).extend(member[at:end])
+    return _sorted_out(version, found)
+
+
+def _each(packed: bytes) -> Iterator[bytes]:
+    """Members with their headers."""
+    at, end = 0, len(packed)
+    while at < end:
+        size = int(SIZE.unpack_from(packed, at)[0])
+        yield packed[at : at + size]
+        at += max(size + 3 & ~3, netlink.ATTRIBUTE.size)
+
+
+def _sorted_out(version: int, found: Mapping[tuple[bytes, bytes], bytearray]) -> Members:
+    """Addresses by what is around them: that has to be read once only."""
+    unspecified, members = bytes(WIDTH[version]), dict[tuple[int, int], bytes]()
+    for (before, behind), addresses in found.items():
+        member = dict(netlink.attributes(before + unspecified + behind, netlink.ATTRIBUTE.size))
+        if not (addresses == unspecified and member.get(CADT_FLAGS) == NOMATCH):
+            key = _length_and_mark(member)
+            members[key] = members.get(key, b"") + addresses
+    return members
+
+
+def _length_and_mark(member: Mapping[int, bytes]) -> tuple[int, int]:
+    mark, mask = struct.unpack(">II", member.get(SKBMARK, UNMARKED))
+    if member.keys() - {IP, CIDR, SKBMARK} or mask != ALL_BITS:
+        return UNUSUAL, UNUSUAL
+    return member[CIDR][0], mark
 
 
 def _chunks(version: int, length: int, addresses: bytes, behind: bytes) -> Iterator[bytes]:

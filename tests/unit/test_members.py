@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.harness.ipsets import members as shown
 from tests.harness.netns import Namespace
 from vipctl import ipset, members
 from vipctl.errors import KernelError
@@ -55,11 +56,11 @@ def test_what_is_added_is_there(host: Namespace, version: int, length: int) -> N
     some = drawn(version, length)
     members.add(f"v{version}", version, length, 0x11, b"".join(some))
     prefixes = [words(version, length, packed) for packed in some]
-    assert ipset.members(f"v{version}") == dict.fromkeys(prefixes, 0x11)
+    assert shown(f"v{version}") == dict.fromkeys(prefixes, 0x11)
     assert saved(host, f"v{version}") == {f"add v{version} {p} skbmark 0x11" for p in prefixes}
     kept, gone = some[::3], b"".join(packed for at, packed in enumerate(some) if at % 3)
     members.delete(f"v{version}", version, length, gone)
-    assert ipset.members(f"v{version}") == dict.fromkeys(
+    assert shown(f"v{version}") == dict.fromkeys(
         (words(version, length, packed) for packed in kept), 0x11
     )
 
@@ -70,20 +71,20 @@ def test_members_are_as_ipset_itself_adds_them(version: int, length: int) -> Non
     some, name = drawn(version, length, 50), f"v{version}"
     prefixes = [words(version, length, packed) for packed in some]
     members.add(name, version, length, 0xFFFFFFFE, b"".join(some))
-    by_hand = ipset.members(name)
+    by_hand = shown(name)
     ipset.restore(ipset.delete(name, prefix) for prefix in prefixes)
-    assert ipset.members(name) == {}
+    assert shown(name) == {}
     ipset.restore(ipset.add(name, prefix, 0xFFFFFFFE) for prefix in prefixes)
-    assert ipset.members(name) == by_hand
+    assert shown(name) == by_hand
     members.delete(name, version, length, b"".join(some))
-    assert ipset.members(name) == {}
+    assert shown(name) == {}
 
 
 def test_the_mark_that_came_last_is_the_one() -> None:
     some = drawn(4, 32)
     members.add("v4", 4, 32, 17, b"".join(some))
     members.add("v4", 4, 32, 18, b"".join(some[:2000]))
-    found = ipset.members("v4")
+    found = shown("v4")
     assert found == {words(4, 32, p): 18 if at < 2000 else 17 for at, p in enumerate(some)}
 
 
@@ -99,13 +100,13 @@ def test_what_is_gone_is_no_error() -> None:
     some = drawn(6, 64)
     members.add("v6", 6, 64, 17, b"".join(some[:10]))
     members.delete("v6", 6, 64, b"".join(some[5:]))
-    assert ipset.members("v6") == {words(6, 64, packed): 17 for packed in some[:5]}
+    assert shown("v6") == {words(6, 64, packed): 17 for packed in some[:5]}
 
 
 def test_nothing_is_nothing() -> None:
     members.add("v4", 4, 32, 17, b"")
     members.delete("v4", 4, 32, b"")
-    assert ipset.members("v4") == {}
+    assert shown("v4") == {}
 
 
 def test_a_full_set_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,3 +144,40 @@ def test_only_that_very_prefix_is_present() -> None:
 
 def test_nothing_is_present_where_there_is_no_set() -> None:
     assert not members.present("none", 4, 24, bytes([203, 0, 113, 0]))
+
+
+@pytest.mark.parametrize(("version", "length"), LENGTHS)
+def test_what_is_read_is_what_was_added(version: int, length: int) -> None:
+    name, some = f"v{version}", drawn(version, length)
+    members.add(name, version, length, 17, b"".join(some[::2]))
+    members.add(name, version, length, 0xFFFFFFFE, b"".join(some[1::2]))
+    for other in (length - 1, length - 2):
+        ipset.restore([ipset.keep_length(name, version, other)] * (other > 0))
+    found = members.read(name, version)
+    wanted = {(length, 17): some[::2], (length, 0xFFFFFFFE): some[1::2]}
+    assert found.keys() == {key for key, addresses in wanted.items() if addresses}
+    for key, addresses in found.items():
+        assert sorted(wanted[key]) == sorted(
+            addresses[at : at + WIDTH[version]] for at in range(0, len(addresses), WIDTH[version])
+        )
+
+
+@pytest.mark.parametrize(
+    ("options", "key"),
+    [
+        ("skbmark 0x11", (24, 17)),
+        ("skbmark 0x11/0xffff", (-1, -1)),
+        ("skbmark 0x11 skbprio 1:1", (-1, -1)),
+        ("skbmark 0x11 skbqueue 2", (-1, -1)),
+        ("nomatch", (-1, -1)),
+        ("", (24, 0)),
+    ],
+)
+def test_what_others_add_is_told_apart(host: Namespace, options: str, key: tuple[int, int]) -> None:
+    host.run(["ipset", "add", "v4", "203.0.113.0/24", *options.split()])
+    assert members.read("v4", 4) == {key: bytes([203, 0, 113, 0])}
+
+
+def test_of_a_set_with_nothing_and_of_none_nothing_is_read() -> None:
+    assert members.read("v4", 4) == {}
+    assert members.read("none", 4) == {}

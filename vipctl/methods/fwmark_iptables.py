@@ -142,11 +142,12 @@ def epoch() -> str:
 
 
 def holds(acceptance: Acceptance, wanted: Batch, since: str) -> bool:
-    sets: dict[str, dict[str, int]] = {name: {} for name in _sets(acceptance)}
-    for entry in batch.entries(wanted):
-        sets[set_name(entry.shape)][_prefix(entry)] = entry.mark
+    sets: dict[str, members.Members] = {name: {} for name in _sets(acceptance)}
+    for (shape, mark), addresses in wanted.items():
+        sets[set_name(shape)][shape.length, mark] = addresses
     return _our_sets() == sets.keys() and all(
-        ipset.members(name) == found for name, found in sets.items()
+        batch.same(WIDTH[version], members.read(name, version), sets[name])
+        for name, version in _sets(acceptance).items()
     )
 
 
