@@ -25,7 +25,8 @@ _HALF = 64  # bits of a column of IPv6
 def union(version: int, data: bytes) -> bytes:
     """Of spans in any order: it ends where all that have begun have ended, and none begins."""
     first, last = _columns(version, data)
-    first, last = _sorted(first), _sorted(last)
+    single = all(map(np.array_equal, first, last))
+    first, last = (lowest := _sorted(first)), lowest if single else _sorted(last)
     apart = _exceeds(_taken(first, slice(1, None)), _next(_taken(last, slice(-1))))
     starts = _taken(first, np.concatenate(([True], apart)))
     return _packed(version, starts, _taken(last, np.concatenate((apart, [True]))))
@@ -241,10 +242,18 @@ def _previous(columns: Columns) -> Columns:
 
 
 def _order(columns: Columns) -> NDArray[np.intp]:
-    """For a few sorted runs one behind the other, which `stable` merges."""
-    if len(columns) == 1:
-        return np.argsort(columns[0], kind="stable")
+    """For a few sorted runs one behind the other, which `stable` merges.
+
+    Of IPv6 addresses, the halves before the middle are mostly enough.
+    """
+    order = np.argsort(columns[0], kind="stable")
+    if len(columns) == 1 or not _exceeds(*_neighbours(_taken(columns, order))).any():
+        return order
     return np.lexsort(tuple(reversed(columns)))
+
+
+def _neighbours(columns: Columns) -> tuple[Columns, Columns]:
+    return tuple(c[:-1] for c in columns), tuple(c[1:] for c in columns)
 
 
 def _sorted(columns: Columns) -> Columns:
