@@ -71,14 +71,22 @@ def has_default(version: int, table: int) -> bool:
 
 
 def present(prefix: Entry) -> bool:
-    """Whether the kernel's best route to the prefix is a local one of this length."""
+    """Whether it is a local route, as far as the kernel's best one to both of its ends tells.
+
+    A longer one, of another plane or of an address that the director owns, may hide it there.
+    """
+    version, length = prefix.shape.version, prefix.shape.length
+    ends = {prefix.start, prefix.start + (1 << BITS[version] - length) - 1}
     with netlink.connect() as link:
-        where = address(prefix.shape.version, prefix.start)
-        answer = netlink.ask(link, RTM_GETROUTE, 0, asking(prefix.shape.version, where))
+        return all(_leads_to(link, address(version, end), length) for end in ends)
+
+
+def _leads_to(link: socket.socket, where: IPAddress, length: int) -> bool:
+    answer = netlink.ask(link, RTM_GETROUTE, 0, asking(where.version, where))
     if answer.kind != RTM_NEWROUTE:
         return False
     _, found, _, _, _, _, _, kind, _ = ROUTE.unpack_from(answer.content)  # the table may be wrong
-    return (found, kind) == (prefix.shape.length, RTN_LOCAL)
+    return (found, kind) == (length, RTN_LOCAL) or int(found) > length
 
 
 def asking(version: int, where: IPAddress) -> bytes:

@@ -1,22 +1,16 @@
 """The `fwmark-iptables` method in tests."""
 
-from tests.harness.command import Finished, Vipctl
 from tests.harness.netns import Namespace
+from tests.netns.bymethod import ByMethod
 
 SAVED = ("iptables-legacy-save", "ip6tables-legacy-save", "ipset save")
 
 
-class ByIptables(Vipctl):
+class ByIptables(ByMethod):
     """vipctl, with every service accepted by this method."""
 
     __slots__ = ()
-
-    def text(self, *words: str) -> Finished:
-        """Add the option where a service may begin."""
-        for command in ("add-range", "add-service"):
-            if command in words:
-                words = (*words, "--method", "fwmark-iptables")
-        return super().text(*words)
+    method = "fwmark-iptables"
 
 
 def saved(host: Namespace) -> str:

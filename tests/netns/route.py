@@ -2,8 +2,16 @@
 
 from tests.harness.counter import RULESET, LocalInCounter
 from tests.harness.netns import Namespace
+from tests.netns.bymethod import ByMethod
 
 ROUTE = ("--method", "route")
+
+
+class ByRoute(ByMethod):
+    """vipctl, with every service accepted by this method."""
+
+    __slots__ = ()
+    method = "route"
 
 
 class BeforeIpvs(LocalInCounter):
