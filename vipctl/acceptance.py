@@ -45,11 +45,12 @@ def _shapes(tallies: Iterable[Tally], *, sized: bool) -> frozenset[Shape]:
 
 
 def _witnesses(store: Store, tallies: Iterable[Tally]) -> Iterator[Entry]:
-    """The outermost prefixes of each service."""
+    """The outermost prefixes of each service in each plane."""
     for name, version in sorted({(name, shape.version) for name, shape, _ in tallies}):
         mark = {name: store.services()[name].fwmark}
-        ends = list(batch.entries(batch.of(store.outermost(name, version), mark)))
-        yield from {min(ends, key=_start), max(ends, key=_start)}
+        for place, spans in store.outermost(name, version).items():
+            ends = list(batch.entries(batch.of({place: spans}, mark)))
+            yield from {min(ends, key=_start), max(ends, key=_start)}
 
 
 def _start(entry: Entry) -> int:

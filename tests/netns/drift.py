@@ -41,10 +41,20 @@ class Drift:
         assert (done["changed"], done["restored"]) == (True, True)
         self.assert_whole(before)
 
+    def assert_only_restore_sees(self, damage: str) -> None:
+        """What no other command looks for."""
+        before = self.look()
+        self.damage(damage)
+        assert self.vipctl("status")["kernel"] == "as stored"
+        self._assert_restored(before)
+
     def assert_restore_restores(self, damage: str) -> None:
         """So does `restore`, once; --check says that it would."""
         before = self.look()
         self.damage(damage)
+        self._assert_restored(before)
+
+    def _assert_restored(self, before: object) -> None:
         assert self.vipctl("--check", "restore")["changed"] is True
         assert self.vipctl("restore")["changed"] is True
         assert self.vipctl("restore")["changed"] is False

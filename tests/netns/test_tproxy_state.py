@@ -69,7 +69,7 @@ def test_the_next_add_range_restores(drift: Drift, words: str) -> None:
 
 @pytest.mark.parametrize("words", UNSEEN)
 def test_restore_compares_every_prefix(drift: Drift, words: str) -> None:
-    drift.assert_restore_restores(words)
+    drift.assert_only_restore_sees(words)
 
 
 def test_the_last_range_of_a_version_takes_its_rules_along(drift: Drift) -> None:
