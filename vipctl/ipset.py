@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A set without its members. `options` tell even a set that was made anew."""
+    """A set without its members."""
 
     kind: str
     options: str
@@ -111,7 +111,7 @@ def names() -> list[str]:
 
 
 def headers() -> dict[str, Header]:
-    """The same, with their headers: slow in large sets."""
+    """All sets by their names: slow where they are large. Raises Missing if there is no ipset."""
     blocks = _output("list", "-t").split("\n\n")
     fields = (dict(re.findall(r"^([^:\n]+): ?(.*)$", block, re.MULTILINE)) for block in blocks)
     return {

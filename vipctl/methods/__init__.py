@@ -29,7 +29,9 @@ class Method(Protocol):
         """
 
     def seal(self, acceptance: "Acceptance") -> str | None:
-        """A digest of all that is ours in the kernel but the prefixes themselves; O(1) in those.
+        """A digest of all that is ours in the kernel but the prefixes; O(1) in those.
+
+        Where nothing of the kernel's tells of all prefixes, `acceptance.witnesses` stand for them.
 
         It changes when somebody else changes what is ours. "" stands for nothing at all, None for
         something else than `acceptance` needs.
