@@ -95,10 +95,10 @@ def also_in(some: Batch, others: Batch) -> Batch:
 
 def same(width: int, some: Mapping[K, bytes], others: Mapping[K, bytes]) -> bool:
     """Whether the packed addresses of each key are the same, in whatever order."""
-    return {m for m, a in some.items() if a} == {m for m, a in others.items() if a} and all(
-        len(addresses) == len(others.get(mark, b""))
-        and not without(width, addresses, others.get(mark, b""))
-        for mark, addresses in some.items()
+    return {k for k, a in some.items() if a} == {k for k, a in others.items() if a} and all(
+        len(addresses) == len(others.get(key, b""))
+        and not without(width, addresses, others.get(key, b""))
+        for key, addresses in some.items()
     )
 
 

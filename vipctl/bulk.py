@@ -26,7 +26,8 @@ def union(version: int, data: bytes) -> bytes:
     """Of spans in any order: it ends where all that have begun have ended, and none begins."""
     first, last = _columns(version, data)
     single = all(map(np.array_equal, first, last))
-    first, last = (lowest := _sorted(first)), lowest if single else _sorted(last)
+    first = _sorted(first)
+    last = first if single else _sorted(last)
     apart = _exceeds(_taken(first, slice(1, None)), _next(_taken(last, slice(-1))))
     starts = _taken(first, np.concatenate(([True], apart)))
     return _packed(version, starts, _taken(last, np.concatenate((apart, [True]))))

@@ -138,7 +138,7 @@ def test_a_member_is_present_until_it_goes(version: int, length: int) -> None:
 def test_only_that_very_prefix_is_present() -> None:
     members.add("v4", 4, 24, 17, bytes([203, 0, 113, 0]))
     for length in (23, 25):
-        assert not members.present("v4", 4, length, bytes([203, 0, 112 + length % 2, 0]))
+        assert not members.present("v4", 4, length, bytes([203, 0, 113, 0]))
     assert members.present("v4", 4, 32, bytes([203, 0, 113, 9]))  # it is found, as a packet's is
 
 
