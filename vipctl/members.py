@@ -26,7 +26,6 @@ NAMES = {4097: "the protocol", 4104: "the prefix length", 4352: "the set is full
 LIMIT = 65_535 - 4  # bytes of members in an attribute
 ADDRESS_AT = 12  # where a member has its address, behind three headers
 NFGENMSG = struct.Struct(">BBH")  # family, version, resource
-SIZE = struct.Struct("=H")
 UNMARKED = struct.pack(">II", 0, ALL_BITS)
 
 Members = dict[tuple[int, int], bytes]  # packed addresses by prefix length and mark
@@ -56,30 +55,22 @@ def present(name: str, version: int, length: int, address: bytes) -> bool:
 
 def read(name: str, version: int) -> Members:
     """All of a set, but for what `ipset.keep_length` adds."""
-    at, end = ADDRESS_AT, ADDRESS_AT + WIDTH[version]
+    at = ADDRESS_AT - netlink.ATTRIBUTE.size
+    end = at + WIDTH[version]
     found: dict[tuple[bytes, bytes], bytearray] = {}
     with netlink.connect(netlink.NETLINK_NETFILTER, "ipset") as link:
         for content in netlink.dump(link, LIST, _head(name, version)):
             packed = dict(netlink.attributes(content, NFGENMSG.size)).get(ADT, b"")
-            for member in _each(packed):
+            for _, member in netlink.attributes(packed, 0):
                 found.setdefault((member[:at], member[end:]), bytearray()).extend(member[at:end])
     return _sorted_out(version, found)
-
-
-def _each(packed: bytes) -> Iterator[bytes]:
-    """Members with their headers."""
-    at, end = 0, len(packed)
-    while at < end:
-        size = int(SIZE.unpack_from(packed, at)[0])
-        yield packed[at : at + size]
-        at += max(size + 3 & ~3, netlink.ATTRIBUTE.size)
 
 
 def _sorted_out(version: int, found: Mapping[tuple[bytes, bytes], bytearray]) -> Members:
     """Addresses by what is around them: that has to be read once only."""
     unspecified, members = bytes(WIDTH[version]), dict[tuple[int, int], bytes]()
     for (before, behind), addresses in found.items():
-        member = dict(netlink.attributes(before + unspecified + behind, netlink.ATTRIBUTE.size))
+        member = dict(netlink.attributes(before + unspecified + behind, 0))
         if not (addresses == unspecified and member.get(CADT_FLAGS) == NOMATCH):
             key = _length_and_mark(member)
             members[key] = members.get(key, b"") + addresses
