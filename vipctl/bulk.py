@@ -248,13 +248,11 @@ def _order(columns: Columns) -> NDArray[np.intp]:
     Of IPv6 addresses, the halves before the middle are mostly enough.
     """
     order = np.argsort(columns[0], kind="stable")
-    if len(columns) == 1 or not _exceeds(*_neighbours(_taken(columns, order))).any():
+    if len(columns) == 1:
         return order
-    return np.lexsort(tuple(reversed(columns)))
-
-
-def _neighbours(columns: Columns) -> tuple[Columns, Columns]:
-    return tuple(c[:-1] for c in columns), tuple(c[1:] for c in columns)
+    found = _taken(columns, order)
+    wrong = _exceeds(_taken(found, slice(-1)), _taken(found, slice(1, None))).any()
+    return np.lexsort(tuple(reversed(columns))) if wrong else order
 
 
 def _sorted(columns: Columns) -> Columns:

@@ -19,7 +19,7 @@ MANY = 10_000  # ranges whose loading an operator notices
 
 
 def drifted(store: Store, *, full: bool = False) -> bool:
-    """Whether the kernel is not as stored; without `full`, but for a few prefixes."""
+    """Whether the kernel is not as stored; without `full` it looks at few prefixes."""
     if store.intent() is not None:
         return True
     wanted, seals = acceptances(store), store.seals()
