@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from benchmarks.scale import shows
 from benchmarks.scale.plan import CONTESTANTS, LIMIT, RAW, SAMPLE, SEED, SLOW
-from benchmarks.scale.record import STOPPED, Results
+from benchmarks.scale.record import STOPPED, Results, total
 from benchmarks.scale.words import nbytes, ratio, seconds, table
 
 BASE = "fwmark"
@@ -143,8 +143,8 @@ def _overhead(results: Results) -> str:
     for method, raw in RAW.items():
         cells = []
         for size in sizes:
-            own, *parts = (results.middle(name, size, "load") for name in (method, *raw))
-            limit = sum(filter(None, parts)) if all(parts) else None
+            own = results.middle(method, size, "load")
+            limit = total(results.middle(name, size, "load") for name in raw)
             told = f"**{ratio(own / limit)}** (+ {seconds(own - limit)})" if own and limit else "–"
             cells.append(told)
         rows.append([f"`{method}` to {' and '.join(map(_title, raw))}", *cells])

@@ -1,7 +1,7 @@
 """What was measured, in memory and as JSON. Pure."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
@@ -112,6 +112,12 @@ class Results:
     def stopped(self, contestant: str, size: int) -> bool:
         """Whether a contestant did not load so many in the time it had."""
         return any(run.stopped for run in self.of(contestant, size))
+
+
+def total(parts: Iterable[float | None]) -> float | None:
+    """Return the sum of what was measured; None if something was not."""
+    found = list(parts)
+    return sum(filter(None, found)) if all(found) else None
 
 
 def _spent(value: Mapping[str, Any] | None) -> Spent | None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.scale.plan import MARK, METHODS, RAW, SAMPLE, SEED, mixed, others, vips
-from benchmarks.scale.record import STOPPED, Loaded, Pairs, Spent, Start
+from benchmarks.scale.record import STOPPED, Loaded, Pairs, Spent, Start, total
 from benchmarks.scale.site import ACCIDENTS, Site, Stopped, site
 from benchmarks.scale.ways import VIPCTL, WAYS, Case, vipctl, write
 
@@ -65,8 +65,7 @@ def files(methods: Sequence[str], size: int) -> Iterator[Loaded]:
     """Load files of several kinds with each method; compare with its mechanism's limit."""
     for version, method in itertools.product((4, 6), methods):
         case = Case(version, vips(version, size), others(version)[0])
-        parts = [_raw(name, case) for name in RAW[method]]
-        raw = sum(filter(None, parts)) if all(parts) else None
+        raw = total(_raw(name, case) for name in RAW[method])
         yield from _loads(method, f"{size:,} IPv{version} addresses", case, raw)
     for method in methods:
         count = min(MIXED, size)
