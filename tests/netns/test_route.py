@@ -56,6 +56,24 @@ def test_nothing_is_needed_that_others_set_up_first(vipctl: Vipctl) -> None:
     assert vipctl("restore")["changed"] is False
 
 
+def test_addresses_of_the_director_may_be_inside(net: Lab, vipctl: Vipctl) -> None:
+    """And its anycast address, where the range begins: both are routes of the kernel's own."""
+    net.director.ip("addr add 198.51.100.0/25 dev eth0", "addr add 2001:db8:7::1/64 dev eth0 nodad")
+    vipctl(
+        "add-range",
+        "198.51.100.0/24",
+        "2001:db8:7::/64",
+        "--fwmark",
+        "17",
+        "--force",
+        "--arp",
+        *ROUTE,
+    )
+    assert vipctl("status")["kernel"] == "as stored"
+    net.director.ip("route del local 198.51.100.0/24 dev lo table local proto 118")
+    assert vipctl("status")["kernel"] == "differs"
+
+
 def test_prefixes_of_every_length_end_where_they_end(
     net: Lab, vipctl: Vipctl, before_ipvs: BeforeIpvs
 ) -> None:
