@@ -3,7 +3,7 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PACKAGES := nftables iproute2 python3-venv qemu-system-x86 busybox-static kmod strace tcpdump \
+PACKAGES := nftables iproute2 python3-venv qemu-system-x86 busybox-static file kmod strace tcpdump udev \
 	ipvsadm procps iputils-ping libnftables1 systemd ipset iptables gcc python3-dev pahole
 KERNEL_PACKAGES := bc bison flex libc6-dev libelf-dev xz-utils
 
