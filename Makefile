@@ -3,13 +3,14 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+LOWEST := .venv-lowest
 PACKAGES := nftables iproute2 python3-venv qemu-system-x86 busybox-static file kmod strace tcpdump udev \
 	ipvsadm procps iputils-ping libnftables1 systemd ipset iptables gcc python3-dev pahole
 KERNEL_PACKAGES := bc bison flex libc6-dev libelf-dev xz-utils
 
-.PHONY: help deps root packages test-packages kernel-packages lint fmt test demo conformance \
+.PHONY: help deps root packages test-packages kernel-packages lint fmt lock test test-lowest test-fresh test-guest fresh demo conformance \
 	bench bench-guest bench-pages bench-packages bench-datapath bench-load \
-	debug-kernel stress soak stress-shim fuzz clean
+	debug-kernel stress soak stress-shim fuzz clean clean-cache
 .DELETE_ON_ERROR:
 
 help:
@@ -26,6 +27,11 @@ help:
 	@echo "make bench-datapath  instructions per packet, every method, half an hour; writes docs/datapath.md (KERNEL=6.1)"
 	@echo "make bench-load  a million prefixes into the shim, and into an ipset (KERNEL=6.1)"
 	@echo "make debug-kernel  build a kernel with KASAN and lockdep for guests, half an hour"
+	@echo "make fresh   make demo and a part of the tests, in new minimal roots of Debian 12 and 13"
+	@echo "make test-guest KERNEL=6.1 TESTS=tests/vm/test_drain.py   some tests, under one guest's kernel"
+	@echo "make test-lowest  the unit tests with the lowest versions that pyproject.toml allows"
+	@echo "make lock    renew the versions that requirements/ pins"
+	@echo "make clean-cache  remove the kernels that were downloaded"
 	@echo "make lint fmt deps clean"
 
 root:
@@ -42,14 +48,21 @@ test-packages: root
 	@dpkg-query -W haproxy >/dev/null 2>&1 || { scripts/install-packages haproxy && \
 		{ systemctl disable --quiet --now haproxy 2>/dev/null || true; }; }
 
-# Debian's own Python where it is recent enough: a guest has nothing else.
-$(STAMP): pyproject.toml | packages
-	@python=/usr/bin/python3; recent='import sys; sys.exit(sys.version_info < (3, 11))'; \
-	$$python -c "$$recent" 2>/dev/null || python=python3; \
-	$$python -c "$$recent" || { echo "Python 3.11 or later is needed" >&2; exit 1; }; \
-	echo "creating $(VENV) with $$python"; $$python -m venv --clear $(VENV)
-	$(BIN)/pip install -qq --disable-pip-version-check --editable '.[dev,iptables]'
+# The versions that requirements/ pins. `make lock` renews them.
+$(STAMP): pyproject.toml requirements/locked.txt requirements/build.txt | packages
+	@scripts/make-venv $(VENV) requirements/locked.txt
 	@touch $@
+
+$(LOWEST)/.installed: pyproject.toml requirements/lowest.txt requirements/build.txt | packages
+	@scripts/make-venv $(LOWEST) requirements/lowest.txt
+	@touch $@
+
+# The unit tests with the lowest versions that pyproject.toml allows.
+test-lowest: $(LOWEST)/.installed
+	$(LOWEST)/bin/python -m pytest -q -p no:cacheprovider --numprocesses=auto tests/unit
+
+lock: deps
+	@scripts/renew-locks $(BIN)
 
 lint: deps
 	$(BIN)/ruff check .
@@ -61,12 +74,27 @@ fmt: deps
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: deps test-packages lint
+test: deps test-packages lint test-lowest
 	$(BIN)/python -m tests.stress.netlink --build
 	$(BIN)/python -m tests.harness.suite
 
+# What a fresh machine has to show: see make fresh.
+test-fresh: deps test-packages lint
+	$(BIN)/python -m tests.harness.suite --sample
+
+# make test-guest KERNEL=6.1 TESTS='tests/vm/test_drain.py -k weight'
+test-guest: deps
+	$(BIN)/python -m tests.harness.guest --kernel $(or $(KERNEL),6.12) -- \
+		$(BIN)/python -m pytest -p no:cacheprovider -p no:hypothesispytest $(TESTS)
+
+# In minimal roots of Debian 12 and 13. Otherwise: make fresh FRESH='trixie --targets demo test'
+fresh: root
+	@scripts/install-packages mmdebstrap util-linux git
+	/usr/bin/python3 -m tests.harness.fresh $(FRESH)
+
 demo: deps
-	$(BIN)/python -m tests.harness.guest --if-needed --kernel 6.12 -- $(BIN)/python -m examples.demo
+	$(BIN)/python -m tests.harness.guest --if-needed --no-module --kernel 6.12 -- \
+		$(BIN)/python -m examples.demo
 
 # Repeat it to go on after an interruption.
 conformance: deps
@@ -127,5 +155,8 @@ fuzz: deps
 	$(BIN)/python -m tests.stress.netlink --seconds $(FUZZ_SECONDS)
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(LOWEST) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+clean-cache:
+	rm -rf "$${VIPCTL_CACHE:-$$HOME/.cache/vipctl}/kernels"

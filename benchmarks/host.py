@@ -6,9 +6,10 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tests.harness.archive import KernelError
 from tests.harness.cleanup import terminate_like_interrupt
 from tests.harness.guest import REPOSITORY, SHARED, boot
-from tests.harness.kernels import METAPACKAGES, KernelError, kernel
+from tests.harness.kernels import METAPACKAGES, kernel
 from tests.harness.suite import prefixed
 
 HOME = REPOSITORY / "build" / "bench"

@@ -30,6 +30,7 @@ Chains = dict[str, list[str]]  # rules by chain; in one of the kernel's: jumps t
 NAMES_FILE = {4: "ip_tables_names", 6: "ip6_tables_names"}
 LOCK = Path("/run/xtables.lock")
 PATIENCE = 10.0  # seconds for other programs to let go of the lock
+WIDER = (1, 8, 11)  # of iptables: options of its extensions have one more field
 INSTALL = "apt install iptables gcc python3-dev; pip install python-iptables"
 
 
@@ -314,7 +315,41 @@ def _iptc() -> Any:
     finally:
         if absent:
             del sys.modules["distutils"]
+    if _version() >= WIDER:
+        _widen(iptc.xtables)
     return iptc
+
+
+def _version() -> tuple[int, ...]:
+    """That of iptables, whose libxtables python-iptables uses: its soname tells less."""
+    said = _run("iptables", "--version").stdout.decode()
+    found = re.search(r"v(\d+)\.(\d+)\.(\d+)", said)
+    return tuple(map(int, found.groups())) if found else ()
+
+
+def _widen(xtables: Any) -> None:
+    """Has python-iptables step through options as far apart as they are since WIDER.
+
+    Their `struct xt_option_entry` (xtables.h) has a field more there than python-iptables knows.
+    """
+    known = xtables.xt_option_entry
+
+    class Wider(known):  # type: ignore[misc]
+        _fields_ = (("base", ctypes.c_uint),)
+
+    def widened(entries: Any) -> Any:
+        return ctypes.cast(entries, ctypes.POINTER(Wider))
+
+    look_up, check = xtables.xtables._option_lookup, xtables.xtables._options_fcheck
+
+    def find(self: Any, entries: Any, name: bytes) -> Any:
+        found = look_up(self, widened(entries), name)
+        return found and ctypes.cast(ctypes.pointer(found), ctypes.POINTER(known)).contents
+
+    xtables.xtables._option_lookup = find
+    xtables.xtables._options_fcheck = lambda self, name, flags, entries: check(
+        self, name, flags, widened(entries)
+    )
 
 
 def _names_file(version: int) -> Path:

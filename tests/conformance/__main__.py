@@ -13,9 +13,10 @@ from tests.conformance.cell import Cell
 from tests.conformance.cells import everything
 from tests.conformance.document import Page
 from tests.conformance.expectations import expected
+from tests.harness.archive import KernelError
 from tests.harness.cleanup import terminate_like_interrupt
 from tests.harness.guest import REPOSITORY, SHARED, Guest, boot
-from tests.harness.kernels import METAPACKAGES, KernelError, kernel
+from tests.harness.kernels import METAPACKAGES, kernel
 from tests.harness.module import built
 from tests.harness.suite import MEMORY, RECORD, UNUSED, prefixed
 

@@ -3,7 +3,8 @@
 import subprocess
 from pathlib import Path
 
-from tests.harness.kernels import cache, call, locked, scratch, unpack
+from tests.harness.archive import cache_directory, call
+from tests.harness.kernels import locked, scratch, unpack
 
 PACKAGE = "linux-source-6.12"  # no smaller package has it
 SCRIPT = "checkpatch.pl"
@@ -22,7 +23,7 @@ def checkpatch(where: Path, *files: str) -> str:
 
 
 def _script() -> Path:
-    home = cache() / "checkpatch"
+    home = cache_directory() / "checkpatch"
     with locked(home.with_suffix(".lock")):
         if not home.exists():
             _install(home)

@@ -14,17 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
+from tests.harness.archive import KernelError, cache_directory, call
 from tests.harness.cleanup import terminate_like_interrupt
-from tests.harness.kernels import (
-    Kernel,
-    KernelError,
-    cache,
-    call,
-    locked,
-    scratch,
-    unpack,
-    unpacked,
-)
+from tests.harness.kernels import Kernel, locked, scratch, unpack, unpacked
 
 PACKAGE = "linux-source-6.12"
 CONFIG = Path(__file__).with_name("debug.config")
@@ -52,14 +44,14 @@ def build_tree() -> Path:
 
 def build() -> Kernel:
     """Return the debug kernel from the cache, building it if there is none."""
-    with locked(cache() / "debug.lock"):
+    with locked(cache_directory() / "debug.lock"):
         if not _is_built():
-            _build(cache() / "debug.unfinished")
+            _build(cache_directory() / "debug.unfinished")
     return debug_kernel()
 
 
 def _home() -> Path:
-    return cache() / "debug"
+    return cache_directory() / "debug"
 
 
 def _is_built() -> bool:

@@ -6,18 +6,22 @@ except for files in `SHARED`.
 
 import argparse
 import os
+import platform
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Timer
 
+from tests.harness import kvm
+from tests.harness.archive import KernelError
 from tests.harness.cleanup import terminate_like_interrupt
-from tests.harness.kernels import Kernel, KernelError
+from tests.harness.kernels import Kernel, kernel
 from tests.harness.module import prepared
 from tests.harness.waiting import wait_until
 
@@ -25,8 +29,17 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SHARED = Path("/run/vipctl-guest")
 TIME_LIMIT = 40 * 60.0
 CONSOLE_TAIL = 100
-DIED = 255  # vng's exit status when the guest stopped without reporting one
+NO_STATUS = 255  # what stands for an exit status that did not arrive
 TIMED_OUT = 124
+STATUS = "status"  # inside.sh leaves the command's exit status there, in SHARED
+# What a guest's boot needs of the host, by the path of a program, and the package that has it.
+NEEDED = {
+    "qemu-system-x86_64": "qemu-system-x86",
+    "busybox": "busybox-static",
+    "file": "file",
+    "kmod": "kmod",
+    "/lib/systemd/systemd-udevd": "udev",
+}
 COMMAND_STARTS = "vipctl-guest: the command starts"  # inside.sh says so on the console
 
 # Drivers of emulated hardware that no test needs: udev would spend half of the boot loading them.
@@ -41,6 +54,7 @@ KERNEL_OPTIONS = (
     "slab_nomerge "  # /proc/slabinfo counts the module's objects, rmmod complains of those left
     f"modprobe.blacklist={UNUSED_DRIVERS}"
 )
+ICOUNT = "-icount"  # the option of QEMU that counts instructions
 CACHED_REPOSITORY = (
     f"-fsdev local,id=repository,path={REPOSITORY},security_model=none,readonly=on "
     "-device virtio-9p-pci,fsdev=repository,mount_tag=repository"
@@ -71,25 +85,46 @@ class Guest:
         return False
 
     def follow(self, emit: Emit, limit: float) -> int:
-        """Pass on what the guest prints until it ends; return the command's exit status."""
+        """Pass on what the guest prints until it ends; return the command's exit status.
+
+        That is TIMED_OUT where the limit, in seconds, was reached, and NO_STATUS where none came.
+        """
         timer = Timer(limit, self.kill)
         timer.daemon = True
         timer.start()
         try:
             for line in self.process.stdout or ():
                 emit(line)
-            return self.process.wait()
+            if self.process.wait() == -signal.SIGKILL:
+                return TIMED_OUT
+            return self._status()
         finally:
             timer.cancel()
+
+    def _status(self) -> int:
+        with suppress(OSError, ValueError):
+            return int((self.shared / STATUS).read_text())
+        return NO_STATUS
 
     def explain(self, status: int, emit: Emit) -> int:
         """Say why a guest ended badly and show its console; return an exit status."""
         if status:
-            reasons = {DIED: "the guest died", -signal.SIGKILL: "the time limit was reached"}
-            emit(f"guest: {reasons.get(status, f'exit status {status}')}; its console:\n")
+            emit(f"guest: {self._reason(status)}; its console:\n")
             for line in self._complaints()[-CONSOLE_TAIL:]:
                 emit(f"  {line}\n")
-        return TIMED_OUT if status < 0 else status
+        return status
+
+    def _reason(self, status: int) -> str:
+        if status == TIMED_OUT:
+            return "the time limit was reached"
+        if status != NO_STATUS or (self.shared / STATUS).exists():
+            return f"the command ended with exit status {status}"
+        if COMMAND_STARTS in self.console.read_text(errors="replace"):
+            return "it stopped before the command ended: the kernel crashed, or was out of memory"
+        return (
+            "it stopped before the command began. Without udev it has no virtio ports, by which "
+            "vng speaks to it: see whether the package is installed"
+        )
 
     def _complaints(self) -> list[str]:
         """Return the console from the command's start on, or all of it if the boot failed."""
@@ -103,11 +138,15 @@ def boot(
 ) -> Iterator[Guest]:
     """Start a guest that runs `argv` in the repository; leave no process and no file behind.
 
-    `machine` is further options for QEMU. Several processors take turns: with multi-threaded TCG a
+    `machine` is further options for QEMU. KVM is used where it works, unless instructions are to be
+    counted, which only TCG can. There, several processors take turns: with multi-threaded TCG a
     6.12 guest panics in code that patches itself.
     """
-    hardware = ["--disable-kvm", "--cpus", str(cpus), "--memory", memory]
-    machine += " -accel tcg,thread=single" if cpus > 1 else ""
+    check_host()
+    accelerated = ICOUNT not in machine and kvm.works()
+    hardware = ["--cpus", str(cpus), "--memory", memory]
+    hardware += [] if accelerated else ["--disable-kvm"]
+    machine += " -accel tcg,thread=single" if cpus > 1 and not accelerated else ""
     with tempfile.TemporaryDirectory(prefix="vipctl-guest-") as name:
         scratch = Path(name)
         shared = scratch / "shared"
@@ -148,6 +187,18 @@ def _vng(system: Kernel, hardware: list[str], machine: str, shared: Path) -> lis
     return ["vng", *hardware, *files, *kernel_options, *inside]
 
 
+def check_host() -> None:
+    """Raise KernelError if no guest can be booted on this machine, with what to do."""
+    if platform.machine() != "x86_64":
+        raise KernelError(
+            f"guests are Debian's amd64 kernels, and this machine is {platform.machine()}. "
+            "Where the running kernel has IPVS (modprobe ip_vs), make demo needs no guest"
+        )
+    absent = [package for program, package in NEEDED.items() if not shutil.which(program)]
+    if absent:
+        raise KernelError(f"no guest boots without: apt install {' '.join(absent)}")
+
+
 def has_ipvs() -> bool:
     """Tell whether the running kernel has IPVS, loading it if it is a module."""
     if Path("/proc/net/ip_vs").exists():
@@ -160,12 +211,30 @@ def _emit(line: str) -> None:
     print(line, end="", flush=True)
 
 
+def natively(argv: Sequence[str], loaded: Collection[str]) -> int:
+    """Run a command under the running kernel; unload what of IPVS was not `loaded` before."""
+    try:
+        return subprocess.run(argv, cwd=REPOSITORY, check=False).returncode
+    finally:
+        for module in ipvs_modules():
+            if module not in loaded:
+                subprocess.run(["modprobe", "-q", "-r", module], capture_output=True, check=False)
+
+
+def ipvs_modules() -> list[str]:
+    """Return IPVS's loaded modules, the last one loaded first."""
+    names = [line.split()[0] for line in Path("/proc/modules").read_text().splitlines()]
+    return [name for name in names if name.startswith("ip_vs")]
+
+
 def _run(options: argparse.Namespace) -> int:
+    loaded = set(ipvs_modules())
     if options.if_needed and has_ipvs():
-        return subprocess.run(options.argv, cwd=REPOSITORY, check=False).returncode
-    system = prepared(options.kernel)
+        return natively(options.argv, loaded)
+    check_host()
+    system = kernel(options.kernel) if options.no_module else prepared(options.kernel)
     system = replace(system, options=f"{system.options} {options.append}")
-    print(f"guest: booting {system.release} (half a minute)", flush=True)
+    print(f"guest: booting {system.release} (10 to 30 seconds)", flush=True)
     with boot(system, options.argv, options.memory, cpus=options.cpus) as guest:
         return guest.explain(guest.follow(_emit, options.timeout), _emit)
 
@@ -174,6 +243,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.harness.guest", description=__doc__)
     parser.add_argument("--kernel", required=True, metavar="SERIES", help="6.1, 6.12 or debug")
     parser.add_argument("--if-needed", action="store_true", help="no guest if this kernel has IPVS")
+    parser.add_argument("--no-module", action="store_true", help="build no kernel module for it")
     parser.add_argument("--append", default="", metavar="OPTIONS", help="for the kernel")
     parser.add_argument("--memory", default="1G")
     parser.add_argument("--cpus", type=int, default=1)

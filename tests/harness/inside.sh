@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
 # First program of a guest: runs the command whose words are in the file named by $1, NUL-separated.
+# Its exit status goes into the file `status` beside that: of what vng hands on, nothing arrives
+# where a device is missing, and that looks like any other exit status.
 exec 2>&1
 STARTED="vipctl-guest: the command starts"
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -16,4 +18,7 @@ mapfile -d '' -t command < "$1"
 echo "<1>$STARTED" > /dev/kmsg
 read -r uptime _ < /proc/uptime
 echo "kernel $(uname -r) is up after $uptime s"
-exec "${command[@]}"
+"${command[@]}"
+status=$?
+echo "$status" > "${1%/*}/status"
+exit "$status"

@@ -3,24 +3,24 @@
 Both are downloaded and unpacked into a cache, never installed.
 """
 
+import errno
 import fcntl
-import os
-import subprocess
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.harness import archive
+from tests.harness.archive import KernelError, cache_directory, call
+
 # The generic packages: the cloud kernels lack 9p, by which a guest sees the host's files.
 METAPACKAGES = {"6.1": "linux-image-amd64", "6.12": "linux-image-6.12-amd64"}
 # Of what the headers depend on, what a module is built with; the rest has to do with installing.
 BUILT_WITH = ("linux-headers-", "linux-kbuild-")
 HEADERS = "headers"
-
-
-class KernelError(Exception):
-    """A kernel could not be had."""
+ROOM = 800 << 20  # bytes that a kernel and its headers take while they are unpacked
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +61,9 @@ def _kept(series: str) -> Iterator[Path]:
     """Yield the directory of a kernel in the cache, for nobody else to change meanwhile."""
     if series not in METAPACKAGES:
         raise KernelError(f"no kernel series {series!r}: choose from {', '.join(METAPACKAGES)}")
-    home = cache() / series
+    home = cache_directory() / series
     with locked(home.parent / f"{series}.lock"):
         yield home
-
-
-def cache() -> Path:
-    """Return the directory of everything that is downloaded."""
-    root = Path(os.environ.get("VIPCTL_CACHE") or Path.home() / ".cache" / "vipctl")
-    home = root.resolve() / "kernels"
-    home.mkdir(parents=True, exist_ok=True)
-    return home
 
 
 @contextmanager
@@ -102,54 +94,60 @@ def _install_headers(release: str, home: Path) -> None:
 
 @contextmanager
 def scratch(parent: Path) -> Iterator[Path]:
-    """Yield a place for a tree, to be moved away when it is complete."""
-    with tempfile.TemporaryDirectory(dir=parent, prefix=".unpack-") as name:
-        yield Path(name) / "tree"
+    """Yield a place for a tree, to be moved away when it is complete. Raises KernelError."""
+    free = shutil.disk_usage(parent).free
+    if free < ROOM:
+        raise KernelError(_too_full(parent, free))
+    try:
+        with tempfile.TemporaryDirectory(dir=parent, prefix=".unpack-") as name:
+            yield Path(name) / "tree"
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise KernelError(_too_full(parent, shutil.disk_usage(parent).free)) from error
+
+
+def _too_full(parent: Path, free: int) -> str:
+    return (
+        f"{parent} has {free >> 20} MiB free, and a kernel needs {ROOM >> 20} to be unpacked. "
+        f"Make room, or name another directory in the variable {archive.CACHE_VARIABLE}"
+    )
 
 
 def unpack(names: Callable[[], list[str]], tree: Path) -> None:
     """Download and unpack packages; a missing or outdated package list is refreshed once."""
     try:
-        packages = _download(names(), tree.parent / "first")
+        packages = archive.download(names(), tree.parent / "first")
     except KernelError:
-        call(["apt-get", "-q", "update"])
-        packages = _download(names(), tree.parent / "second")
+        archive.update()
+        packages = archive.download(names(), tree.parent / "second")
     for package in packages:
         call(["dpkg-deb", "-x", str(package), str(tree)])
 
 
-def _download(names: list[str], directory: Path) -> list[Path]:
-    directory.mkdir()
-    call(["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", *names], cwd=directory)
-    return sorted(directory.glob("*.deb"))
-
-
 def _concrete_package(series: str) -> str:
     meta = METAPACKAGES[series]
-    for package in _dependencies(meta):
+    for package in archive.dependencies(meta):
         if package.startswith(f"linux-image-{series}."):
             return package
-    raise KernelError(f"{meta} does not lead to a {series} kernel on this release of Debian")
+    raise KernelError(
+        f"the archive of Debian's {archive.RELEASE} that this machine uses has no kernel {series} "
+        f"(package {meta}). Name a complete archive in /etc/apt/sources.list"
+    )
 
 
 def header_packages(release: str, home: Path) -> list[str]:
     """Return the names of what has to be unpacked to build modules for exactly this kernel."""
     names = [f"linux-headers-{release}"]
-    if not call(["apt-cache", "madison", *names]):
+    if not archive.has(names[0]):
         raise KernelError(
             f"Debian no longer has {names[0]}, which goes with the kernel in {home}. "
             "Remove that directory: a newer kernel is downloaded then, and its headers"
         )
     for name in names:
-        found = _dependencies(name)
+        found = archive.dependencies(name)
         names += [other for other in found if other.startswith(BUILT_WITH) and other not in names]
     return names
-
-
-def _dependencies(package: str) -> list[str]:
-    lines = call(["apt-cache", "depends", package]).splitlines()
-    pairs = (line.strip().partition(": ") for line in lines)
-    return [name for word, _, name in pairs if word == "Depends"]
 
 
 def _build_directory(tree: Path, release: str) -> Path:
@@ -166,11 +164,3 @@ def unpacked(tree: Path) -> Kernel:
     """Return the kernel that a tree holds."""
     vmlinuz = next((tree / "boot").glob("vmlinuz-*"))
     return Kernel(vmlinuz.name.removeprefix("vmlinuz-"), vmlinuz, tree)
-
-
-def call(argv: list[str], cwd: Path | None = None) -> str:
-    """Return what a command prints; raise what it says if it fails."""
-    done = subprocess.run(argv, cwd=cwd, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise KernelError(f"{' '.join(argv)}: {done.stderr.strip() or done.stdout.strip()}")
-    return done.stdout

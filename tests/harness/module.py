@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
+from tests.harness.archive import KernelError
 from tests.harness.debugkernel import build_tree, debug_kernel
-from tests.harness.kernels import METAPACKAGES, Kernel, KernelError, headers, kernel, locked
+from tests.harness.kernels import METAPACKAGES, Kernel, headers, kernel, locked
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SOURCES = REPOSITORY / "kernel"

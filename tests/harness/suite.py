@@ -1,28 +1,36 @@
-"""Run every test: on this kernel, then under Debian's kernels in parallel; then sum up."""
+"""Run every test: on this kernel, then under Debian's kernels in parallel; then sum up.
 
+With --sample it is a part of them: enough to show that a machine has what all of them need.
+"""
+
+import argparse
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 from xml.etree import ElementTree
 
+from tabulate import tabulate
+
 from tests.conformance.results import differences
+from tests.harness.archive import KernelError
 from tests.harness.cleanup import terminate_like_interrupt
 from tests.harness.guest import REPOSITORY, SHARED, TIME_LIMIT, Emit, Guest, boot
-from tests.harness.kernels import METAPACKAGES, Kernel, KernelError, kernel
+from tests.harness.kernels import METAPACKAGES, kernel
 from tests.harness.module import built
+from tests.harness.progress import LOGS, Progress, log_of
 
 REPORT = "report.xml"
 RECORD = "conformance.jsonl"
-HERE = ("tests/unit", "tests/kernel", "tests/netns", "tests/conformance/test_page.py")
+CONFORMANCE = "tests/conformance/test_conformance.py"
 # make conformance measures every method under every kernel.
 MEASURED = {"6.1": "shim,fwmark,fwmark-iptables", "6.12": "shim,fwmark,route,tproxy"}
 # What tests vipctl rather than the kernel is run under one kernel only.
@@ -30,6 +38,37 @@ ELSEWHERE = {
     "6.1": ("changes", "drift", "foreign", "sysctls"),
     "6.12": ("apply", "drain", "ipvs_imports", "large", "persistence", "rollback"),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which tests: paths for this kernel, and for each guest's."""
+
+    here: tuple[str, ...]
+    there: tuple[str, ...]
+    systems: tuple[str, ...]
+    minutes: int  # on two processors
+    choice: tuple[str, ...] = ()  # further options for guests
+
+
+ALL = Selection(
+    ("tests/unit", "tests/kernel", "tests/netns", "tests/conformance/test_page.py"),
+    (CONFORMANCE, "tests/vm"),
+    tuple(METAPACKAGES),
+    25,
+)
+SAMPLED = ("acceptance", "drift", "iptables", "missing", "route", "systemd_unit", "tproxy")
+SAMPLE = Selection(
+    (
+        "tests/unit",
+        "tests/kernel/test_build.py",
+        *(f"tests/netns/test_{name}.py" for name in SAMPLED),
+    ),
+    (CONFORMANCE, *(f"tests/vm/test_{name}.py" for name in ["guest", "forwarding", "one_line"])),
+    ("6.1",),
+    5,
+    ("--cells=ports",),
+)
 MEMORY = "1G"
 UNUSED = ("-p", "no:hypothesispytest")  # to import it takes a guest a quarter of a minute
 _PRINTING = Lock()
@@ -51,10 +90,10 @@ class Result:
         """Tell whether tests ran, and all of them passed."""
         return self.passed > 0 and not (self.failed or self.skipped or self.problem)
 
-    def __str__(self) -> str:
-        counts = f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
-        line = f"{self.system:5} {counts} in {self.seconds:.0f} s {self.problem}".rstrip()
-        return "\n".join([line, *(f"      {name}" for name in self.at_fault)])
+    def row(self) -> tuple[str, int, int, int, str, str]:
+        """Return what the table says of it."""
+        minutes = f"{self.seconds / 60:.1f}"
+        return self.system, self.passed, self.failed, self.skipped, minutes, self.problem
 
 
 def read_report(system: str, report: Path, status: int, seconds: float) -> Result:
@@ -98,10 +137,16 @@ def prefixed(system: str) -> Emit:
 def run_here(paths: Sequence[str]) -> Result:
     """Run tests on this machine's kernel."""
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="vipctl-suite-") as scratch:
+    with _following("host") as progress, tempfile.TemporaryDirectory(prefix="vipctl-") as scratch:
         report = Path(scratch) / REPORT
-        status = _stream(_pytest(paths, report, "--numprocesses=auto"), prefixed("host"))
+        status = _stream(_pytest(paths, report, "--numprocesses=auto"), progress.line)
         return read_report("host", report, status, time.monotonic() - started)
+
+
+@contextmanager
+def _following(system: str) -> Iterator[Progress]:
+    with log_of(REPOSITORY, system).open("w") as log:
+        yield Progress(prefixed(system), log)
 
 
 def _stream(argv: list[str], emit: Emit) -> int:
@@ -119,13 +164,14 @@ def _stream(argv: list[str], emit: Emit) -> int:
         process.wait()
 
 
-def run_guests(systems: Mapping[str, Kernel], paths: Sequence[str]) -> list[Result]:
+def run_guests(selection: Selection) -> list[Result]:
     """Run tests under each kernel, all guests at the same time."""
-    argv = _pytest(paths, SHARED / REPORT, *UNUSED, f"--record={SHARED / RECORD}")
+    argv = _pytest(selection.there, SHARED / REPORT, *UNUSED, f"--record={SHARED / RECORD}")
+    argv += selection.choice
     with ThreadPoolExecutor() as pool, ExitStack() as guests:
         booted = {
-            name: guests.enter_context(boot(system, [*argv, *_choice(name)], MEMORY))
-            for name, system in systems.items()
+            name: guests.enter_context(boot(kernel(name), [*argv, *_choice(name)], MEMORY))
+            for name in selection.systems
         }
         return list(pool.map(_watch, booted.keys(), booted.values()))
 
@@ -137,11 +183,12 @@ def _choice(system: str) -> list[str]:
 
 def _watch(system: str, guest: Guest) -> Result:
     started = time.monotonic()
-    emit = prefixed(system)
-    emit("booting")
-    status = guest.explain(guest.follow(emit, TIME_LIMIT), emit)
-    result = read_report(system, guest.shared / REPORT, status, time.monotonic() - started)
-    return _compared(result, differences(system, guest.shared / RECORD), emit)
+    with _following(system) as progress:
+        progress.emit("booting")
+        status = guest.explain(guest.follow(progress.line, TIME_LIMIT), progress.line)
+        result = read_report(system, guest.shared / REPORT, status, time.monotonic() - started)
+        lines = differences(system, guest.shared / RECORD)
+        return _compared(result, lines, progress.emit)
 
 
 def _compared(result: Result, lines: list[str], emit: Emit) -> Result:
@@ -153,32 +200,57 @@ def _compared(result: Result, lines: list[str], emit: Emit) -> Result:
 
 
 def summarise(results: Sequence[Result]) -> int:
-    """Print the summary; return 0 if everything passed."""
-    print("\n" + "\n".join(str(result) for result in results))
+    """Print what did not pass, a table, and one line; return 0 if everything passed."""
+    print()
+    for result in results:
+        for name in result.at_fault:
+            print(f"{result.system:>5} | {name}")
+    headers = ("kernel", "passed", "failed", "skipped", "minutes", "")
+    print(tabulate([result.row() for result in results], headers, disable_numparse=True))
     passed, failed, skipped = (
         sum(getattr(result, count) for result in results)
         for count in ("passed", "failed", "skipped")
     )
     good = all(result.is_good() for result in results)
-    print("everything passed" if good else "NOT everything passed")
-    print(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
+    if not good:
+        print(f"NOT everything passed: see {LOGS}/*.log")
+    print(f"tests: {passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
     return 0 if good else 1
 
 
+def announce(selection: Selection) -> None:
+    """Say what will be done, and how long it takes."""
+    processors = len(os.sched_getaffinity(0))
+    minutes = selection.minutes if processors > 1 else 2 * selection.minutes
+    print(f"tests on this kernel ({os.uname().release}): {' '.join(selection.here)}")
+    print(
+        f"in a guest each of Debian's {' and '.join(selection.systems)}, with real IPVS: ", end=""
+    )
+    print(" ".join(selection.there))
+    print(f"about {minutes} minutes on {processors} processors; every line is in {LOGS}/*.log")
+    print(flush=True)
+
+
+def _run(selection: Selection) -> int:
+    announce(selection)
+    for series in selection.systems:
+        built(series)
+    here = run_here(selection.here)
+    return summarise([here, *run_guests(selection)])
+
+
 def main() -> int:
-    """Run everything."""
+    """Run everything, or the sample."""
     terminate_like_interrupt()
+    parser = argparse.ArgumentParser(prog="python -m tests.harness.suite", description=__doc__)
+    parser.add_argument("--sample", action="store_true", help="a part of the tests")
     try:
-        systems = {series: kernel(series) for series in METAPACKAGES}
-        for series in systems:
-            built(series)
-        here = run_here(HERE)
-        there = ["tests/conformance/test_conformance.py", "tests/vm"]
-        return summarise([here, *run_guests(systems, there)])
+        return _run(SAMPLE if parser.parse_args().sample else ALL)
     except KernelError as error:
         print(f"suite: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
+        print("suite: interrupted; what was downloaded and built is kept", file=sys.stderr)
         return 130
 
 

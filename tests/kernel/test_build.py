@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness.archive import KernelError
 from tests.harness.checkpatch import checkpatch
-from tests.harness.kernels import METAPACKAGES, KernelError, header_packages, headers, kernel
+from tests.harness.kernels import METAPACKAGES, header_packages, headers, kernel
 from tests.harness.module import (
     MODULE,
     REPOSITORY,

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.kernels import METAPACKAGES, Kernel, call, headers, kernel
+from tests.harness.archive import call
+from tests.harness.kernels import METAPACKAGES, Kernel, headers, kernel
 from tests.harness.module import MODULE, NAME, REPOSITORY, copy_sources
 
 

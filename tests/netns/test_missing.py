@@ -8,7 +8,9 @@ from tests.netns import snapshot
 from tests.netns.processes import run
 
 RANGE = ["add-range", "203.0.113.0/24"]
-NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+# The clone may be in somebody's home directory, where only this lets others read it.
+READING = ("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search")
+NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *READING)
 POWERLESS = ("setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin")
 
 

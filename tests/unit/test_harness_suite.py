@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.kernels import KernelError, kernel
+from tests.harness.archive import KernelError
+from tests.harness.kernels import kernel
+from tests.harness.progress import INTERVAL, Progress
 from tests.harness.suite import Result, read_report, summarise
 
 REPORT = '<testsuites><testsuite tests="{}" failures="{}" errors="{}" skipped="{}"/></testsuites>'
@@ -43,15 +45,15 @@ def test_everything_else_is_bad(
 def test_missing_report_is_bad_and_named(tmp_path: Path, status: int) -> None:
     result = read_report("6.1", tmp_path / "none", status, 1.0)
     assert not result.is_good()
-    assert "NO REPORT" in str(result)
+    assert "NO REPORT" in result.problem
 
 
 @pytest.mark.parametrize(
     ("bad", "last"),
     [
-        (Result("6.1", 1.0, passed=4, failed=2), "9 passed, 2 failed"),
-        (Result("6.1", 1.0, passed=4, skipped=1), "9 passed, 0 failed, 1 skipped"),
-        (Result("6.1", 1.0, problem="NO REPORT"), "5 passed, 0 failed"),
+        (Result("6.1", 1.0, passed=4, failed=2), "tests: 9 passed, 2 failed"),
+        (Result("6.1", 1.0, passed=4, skipped=1), "tests: 9 passed, 0 failed, 1 skipped"),
+        (Result("6.1", 1.0, problem="NO REPORT"), "tests: 5 passed, 0 failed"),
     ],
 )
 def test_one_bad_kernel_fails_the_suite(
@@ -63,7 +65,7 @@ def test_one_bad_kernel_fails_the_suite(
 
 def test_good_kernels_pass_the_suite(capsys: pytest.CaptureFixture[str]) -> None:
     assert summarise([Result("host", 1.0, passed=5), Result("6.1", 1.0, passed=4)]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "9 passed, 0 failed"
+    assert capsys.readouterr().out.splitlines()[-1] == "tests: 9 passed, 0 failed"
 
 
 def test_unknown_kernel_series_is_refused() -> None:
@@ -71,7 +73,9 @@ def test_unknown_kernel_series_is_refused() -> None:
         kernel("5.10")
 
 
-def test_the_summary_names_what_did_not_pass(tmp_path: Path) -> None:
+def test_the_summary_names_what_did_not_pass(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     report = tmp_path / "report.xml"
     report.write_text(
         '<testsuites><testsuite tests="2" failures="1" errors="0" skipped="0">'
@@ -80,6 +84,32 @@ def test_the_summary_names_what_did_not_pass(tmp_path: Path) -> None:
         '<failure message="assert 1 == 2&#10;where …">trace</failure></testcase>'
         "</testsuite></testsuites>"
     )
-    said = str(read_report("6.1", report, 1, 1.0))
+    assert summarise([read_report("6.1", report, 1, 1.0)]) == 1
+    said = capsys.readouterr().out
     assert "failure: tests.unit.a::test_bad: assert 1 == 2" in said
     assert "test_good" not in said
+
+
+LINES = """
+tests/unit/test_a.py::test_one PASSED                          [ 25%]
+[gw1] [ 50%] PASSED tests/unit/test_b.py::test_two[a b]
+collected 4 items
+[gw0] [ 75%] FAILED tests/unit/test_b.py::test_three
+tests/vm/test_c.py::test_four[x - y] ERROR                     [100%]
+"""
+
+
+def test_progress_is_counts_and_what_did_not_pass(tmp_path: Path) -> None:
+    said: list[str] = []
+    with (tmp_path / "log").open("w") as log:
+        progress = Progress(said.append, log)
+        progress.said -= INTERVAL
+        for line in LINES.splitlines():
+            progress.line(line)
+    assert said == [
+        " 25%  1 passed  tests/unit/test_a.py",
+        "FAILED tests/unit/test_b.py::test_three",
+        "ERROR tests/vm/test_c.py::test_four[x - y]",
+    ]
+    assert (progress.passed, progress.others) == (2, 2)
+    assert (tmp_path / "log").read_text() == LINES

@@ -9,9 +9,10 @@ import sys
 import time
 
 from tests.harness import module
+from tests.harness.archive import KernelError
 from tests.harness.cleanup import terminate_like_interrupt
 from tests.harness.guest import boot
-from tests.harness.kernels import METAPACKAGES, KernelError
+from tests.harness.kernels import METAPACKAGES
 from tests.stress.netlink.fuzz import (
     FuzzError,
     check_leaks,

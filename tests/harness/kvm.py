@@ -1,0 +1,37 @@
+"""Whether KVM runs guests here: a device node alone does not tell."""
+
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+
+PORT = 0xF4  # of QEMU's isa-debug-exit
+EXITED = 1  # QEMU's exit status when 0 is written to that port
+# mov al, 0; out PORT, al; hlt: the whole program of a boot sector
+PROGRAM = bytes([0xB0, 0x00, 0xE6, PORT, 0xF4])
+SIGNATURE = b"\x55\xaa"
+SECTOR = 512
+PATIENCE = 4.0  # seconds; a tenth of one is enough, and where KVM itself is emulated it takes ten
+
+
+@cache
+def works() -> bool:
+    """Boot a sector that ends at once, and tell whether it did."""
+    if not Path("/dev/kvm").exists():
+        return False
+    with tempfile.NamedTemporaryFile(prefix="vipctl-kvm-") as disk:
+        disk.write(PROGRAM.ljust(SECTOR - len(SIGNATURE), b"\0") + SIGNATURE)
+        disk.flush()
+        return boots(Path(disk.name), "kvm")
+
+
+def boots(disk: Path, accelerator: str) -> bool:
+    """Tell whether QEMU runs the boot sector on `disk` to its end."""
+    argv = ["qemu-system-x86_64", "-accel", accelerator, "-nodefaults", "-display", "none"]
+    argv += ["-m", "32", "-device", f"isa-debug-exit,iobase={PORT:#x},iosize=1"]
+    argv += ["-drive", f"file={disk},format=raw,if=ide,readonly=on"]
+    try:
+        done = subprocess.run(argv, capture_output=True, timeout=PATIENCE, check=False)
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == EXITED
