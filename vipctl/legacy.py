@@ -334,7 +334,7 @@ def _widen(xtables: Any) -> None:
     """
     known = xtables.xt_option_entry
 
-    class Wider(known):  # type: ignore[misc]
+    class Wider(known):  # type: ignore[misc, valid-type]
         _fields_ = (("base", ctypes.c_uint),)
 
     def widened(entries: Any) -> Any:
