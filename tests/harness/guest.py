@@ -223,7 +223,9 @@ def natively(argv: Sequence[str], loaded: Collection[str]) -> int:
 
 def ipvs_modules() -> list[str]:
     """Return IPVS's loaded modules, the last one loaded first."""
-    names = [line.split()[0] for line in Path("/proc/modules").read_text().splitlines()]
+    known = Path("/proc/modules")  # absent where the kernel loads none
+    lines = known.read_text().splitlines() if known.exists() else []
+    names = [line.split()[0] for line in lines]
     return [name for name in names if name.startswith("ip_vs")]
 
 

@@ -6,9 +6,10 @@ from functools import cache
 from pathlib import Path
 
 PORT = 0xF4  # of QEMU's isa-debug-exit
-EXITED = 1  # QEMU's exit status when 0 is written to that port
-# mov al, 0; out PORT, al; hlt: the whole program of a boot sector
-PROGRAM = bytes([0xB0, 0x00, 0xE6, PORT, 0xF4])
+SAID = 0x10
+EXITED = SAID << 1 | 1  # QEMU's exit status when that is written to the port
+# mov al, SAID; out PORT, al; hlt: the whole program of a boot sector
+PROGRAM = bytes([0xB0, SAID, 0xE6, PORT, 0xF4])
 SIGNATURE = b"\x55\xaa"
 SECTOR = 512
 PATIENCE = 4.0  # seconds; a tenth of one is enough, and where KVM itself is emulated it takes ten
@@ -29,7 +30,7 @@ def boots(disk: Path, accelerator: str) -> bool:
     """Tell whether QEMU runs the boot sector on `disk` to its end."""
     argv = ["qemu-system-x86_64", "-accel", accelerator, "-nodefaults", "-display", "none"]
     argv += ["-m", "32", "-device", f"isa-debug-exit,iobase={PORT:#x},iosize=1"]
-    argv += ["-drive", f"file={disk},format=raw,if=ide,readonly=on"]
+    argv += ["-drive", f"file={disk},format=raw,if=ide,snapshot=on"]
     try:
         done = subprocess.run(argv, capture_output=True, timeout=PATIENCE, check=False)
     except subprocess.TimeoutExpired:
