@@ -23,6 +23,13 @@ class Delta:
 
 def acceptances(store: Store) -> dict[str, Acceptance]:
     """What each method in use has to accept."""
+    if "acceptances" not in store.derived:
+        store.derived["acceptances"] = _acceptances(store)
+    found: dict[str, Acceptance] = store.derived["acceptances"]
+    return found
+
+
+def _acceptances(store: Store) -> dict[str, Acceptance]:
     services = store.services()
     tallies: dict[str, list[Tally]] = {}
     for tally in store.tallies():
@@ -31,7 +38,7 @@ def acceptances(store: Store) -> dict[str, Acceptance]:
         method: Acceptance(
             tuple(services[name] for name in sorted({name for name, _, _ in found})),
             _shapes(found, sized=methods.get(method).SIZED),
-            tuple(_witnesses(store, found)),
+            tuple(_witnesses(store, found)) if methods.get(method).WITNESSED else (),
         )
         for method, found in tallies.items()
     }

@@ -12,7 +12,7 @@ or changes everything is slower than O(log n).
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +21,7 @@ from typing import Any, Self
 from vipctl import statedir, syntax
 from vipctl.errors import Missing, Refused, VipctlError
 from vipctl.model import Change, Held, Place, Service, Shape
-from vipctl.spans import BITS, WIDTH, Spans
+from vipctl.spans import BITS, WIDTH, Span, Spans
 
 SCHEMA_VERSION = 2
 CHUNK = 512  # spans of a row; twice as many before it is split
@@ -50,6 +50,17 @@ CREATE TABLE sysctl (name TEXT PRIMARY KEY, old TEXT NOT NULL, new TEXT NOT NULL
 """
 
 _CHUNKS = "SELECT spans FROM chunk WHERE service = ? AND version = ? AND plane = ?"
+_NEAR = """
+SELECT place.service, place.plane, chunk.first, chunk.spans
+FROM (SELECT DISTINCT service, version, plane FROM tally WHERE version = :version) AS place
+CROSS JOIN chunk USING (service, version, plane)
+WHERE chunk.first <= :high AND substr(chunk.spans, -length(:low)) >= :low
+AND chunk.first >= ifnull((
+    SELECT max(first) FROM chunk AS other
+    WHERE other.service = place.service AND other.version = place.version
+    AND other.plane = place.plane AND other.first <= :low
+), x'')
+"""
 
 
 class Store:
@@ -58,7 +69,7 @@ class Store:
     def __init__(self, connection: sqlite3.Connection, directory: Path) -> None:
         self._db = connection
         self._directory = directory
-        self._services: dict[str, Service] | None = None  # as read last
+        self.derived: dict[str, Any] = {}  # what was worked out from the state as it is
 
     @classmethod
     def open(cls, directory: Path) -> Self:
@@ -116,9 +127,11 @@ class Store:
 
     # reading
 
-    def _rows(self, query: str, values: Iterable[object] = ()) -> Iterator[Any]:
+    def _rows(
+        self, query: str, values: Sequence[object] | Mapping[str, object] = ()
+    ) -> Iterator[Any]:
         try:
-            yield from self._db.execute(query, tuple(values))
+            yield from self._db.execute(query, values)
         except sqlite3.Error as e:
             raise _unreadable(self._directory, e) from e
 
@@ -137,10 +150,13 @@ class Store:
 
     def services(self) -> Mapping[str, Service]:
         """By name, in order."""
-        if self._services is None:
+        if "services" not in self.derived:
             rows = self._rows("SELECT name, spec FROM service ORDER BY name")
-            self._services = {n: syntax.from_plain(n, json.loads(spec)) for n, spec in rows}
-        return self._services
+            self.derived["services"] = {
+                name: syntax.from_plain(name, json.loads(spec)) for name, spec in rows
+            }
+        found: Mapping[str, Service] = self.derived["services"]
+        return found
 
     def held(self, service: str | None = None) -> Held:
         """What all services hold, or one."""
@@ -160,39 +176,48 @@ class Store:
     def outermost(self, service: str, version: int) -> Held:
         """The first and the last span in each plane of a service."""
         found = {}
-        for place in self._places(version):
-            if place.service == service:
-                ends = [
-                    Spans(version, spans)
-                    for order in ("", "DESC")
-                    for (spans,) in self._rows(f"{_CHUNKS} ORDER BY first {order} LIMIT 1", place)
-                ]
-                found[place] = Spans.from_pairs(version, (ends[0][0], ends[-1][-1]))
+        for place in self._places(service, version):
+            ends = [
+                Spans(version, spans)
+                for order in ("", "DESC")
+                for (spans,) in self._rows(f"{_CHUNKS} ORDER BY first {order} LIMIT 1", place)
+            ]
+            found[place] = Spans.from_pairs(version, (ends[0][0], ends[-1][-1]))
         return found
+
+    def _places(self, service: str, version: int) -> list[Place]:
+        rows = self._rows(
+            "SELECT DISTINCT plane FROM tally WHERE service = ? AND version = ?",
+            (service, version),
+        )
+        return [Place(service, version, plane) for (plane,) in rows]
 
     def touching(self, spans: Spans) -> Held:
         """All that shares addresses with the spans or is next to one, of every service."""
-        found = {
-            place: Spans(spans.version, b"".join(self._chunks(place, spans))).touching(spans)
-            for place in (self._places(spans.version) if spans else ())
-        }
+        rows = self._near(spans) if len(spans) <= FEW else self._held("version = ?", spans.version)
+        found = {place: held.touching(spans) for place, held in rows.items()}
         return {place: near for place, near in found.items() if near}
 
-    def _places(self, version: int) -> list[Place]:
-        rows = self._rows(
-            "SELECT DISTINCT service, version, plane FROM tally WHERE version = ?", (version,)
-        )
-        return [Place(*row) for row in rows]
+    def _near(self, spans: Spans) -> Held:
+        """The rows, anybody's, where these spans are or have their neighbours."""
+        found: dict[Place, dict[bytes, bytes]] = {}
+        for span in spans:
+            low, high = _with_neighbours(spans.version, span)
+            asked = {"version": spans.version, "low": low, "high": high}
+            for service, plane, first, row in self._rows(_NEAR, asked):
+                found.setdefault(Place(service, spans.version, plane), {})[first] = row
+        return {
+            place: Spans(place.version, b"".join(rows[first] for first in sorted(rows)))
+            for place, rows in found.items()
+        }
 
     def _chunks(self, place: Place, spans: Spans) -> list[bytes]:
         """The rows of a place where these spans are, or have their neighbours, or belong."""
         if len(spans) > FEW:
             return [row[0] for row in self._rows(f"{_CHUNKS} ORDER BY first", place)]
-        top = (1 << BITS[spans.version]) - 1
         found: dict[bytes, bytes] = {}
-        for first, last in spans:
-            low = _blob(spans.version, max(first - 1, 0))
-            high = _blob(spans.version, min(last + 1, top))
+        for span in spans:
+            low, high = _with_neighbours(spans.version, span)
             before = f"{_CHUNKS} AND first <= ? ORDER BY first DESC LIMIT 1"
             rows = list(self._rows(before, (*place, low)))
             rows = rows or list(self._rows(f"{_CHUNKS} ORDER BY first LIMIT 1", place))
@@ -202,8 +227,11 @@ class Store:
 
     def tallies(self) -> list[tuple[str, Shape, int]]:
         """How many prefixes of each shape each service has."""
-        rows = self._rows("SELECT service, version, plane, length, prefixes FROM tally")
-        return [(name, Shape(*shape), count) for name, *shape, count in rows]
+        if "tallies" not in self.derived:
+            rows = self._rows("SELECT service, version, plane, length, prefixes FROM tally")
+            self.derived["tallies"] = [(name, Shape(*s), count) for name, *s, count in rows]
+        found: list[tuple[str, Shape, int]] = self.derived["tallies"]
+        return found
 
     def sysctls(self) -> dict[str, tuple[str, str]]:
         """What vipctl has set: name → (value before, value set)."""
@@ -259,7 +287,7 @@ class Store:
         self._db.executemany("INSERT INTO sysctl VALUES (?, ?, ?)", rows)
 
     def _apply(self, change: Change) -> None:
-        self._services = None
+        self.derived.clear()
         for place in {*change.released, *change.taken}:
             nothing = Spans(place.version)
             self._edit(place, change.released.get(place, nothing), change.taken.get(place, nothing))
@@ -323,7 +351,7 @@ class Store:
             yield
             self._db.execute("COMMIT")
         except BaseException as e:
-            self._services = None
+            self.derived.clear()
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             if isinstance(e, sqlite3.Error):
@@ -355,5 +383,9 @@ def _unreadable(directory: Path, error: sqlite3.Error) -> VipctlError:
     )
 
 
-def _blob(version: int, value: int) -> bytes:
-    return value.to_bytes(BITS[version] // 8, "big")
+def _with_neighbours(version: int, span: Span) -> tuple[bytes, bytes]:
+    """The addresses before and behind a span, as far as there are any."""
+    first, last = span
+    ends = max(first - 1, 0), min(last + 1, (1 << BITS[version]) - 1)
+    low, high = (end.to_bytes(WIDTH[version], "big") for end in ends)
+    return low, high

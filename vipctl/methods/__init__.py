@@ -17,10 +17,12 @@ NAMES = ("shim", "fwmark", "fwmark-iptables", "route", PROXY)  # best first
 class Method(Protocol):
     """One module of this package, acting on the calling thread's network namespace.
 
-    If it is SIZED, each `Shape` that it is given has room for its prefixes.
+    If it is SIZED, each `Shape` that it is given has room for its prefixes; if it is WITNESSED, an
+    `Acceptance` has witnesses.
     """
 
     SIZED: bool
+    WITNESSED: bool
 
     def probe(self) -> Iterable[str]:
         """What the operator should know of it here, found out as it is read. Cheap.

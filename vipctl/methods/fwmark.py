@@ -44,6 +44,7 @@ def _marking(acceptance: Acceptance) -> list[str]:
 
 
 SIZED = True
+WITNESSED = False
 TABLE = nft.Table("vipctl", chains)
 _METHOD = Marking(TABLE, BLOCK)
 probe, seal, apply = _METHOD.probe, _METHOD.seal, _METHOD.apply

@@ -36,6 +36,7 @@ from vipctl.routing import Block
 from vipctl.spans import BITS, WIDTH
 
 SIZED = False
+WITNESSED = True
 BLOCK = Block(priority=4310, table=30321)
 OUR_SETS = re.compile(r"vipctl[46](_p\d+)?(_new)?")
 NEW = "_new"  # a set that is being filled

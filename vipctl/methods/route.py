@@ -143,5 +143,6 @@ def silent_chains(silent: Acceptance) -> Chains:
 
 
 SIZED = True
+WITNESSED = True
 MARKS = nft.Table("vipctl_route", chains)
 SILENCE = nft.Table("vipctl_route", silent_chains, family="arp")

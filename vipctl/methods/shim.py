@@ -19,6 +19,7 @@ from vipctl.model import Acceptance, Leftover, Service, idle_versions
 from vipctl.shim import Settings
 
 SIZED = False
+WITNESSED = False
 BRIDGED = {
     f"net.bridge.bridge-nf-call-{name}": Path(f"/proc/sys/net/bridge/bridge-nf-call-{name}")
     for name in ("iptables", "ip6tables")

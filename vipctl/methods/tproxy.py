@@ -99,6 +99,7 @@ def _listeners(service: Service) -> Iterator[str]:
 
 
 SIZED = True
+WITNESSED = False
 TABLE = nft.Table("vipctl_tproxy", chains)
 _METHOD = Marking(TABLE, BLOCK)
 probe, seal, apply = _METHOD.probe, _METHOD.seal, _METHOD.apply
