@@ -15,10 +15,11 @@ def warnings(store: Store, change: Change) -> Iterator[str]:
         yield f"`{rule}` comes before vipctl's rules: VIPs that it matches are not accepted"
     ranges = {(name, shape.version) for name, shape, _ in store.tallies()}
     ranges |= {(place.service, place.version) for place in change.taken}
-    methods_before = {service.name: service.method for service in change.before}
+    before = {service.name: service.method for service in change.before}
+    others = {s.method for s in change.after if before.get(s.name) != s.method}
+    for name in sorted(others):
+        yield from methods.get(name).probe()
     for service in change.after:
-        if methods_before.get(service.name) != service.method:
-            yield from methods.get(service.method).probe()
         yield from _martians(service)
         for version in idle_versions(service):
             if (service.name, version) in ranges:

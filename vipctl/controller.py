@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from vipctl import advice, asked, methods, planner, safety, transaction
@@ -16,7 +16,8 @@ from vipctl.model import (
     Service,
     real_key,
 )
-from vipctl.prefixes import AddressSet, IPAddress
+from vipctl.prefixes import VERSIONS, AddressSet, IPAddress
+from vipctl.spans import Spans
 from vipctl.statedir import identity, lock
 from vipctl.store import Store
 
@@ -155,12 +156,13 @@ class Controller:
             change = planner.become(store, wanted)
             if not self.force:
                 safety.check_ranges(change.gained(), (s for s, _ in wanted.values()))
+            before = {service.name: service.method for service in present.values()}
+            others = {s.method for s, _ in wanted.values() if before.get(s.name) != s.method}
+            for name in sorted(others):
+                methods.get(name).probe()
+            holder = partial(_holder, cache(lambda: _all_of(wanted)), wanted)
             for service, _ in wanted.values():
-                before = present.get(service.name)
-                if before is None or before.method != service.method:
-                    methods.get(service.method).probe()
-                holder = partial(_holder, wanted)
-                safety.check_reals(holder, before, service, force=self.force)
+                safety.check_reals(holder, present.get(service.name), service, force=self.force)
             return change
 
         return self._change(plan, full=True)
@@ -275,8 +277,24 @@ def _unmet(store: Store, lost: transaction.Lost) -> Missing:
     )
 
 
-def _holder(wanted: Mapping[str, tuple[Service, AddressSet]], address: IPAddress) -> str | None:
-    return next((name for name, (_, held) in wanted.items() if address in held), None)
+def _holder(
+    everything: Callable[[], AddressSet],
+    wanted: Mapping[str, tuple[Service, AddressSet]],
+    address: IPAddress,
+) -> str | None:
+    """The service that is to have the address; mostly none of them all."""
+    if address not in everything():
+        return None
+    return next(name for name, (_, held) in wanted.items() if address in held)
+
+
+def _all_of(wanted: Mapping[str, tuple[Service, AddressSet]]) -> AddressSet:
+    return AddressSet(
+        *(
+            Spans.of(version, b"".join(held.spans(version).data for _, held in wanted.values()))
+            for version in VERSIONS
+        )
+    )
 
 
 def _known(store: Store, name: str) -> Service:

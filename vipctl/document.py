@@ -15,6 +15,7 @@ too, and many times faster: what has thousands of ranges is exported as JSON.
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -274,6 +275,7 @@ def _wanted(
     present: Mapping[str, Service],
 ) -> Wanted:
     wanted: Wanted = {}
+    best = cache(lambda proxied: methods.best(proxied=proxied))
     named = [f.fwmark for f in forms.values() if f.fwmark] + [
         present[name].fwmark for name, f in forms.items() if not f.fwmark and name in present
     ]
@@ -286,14 +288,14 @@ def _wanted(
             choose_mark(chosen, mark)
             fields = form.model_dump(exclude={"ranges"}) | {"fwmark": mark}
             if form.method == AUTO:
-                fields["method"] = _method(form, present.get(name))
+                fields["method"] = _method(form, present.get(name), best)
             wanted[name] = syntax.from_plain(name, fields), addresses[name]
     return wanted
 
 
-def _method(form: Accepted, before: Service | None) -> str:
+def _method(form: Accepted, before: Service | None, best: Callable[[bool], str]) -> str:
     """Where the file leaves it open: as it is, or the best that the director can use."""
     proxied = isinstance(form, Proxied)
     if before is not None and before.proxied is proxied:
         return before.method
-    return methods.best(proxied=proxied)
+    return best(proxied)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,7 @@ def _changes(done: Outcome, sizes: dict[str, Report]) -> Iterator[str]:
     """What is different now, in words."""
     before = {s.name: s for s in done.change.before}
     after = {s.name: s for s in done.change.after}
+    passed_over = cache(methods.passed_over)
     if done.restored:
         yield "kernel restored to the stored state"
     for sign, size in sizes.items():
@@ -142,16 +144,16 @@ def _changes(done: Outcome, sizes: dict[str, Report]) -> Iterator[str]:
             yield f"{sign} {_extent(size)}"
     for name, service in after.items():
         if name not in before:
-            yield f"service {name} created with fwmark {service.fwmark:#x}, {_by(service)}"
+            by = _by(service.method, passed_over(service.method))
+            yield f"service {name} created with fwmark {service.fwmark:#x}, {by}"
         else:
             yield from (f"{name}: {words}" for words in _differences(before[name], service))
     yield from (f"service {name} ended" for name in before if name not in after)
 
 
-def _by(service: Service) -> str:
-    better = methods.passed_over(service.method)
+def _by(method: str, better: dict[str, str]) -> str:
     why = "; ".join(f"{name} cannot be used: {reason}" for name, reason in better.items())
-    return f"method {service.method}" + (f" ({why})" if why else "")
+    return f"method {method}" + (f" ({why})" if why else "")
 
 
 def _differences(before: Service, after: Service) -> Iterator[str]:
