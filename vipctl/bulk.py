@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 Column = NDArray[np.uint64]
 Columns = tuple[Column, ...]  # most significant first
 Mask = NDArray[np.bool_]
+Words = NDArray[np.uint64]  # a row of them for each record
 Depth = NDArray[np.int32]
 
 _ONE = np.uint64(1)
 _FULL = np.uint64(0xFFFFFFFFFFFFFFFF)
+_ODD = np.uint64(0x9E3779B97F4A7C15)
 _HALF = 64  # bits of a column of IPv6
 
 
@@ -45,14 +47,16 @@ def difference(version: int, left: bytes, right: bytes) -> bytes:
 def _sweep(version: int, sets: list[bytes], keep: Callable[[list[Depth]], Mask]) -> bytes:
     """From address to address where something begins or ends; canonical."""
     bounds = [(first, _next(last)) for first, last in (_columns(version, data) for data in sets)]
-    points = _concatenated([column for pair in bounds for column in pair])
+    points = _concatenated([*(first for first, _ in bounds), *(end for _, end in bounds)])
     order = _order(points)
     points = _taken(points, order)
     ends = np.append(_differ(points), True)  # where the next point is another
     depths = []
     for at in range(len(bounds)):
-        steps = [_steps(pair, at == n) for n, pair in enumerate(bounds)]
-        depths.append(np.cumsum(np.concatenate(steps)[order], dtype=np.int32)[ends])
+        counted = np.concatenate(
+            [_steps(by, pair, at == n) for by in (1, -1) for n, pair in enumerate(bounds)]
+        )
+        depths.append(np.cumsum(counted[order], dtype=np.int32)[ends])
     inside = keep(depths)
     points = _taken(points, ends)
     before = np.concatenate(([False], inside[:-1]))
@@ -60,9 +64,8 @@ def _sweep(version: int, sets: list[bytes], keep: Callable[[list[Depth]], Mask])
     return _packed(version, starts, _previous(stops))
 
 
-def _steps(bounds: tuple[Columns, Columns], counted: bool) -> NDArray[np.int8]:
-    size = len(bounds[0][0])
-    return np.repeat(np.array([1, -1] if counted else [0, 0], dtype=np.int8), size)
+def _steps(by: int, bounds: tuple[Columns, Columns], counted: bool) -> NDArray[np.int8]:
+    return np.full(len(bounds[0][0]), by if counted else 0, np.int8)
 
 
 def near(version: int, data: bytes, others: bytes, gap: int) -> bytes:
@@ -87,13 +90,42 @@ def without(width: int, left: bytes, right: bytes) -> bytes:
         kind = f"<u{width}"
         some, others = np.frombuffer(left, kind), np.frombuffer(right, kind)
         return bytes(some[~np.isin(some, others, assume_unique=True)].tobytes())
-    words = np.frombuffer(left + right, np.uint64).reshape(-1, width // 8)
+    some, others = (
+        np.frombuffer(part, np.uint64).reshape(-1, width // 8) for part in (left, right)
+    )
+    return bytes(some[~_among(some, others)].tobytes())
+
+
+def _among(some: Words, others: Words) -> Mask:
+    """Which of `some` are in `others`, by numbers that stand for them if these tell them apart."""
+    mixed, sought = _mixture(others), _mixture(some)
+    order = np.argsort(mixed)
+    mixed = mixed[order]
+    turn = np.argsort(sought)  # so that neighbours are looked for one after the other
+    at = np.empty_like(turn)
+    at[turn] = np.searchsorted(mixed, sought[turn])
+    at[at == len(mixed)] = 0
+    alike = np.equal(mixed[at], sought)
+    told = (mixed[1:] != mixed[:-1]).all() and (some[alike] == others[order[at[alike]]]).all()
+    return alike if told else _among_sorted(some, others)
+
+
+def _mixture(words: Words) -> Column:
+    """Of each record a number that hardly another has."""
+    mixed = np.zeros(len(words), np.uint64)
+    for column in words.T:
+        mixed = (mixed ^ column) * _ODD
+        mixed ^= mixed >> np.uint64(29)
+    return mixed
+
+
+def _among_sorted(some: Words, others: Words) -> Mask:
+    words = np.concatenate((some, others))
     order = np.lexsort(tuple(words.T))
     twice = np.flatnonzero((words[order[1:]] == words[order[:-1]]).all(axis=1))
-    kept = np.ones(len(words), np.bool_)
-    kept[order[twice]] = kept[order[twice + 1]] = False
-    kept[len(left) // width :] = False
-    return bytes(words[kept].tobytes())
+    found = np.zeros(len(words), np.bool_)
+    found[order[twice]] = found[order[twice + 1]] = True
+    return found[: len(some)]
 
 
 def size(version: int, data: bytes) -> int:

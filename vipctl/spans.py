@@ -65,12 +65,16 @@ class Spans:
     def __or__(self, other: Self) -> Self:
         if not (self.data and other.data):
             return self if self.data else other
+        if self.data == other.data:
+            return self
         return self.of(self.version, self.data + other.data)
 
     def __sub__(self, other: Self) -> Self:
         """The addresses of `self` that are not in `other`."""
         if not self._meets(other):
             return self
+        if self.data == other.data:
+            return type(self)(self.version)
         if _are_many(self.version, self.data, other.data):
             from vipctl import bulk
 
@@ -96,6 +100,8 @@ class Spans:
         return self._near(other, 1)
 
     def _near(self, other: Self, gap: int) -> Self:
+        if self.data == other.data:
+            return self
         if _are_many(self.version, other.data) and other.data[0 : WIDTH[self.version]].strip(b"\0"):
             from vipctl import bulk
 
@@ -160,7 +166,8 @@ class Spans:
 
 def shared(version: int, sets: Iterable[Spans]) -> Spans:
     """The addresses that are in more than one of the sets."""
-    data = b"".join(spans.data for spans in sets)
+    some = [spans.data for spans in sets if spans]
+    data = b"".join(some) if len(some) > 1 else b""  # one of them shares nothing with itself
     if _are_many(version, data):
         from vipctl import bulk
 
@@ -202,6 +209,8 @@ def without(width: int, left: bytes, right: bytes) -> bytes:
     """The records of `left` that are not in `right`, in order; each `width` bytes, none twice."""
     if not (left and right):
         return left
+    if left == right:
+        return b""
     if len(left) + len(right) > MANY * width:
         from vipctl import bulk
 

@@ -9,17 +9,23 @@ from itertools import pairwise
 from typing import NamedTuple, TypeVar
 from unittest import mock
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.strategies import is_canonical
-from vipctl import spans
+from vipctl import bulk, spans
 from vipctl.prefixes import address
-from vipctl.spans import BITS, WIDTH, Span, Spans
+from vipctl.spans import BITS, WIDTH, Span, Spans, shared
 
 T = TypeVar("T")
 ALWAYS, NEVER = 0, 1 << 40  # spans beyond which it is for numpy
+SCATTERED = {
+    version: [(at, at) for at in sorted(random.Random(1).sample(range(1 << bits - 1), 90))]
+    for version, bits in ((4, 32), (6, 62))
+}
+SCATTERED[6] = [(at << 64 | at, at << 64 | at) for at, _ in SCATTERED[6]]
 MOST = 12  # bounds, beside those at the ends
 
 
@@ -263,3 +269,40 @@ def test_records_of_one_and_not_of_another(width: int, data: st.DataObject) -> N
     assert pieces_of(width, rest) == [record for record in left if record not in right]
     both = either_way(lambda: spans.common(width, some, others))
     assert pieces_of(width, both) == [record for record in left if record in right]
+
+
+@given(st.sets(st.binary(min_size=32, max_size=32), max_size=9), st.data())
+def test_records_that_no_number_tells_apart(records: set[bytes], data: st.DataObject) -> None:
+    left, right = (
+        data.draw(st.lists(st.sampled_from(sorted(records)), unique=True)) if records else []
+        for _ in range(2)
+    )
+    alike = mock.patch.object(bulk, "_mixture", lambda words: words[:, 0] & np.uint64(1))
+    with alike, mock.patch.object(spans, "MANY", ALWAYS):
+        rest = spans.without(32, b"".join(left), b"".join(right))
+    assert pieces_of(32, rest) == [record for record in left if record not in right]
+
+
+# what a million need not be sorted for
+
+
+@pytest.mark.parametrize("version", BITS)
+def test_the_same_set_is_recognised(version: int) -> None:
+    some, same = (Spans.from_pairs(version, SCATTERED[version]) for _ in range(2))
+    nothing = Spans(version)
+    with mock.patch.object(bulk, "np", None), mock.patch.object(spans, "MANY", ALWAYS):
+        assert some - same == nothing
+        assert some & same == some | same == some.touching(same) == some.overlapping(same) == some
+        assert some.except_for(same) == nothing
+
+
+def test_sets_that_are_sorted_are_not_sorted_anew() -> None:
+    some, others = (Spans.from_pairs(6, SCATTERED[6][at:]) for at in (0, 30))
+    less = Spans.from_pairs(6, SCATTERED[6][:60])
+    sorting = mock.patch("numpy.lexsort", side_effect=AssertionError)
+    with sorting, mock.patch.object(spans, "MANY", ALWAYS):
+        assert (some - others).data == some.data[: 30 * 32]
+        assert some & less == less & some == less
+        assert less | others == some
+        assert shared(6, [less, others]) == Spans(6, some.data[30 * 32 : 60 * 32])
+        assert some.except_for(others).data == some.data[: 30 * 32]
