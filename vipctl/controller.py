@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
+from typing import NamedTuple
 
 from vipctl import advice, asked, methods, planner, safety, transaction
 from vipctl.asked import Given
@@ -24,8 +25,7 @@ from vipctl.store import Store
 CAP_NET_ADMIN = 12  # include/uapi/linux/capability.h
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What a changing command did, or with `check` would have done."""
 
     change: Change
@@ -37,8 +37,7 @@ class Outcome:
         return bool(self.change) or self.restored
 
 
-@dataclass(frozen=True, slots=True)
-class Controller:
+class Controller(NamedTuple):
     """One state directory and the network namespace of the calling thread."""
 
     state_dir: Path

@@ -9,7 +9,7 @@ import socket
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from vipctl import netlink
 from vipctl.errors import KernelError, Missing
@@ -25,8 +25,7 @@ SHORT = struct.Struct("=H")
 Attributes = dict[int, bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
+class Family(NamedTuple):
     """One that the kernel has, and a socket to speak to it."""
 
     link: socket.socket

@@ -5,7 +5,6 @@ goes through `ipset restore`, line by line, or in bulk through `members`. Readin
 kernel a walk over empty and full buckets alike, 40 ms for a million prefixes.
 """
 
-import logging
 import re
 import shutil
 import subprocess
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TextIO, cast
 
+from vipctl import trace
 from vipctl.errors import KernelError, Missing
 
 SEARCH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"  # cron has no sbin
@@ -24,8 +24,6 @@ BATCH = 1000  # lines of a write
 MANY = 1000  # members that are not put into words
 VOLATILE = re.compile(r"(hashsize|bucketsize|initval) \S+ ?")
 UNSPECIFIED = {4: "0.0.0.0", 6: "::"}  # noqa: S104 (no VIP is, nothing binds)
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +98,7 @@ def restore(lines: Iterable[str]) -> None:
 
 def _feed(pipe: TextIO, batch: list[str], stream: Iterator[str]) -> None:
     while batch:
-        log.debug("ipset: %s%s", batch[0].strip(), f" … {len(batch)}" if len(batch) > 1 else "")
+        trace.say("ipset: %s%s", batch[0].strip(), f" … {len(batch)}" if len(batch) > 1 else "")
         pipe.write("".join(batch))
         batch = list(islice(stream, BATCH))
 

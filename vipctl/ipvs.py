@@ -4,7 +4,6 @@ Numbers are from include/uapi/linux/ip_vs.h.
 """
 
 import errno
-import logging
 import os
 import struct
 from collections.abc import Iterable, Iterator
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import NamedTuple
 
-from vipctl import genetlink
+from vipctl import genetlink, trace
 from vipctl.errors import KernelError, Missing
 from vipctl.genetlink import SHORT, Attributes, Family, parsed
 from vipctl.model import SCHEDULER_FLAGS, Forward, RealServer, Service, real_key
@@ -42,9 +41,6 @@ NETMASK = {4: b"\xff\xff\xff\xff", 6: NUMBER.pack(128)}
 FLAGS = struct.Struct("=II")  # struct ip_vs_flags
 LONG = struct.Struct("=Q")
 PORT = struct.Struct(">H")
-
-
-log = logging.getLogger(__name__)
 
 
 class Key(NamedTuple):
@@ -228,7 +224,7 @@ def _identity(key: Key, more: bytes = b"") -> bytes:
 
 
 def _service(family: Family, verb: str, key: Key, virtual: Virtual) -> None:
-    log.debug("ipvs: %s service of %s %s", verb, _text(key), virtual)
+    trace.say("ipvs: %s service of %s %s", verb, _text(key), virtual)
     settings = (
         (SVC_SCHED, virtual.scheduler.encode() + b"\0"),
         (SVC_FLAGS, FLAGS.pack(virtual.flags, OUR_FLAGS)),
@@ -247,7 +243,7 @@ def _service(family: Family, verb: str, key: Key, virtual: Virtual) -> None:
 
 
 def _dest(family: Family, verb: str, key: Key, real: RealServer, forward: int) -> None:
-    log.debug("ipvs: %s real server %s of %s", verb, real, _text(key))
+    trace.say("ipvs: %s real server %s of %s", verb, real, _text(key))
     settings = (
         (DEST_ADDR, real.address.packed.ljust(16, b"\0")),  # union nf_inet_addr
         (DEST_PORT, PORT.pack(real.port)),

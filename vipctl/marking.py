@@ -1,14 +1,13 @@
 """What methods have in common that mark packets in PREROUTING by nftables, and accept the mark."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from vipctl import elements, nft, routing
 from vipctl.batch import Batch
 from vipctl.model import Acceptance
 
 
-@dataclass(frozen=True, slots=True)
-class Marking:
+class Marking(NamedTuple):
     """A method made of a table that marks and of rules that accept: see `methods.Method`.
 
     Acceptance comes before marks, and marks go before the end of acceptance; all or nothing.

@@ -1,7 +1,7 @@
 """What a director is asked to do: services, real servers, who holds which addresses. Pure."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from vipctl.choices import AUTO as AUTO
@@ -172,6 +172,7 @@ class Place(NamedTuple):
 
 
 Held = Mapping[Place, Spans]
+NOBODY: Held = {}
 
 
 SMALLEST_ROOM = 1024
@@ -207,8 +208,7 @@ class Entry(NamedTuple):
     mark: int
 
 
-@dataclass(frozen=True, slots=True)
-class Acceptance:
+class Acceptance(NamedTuple):
     """All that a method has to know beside the prefixes themselves.
 
     `witnesses` are a few of those, that can be looked for where all cannot.
@@ -228,14 +228,13 @@ class Acceptance:
 NOTHING = Acceptance((), frozenset())
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """The difference between two states; what is in none of its parts stays."""
 
     before: tuple[Service, ...] = ()
     after: tuple[Service, ...] = ()
-    released: Held = field(default_factory=dict)
-    taken: Held = field(default_factory=dict)
+    released: Held = NOBODY
+    taken: Held = NOBODY
 
     def __bool__(self) -> bool:
         return bool(self.before != self.after or self.released != self.taken)

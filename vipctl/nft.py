@@ -1,14 +1,12 @@
 """libnftables: the only file that knows it. A method's table is a `Table`."""
 
 import hashlib
-import logging
 import re
 import socket
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from vipctl import elements
+from vipctl import elements, trace
 from vipctl.batch import Batch, by_shape, same
 from vipctl.elements import Edit
 from vipctl.errors import KernelError, Missing
@@ -19,11 +17,9 @@ from vipctl.spans import WIDTH
 
 MANY = 1000  # elements that are not put into words
 LOGGED = 4000  # characters of a transaction that -v shows
-log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Declared:
+class Declared(NamedTuple):
     """A table without elements: its maps, the number of rules by chain, all of it as text."""
 
     text: str
@@ -48,8 +44,7 @@ class Work(NamedTuple):
 NO_TABLE = Declared("", frozenset(), {})
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(NamedTuple):
     """An nftables table that has a map for each shape, and the chains that `ruleset` draws."""
 
     name: str
@@ -216,7 +211,7 @@ def both(before: Acceptance, after: Acceptance) -> Acceptance:
 
 def run(commands: str) -> None:
     """All of `commands` as one transaction. Raises KernelError with nft's words, or Missing."""
-    log.debug("nft: %s%s", commands[:LOGGED], " …" if len(commands) > LOGGED else "")
+    trace.say("nft: %s%s", commands[:LOGGED], " …" if len(commands) > LOGGED else "")
     code, _, error = _context().cmd(commands)
     if code:
         raise _refusal(error)

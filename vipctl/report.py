@@ -1,10 +1,9 @@
 """Use cases of looking: each returns what `--json` prints. Nothing here changes anything."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from vipctl import ipvs, methods, routing, syntax, sysctl, transaction
 from vipctl.controller import Outcome, refuse_foreign_state
@@ -18,8 +17,7 @@ Report = dict[str, Any]
 MANY = 1000  # ranges that a difference shows
 
 
-@dataclass(frozen=True, slots=True)
-class Reporter:
+class Reporter(NamedTuple):
     """One state directory and the network namespace of the calling thread."""
 
     state_dir: Path

@@ -3,18 +3,16 @@
 What is ours carries PROTOCOL; nothing else is ever changed.
 """
 
-import logging
 import os
 import socket
 import struct
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import NamedTuple
 
-from vipctl import localroutes, netlink
+from vipctl import localroutes, netlink, trace
 from vipctl.errors import KernelError
 from vipctl.localroutes import PROTOCOL, RTM_DELROUTE, RTM_NEWROUTE
 from vipctl.model import MARK_MASK, MARK_VALUE, Acceptance
@@ -23,7 +21,6 @@ from vipctl.prefixes import FAMILY, VERSIONS, IPAddress
 
 PRIORITIES = range(4300, 4400)  # of all blocks: before Tailscale's 5210, after a VRF's 1000
 
-log = logging.getLogger(__name__)
 
 # include/uapi/linux/fib_rules.h
 FR_ACT_TO_TBL, FR_ACT_GOTO, FR_ACT_NOP = 1, 2, 3
@@ -72,8 +69,7 @@ class LocalDefault(NamedTuple):
 Owned = Rule | LocalDefault
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(NamedTuple):
     """What one method has to itself: three rule priorities, the first given, and a table."""
 
     priority: int
@@ -203,7 +199,7 @@ def _change(verb: str, flags: int, owned: list[Owned], kinds: dict[type, int]) -
         return
     with netlink.connect() as link:
         for item in owned:
-            log.debug("routing: %s %s", verb, item)
+            trace.say("routing: %s %s", verb, item)
             code = netlink.ask(link, kinds[type(item)], flags, _packed(item)).failure()
             if code:
                 raise KernelError(

@@ -15,7 +15,6 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 from vipctl import statedir, syntax
@@ -363,6 +362,8 @@ class Store:
 
 def _create(directory: Path) -> None:
     """A database appears whole, or not at all, whoever comes first."""
+    from tempfile import TemporaryDirectory
+
     with TemporaryDirectory(dir=directory, prefix="new-") as scratch:
         db = sqlite3.connect(Path(scratch) / "state.db", isolation_level=None)
         db.execute("PRAGMA journal_mode = WAL")  # readers do not wait for writers

@@ -94,3 +94,10 @@ def test_without_a_state_directory_none_is_made(
         vipctl(reading)
     assert not vipctl.state_dir.exists()
     assert snapshot.kernel(net.director) == before
+
+
+def test_what_is_sent_is_said_to_who_asks(vipctl: Vipctl) -> None:
+    done = vipctl.text("-v", "add-range", "203.0.113.0/24", "--fwmark", "17")
+    assert "routing: add ip -4 rule" in done.stderr
+    assert "nft: " in done.stderr
+    assert not vipctl.text("add-range", "203.0.114.0/24", "--fwmark", "17").stderr

@@ -16,6 +16,7 @@ with contextlib.redirect_stdout(io.StringIO()):
 print(json.dumps(sorted(sys.modules)))
 """
 HEAVY = {"numpy", "pyroute2", "pydantic", "ruamel.yaml", "iptc", "tabulate", "vipctl.shim"}
+HEAVY |= {"logging", "tempfile"}
 
 
 def imported(net: Lab, *words: str) -> set[str]:
@@ -26,7 +27,7 @@ def imported(net: Lab, *words: str) -> set[str]:
 def test_the_help_needs_the_command_line_alone(net: Lab, word: str) -> None:
     ours = {name for name in imported(net, word) if name.startswith("vipctl.")}
     assert ours <= {
-        *("vipctl.choices", "vipctl.errors", "vipctl.methods"),
+        *("vipctl.choices", "vipctl.errors", "vipctl.methods", "vipctl.trace"),
         *("vipctl.cli", "vipctl.cli.commands", "vipctl.cli.options"),
     }
 

@@ -3,12 +3,13 @@
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from vipctl import __version__
+from vipctl import __version__, trace
 from vipctl.cli import options
 from vipctl.errors import UsageError
 
@@ -70,11 +71,7 @@ def group(
 
     Exit codes: 0 done, 1 unexpected, 2 usage, 3 refused, 4 the kernel said no, 5 something missing.
     """
-    if verbose:
-        import logging
-
-        logging.basicConfig(format="%(message)s", stream=sys.stderr)
-        logging.getLogger("vipctl").setLevel(logging.DEBUG)
+    trace.listener = partial(click.echo, err=True) if verbose else None
     context.obj = Settings(as_json, check, diff, state_dir)
 
 

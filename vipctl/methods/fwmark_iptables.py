@@ -24,7 +24,6 @@ import re
 import socket
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 
 from vipctl import batch, ipset, legacy, members, routing
 from vipctl.batch import Batch
@@ -156,7 +155,7 @@ def _together(before: Acceptance, after: Acceptance) -> Acceptance:
     """Both at once, so that nothing of either is refused or let through meanwhile."""
     marks = {service.fwmark for service in after.services}
     gone = tuple(service for service in before.services if service.fwmark not in marks)
-    return replace(after, services=after.services + gone, shapes=before.shapes | after.shapes)
+    return after._replace(services=after.services + gone, shapes=before.shapes | after.shapes)
 
 
 def _enforce(acceptance: Acceptance, names: tuple[str, ...] = (*GUARDING, *MARKING)) -> None:
