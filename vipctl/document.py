@@ -13,7 +13,7 @@ too, and many times faster: what has thousands of ranges is exported as JSON.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from io import StringIO
@@ -25,7 +25,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.composer import Composer
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from vipctl import methods, model, rangelist, syntax
+from vipctl import methods, model, pieces, rangelist, syntax
 from vipctl.errors import UsageError, VipctlError
 from vipctl.model import ACCEPTANCE_PREFIX, AUTO, PROXY, Forward, Leftover, Service
 from vipctl.planner import choose_mark
@@ -96,7 +96,8 @@ class Document(BaseModel):
     services: dict[str, dict[str, Any]]
 
 
-Wanted = dict[str, tuple[Service, AddressSet]]
+Held = tuple[Service, AddressSet]
+Wanted = dict[str, Held]
 
 
 def load(path: Path) -> Callable[[Mapping[str, Service]], Wanted]:
@@ -131,29 +132,44 @@ def _addresses(path: Path, name: str, form: Accepted) -> AddressSet:
     return addresses
 
 
-def form(
-    services: Iterable[tuple[Service, AddressSet]], *, most: int | None = None
-) -> dict[str, Any]:
-    """What `load` would read back, as plain data; with `most`, no more ranges than that."""
+def shown(services: Iterable[Held], *, most: int) -> str:
+    """For people: of no service more than so many ranges."""
+    return to_yaml(_plain((s, _listed(addresses, most)) for s, addresses in services))
+
+
+def _listed(addresses: AddressSet, most: int) -> list[str]:
+    number = addresses.count()
+    return list(addresses.prefixes()) if number <= most else [f"{number:,} prefixes"]
+
+
+def dump(services: Sequence[Held]) -> Iterator[str]:
+    """What `load` reads back, in pieces; JSON where YAML would take seconds."""
+    if sum(addresses.count() for _, addresses in services) > MANY:
+        yield from in_json({}, services, indent=1)
+    else:
+        yield to_yaml(_plain((s, list(addresses.prefixes())) for s, addresses in services))
+
+
+def in_json(
+    head: dict[str, object], services: Sequence[Held], indent: int | None = None
+) -> Iterator[str]:
+    """The same as JSON, in pieces, behind what is in `head`."""
+    form = _plain((s, [pieces.HERE] * bool(addresses)) for s, addresses in services)
+    lists = (_quoted(addresses) for _, addresses in services if addresses)
+    return pieces.of(head | form, lists, indent)
+
+
+def _quoted(addresses: AddressSet) -> Iterator[str]:
+    return (f'"{prefix}"' for prefix in addresses.prefixes())
+
+
+def _plain(services: Iterable[tuple[Service, list[str]]]) -> dict[str, object]:
     return {
         "services": {
-            service.name: {"ranges": _listed(addresses, most), **syntax.plain(service)}
-            for service, addresses in services
+            service.name: {"ranges": ranges, **syntax.plain(service)}
+            for service, ranges in services
         }
     }
-
-
-def _listed(addresses: AddressSet, most: int | None) -> list[str]:
-    if most is not None and (number := addresses.count()) > most:
-        return [f"{number:,} prefixes"]
-    return list(addresses.prefixes())
-
-
-def dump(services: Iterable[tuple[Service, AddressSet]], *, most: int | None = None) -> str:
-    found = form(services, most=most)
-    if sum(len(fields["ranges"]) for fields in found["services"].values()) > MANY:
-        return json.dumps(found, indent=1)
-    return to_yaml(found)
 
 
 def to_yaml(value: object) -> str:

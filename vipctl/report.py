@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vipctl import ipvs, methods, routing, syntax, sysctl, transaction
+from vipctl import ipvs, methods, pieces, routing, syntax, sysctl, transaction
 from vipctl.controller import Outcome, refuse_foreign_state
 from vipctl.errors import Missing, Refused, VipctlError
 from vipctl.model import Held, Service, Shape, joined
@@ -22,23 +22,26 @@ class Reporter(NamedTuple):
 
     state_dir: Path
 
-    def ranges(self, name: str | None, *, most: int | None = None) -> Report:
+    def ranges(self, name: str | None, *, most: int) -> Report:
         """All ranges; or, if there are more than `most`, how many of each length."""
         with Store.read(self.state_dir) as store:
-            services = store.services()
-            if name is not None and name not in services:
-                raise Refused(f"there is no service {name!r}", hint="vipctl list-services")
-            names = sorted(services) if name is None else [name]
+            names = _names(store, name)
             counts = [found for found in store.tallies() if found[0] in names]
-            if most is not None and sum(number for _, _, number in counts) > most:
+            if sum(number for _, _, number in counts) > most:
                 return {"summary": _summary(counts)} | _pending(store)
-            return {
-                "ranges": [
-                    {"service": n, "range": prefix}
-                    for n in names
-                    for prefix in _addresses(store.held(n)).prefixes()
-                ],
-            } | _pending(store)
+            return {"ranges": list(_listed(store, names))} | _pending(store)
+
+    def listing(self, name: str | None) -> Iterator[str]:
+        """All ranges, as JSON in pieces."""
+        with Store.read(self.state_dir) as store:
+            names = _names(store, name)
+            held = any(found[0] in names for found in store.tallies())
+            form = {"changed": False, "ranges": [pieces.HERE] * held} | _pending(store)
+            listed = (
+                f'{{"service": "{found["service"]}", "range": "{found["range"]}"}}'
+                for found in _listed(store, names)
+            )
+            yield from pieces.of(form, [listed] * held)
 
     def services(self) -> Report:
         with Store.read(self.state_dir) as store:
@@ -49,13 +52,13 @@ class Reporter(NamedTuple):
             }
             return {"services": listed} | _pending(store)
 
-    def export(self) -> tuple[str, Report]:
-        """The state as YAML and as the same structure."""
+    def export(self, *, as_json: bool) -> Iterator[str]:
+        """The state as YAML, or the same structure as JSON, in pieces."""
         from vipctl import document
 
         with Store.read(self.state_dir) as store:
             held = [(s, _addresses(store.held(s.name))) for s in store.services().values()]
-        return document.dump(held), document.form(held)
+        return document.in_json({"changed": False}, held) if as_json else document.dump(held)
 
     def status(self) -> Report:
         with Store.read(self.state_dir) as store:
@@ -76,6 +79,20 @@ class Reporter(NamedTuple):
                 "sysctls": _sysctls(services.values()),
                 "rules_ahead": routing.ahead(),
             } | _pending(store)
+
+
+def _names(store: Store, name: str | None) -> set[str]:
+    """Of one service, or of all. Raises Refused."""
+    services = store.services()
+    if name is not None and name not in services:
+        raise Refused(f"there is no service {name!r}", hint="vipctl list-services")
+    return set(services) if name is None else {name}
+
+
+def _listed(store: Store, names: Iterable[str]) -> Iterator[dict[str, str]]:
+    for name in sorted(names):
+        for prefix in _addresses(store.held(name)).prefixes():
+            yield {"service": name, "range": prefix}
 
 
 def _summary(counts: Iterable[tuple[str, Shape, int]]) -> list[Report]:
@@ -194,8 +211,8 @@ def difference(done: Outcome) -> tuple[str, str]:
 
     change = done.change
     return (
-        document.dump(((s, _of(s, change.released)) for s in change.before), most=MANY),
-        document.dump(((s, _of(s, change.taken)) for s in change.after), most=MANY),
+        document.shown(((s, _of(s, change.released)) for s in change.before), most=MANY),
+        document.shown(((s, _of(s, change.taken)) for s in change.after), most=MANY),
     )
 
 

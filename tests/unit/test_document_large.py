@@ -36,7 +36,7 @@ def test_what_is_wrong_with_such_a_file_is_named(
 
 def test_many_ranges_are_exported_as_json_and_read_back(tmp_path: Path) -> None:
     state = [(Service("fwmark-17", 17), MANY)]
-    text = document.dump(state)
+    text = "".join(document.dump(state))
     assert json.loads(text)["services"]["fwmark-17"]["ranges"][0] == "11.0.0.0/32"
     assert load(tmp_path, text) == {"fwmark-17": (Service("fwmark-17", 17), MANY)}
 
@@ -50,7 +50,7 @@ def test_a_wrong_range_among_many_is_named_by_its_place(tmp_path: Path) -> None:
 
 
 def test_a_difference_only_counts_many() -> None:
-    assert "10,100 prefixes" in document.dump([(Service("fwmark-17", 17), MANY)], most=1000)
+    assert "10,100 prefixes" in document.shown([(Service("fwmark-17", 17), MANY)], most=1000)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -104,6 +104,15 @@ def _show(
         click.echo(click.style("warning: ", fg="yellow") + PENDING, err=True)
 
 
+def _print(pieces: Iterable[str]) -> None:
+    """What is too much to be there all at once."""
+    last = ""
+    for piece in pieces:
+        click.echo(piece, nl=False)
+        last = piece
+    click.echo("", nl=not last.endswith("\n"))
+
+
 @group.command("add-range")
 @options.ranges
 @click.option(
@@ -150,8 +159,11 @@ def list_ranges(settings: Settings, name: str | None) -> None:
     from vipctl import report
     from vipctl.cli import render
 
-    most = None if settings.json else render.MANY
-    _show(settings, report.Reporter(settings.state_dir).ranges(name, most=most), render.ranges)
+    reporter = report.Reporter(settings.state_dir)
+    if settings.json:
+        _print(reporter.listing(name))
+    else:
+        _show(settings, reporter.ranges(name, most=render.MANY), render.ranges)
 
 
 @group.command("add-service")
@@ -264,8 +276,7 @@ def export(settings: Settings) -> None:
     """Print the whole state as YAML for `apply`."""
     from vipctl import report
 
-    text, form = report.Reporter(settings.state_dir).export()
-    _show(settings, form, lambda _: text.rstrip("\n"))
+    _print(report.Reporter(settings.state_dir).export(as_json=settings.json))
 
 
 @group.command("status")

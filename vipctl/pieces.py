@@ -1,0 +1,27 @@
+"""JSON in pieces, so that a million ranges are never there all at once. Pure."""
+
+import json
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+HERE = "\0"  # stands in a list for its items
+MANY = 4096  # items of a piece
+
+
+def of(value: object, lists: Iterable[Iterable[str]], indent: int | None = None) -> Iterator[str]:
+    """`value` as JSON, where each [HERE] is the next of `lists`, of what is JSON already.
+
+    >>> "".join(of({"a": [HERE]}, [["1", "2"]]))
+    '{"a": [1, 2]}'
+    """
+    *heads, tail = json.dumps(value, indent=indent).split(json.dumps(HERE))
+    for head, items in zip(heads, lists, strict=True):
+        yield head
+        yield from _joined("," + (head.rpartition("[")[2] or " "), iter(items))
+    yield tail
+
+
+def _joined(between: str, items: Iterator[str]) -> Iterator[str]:
+    yield between.join(islice(items, MANY))
+    while some := list(islice(items, MANY)):
+        yield between + between.join(some)
