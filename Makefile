@@ -9,7 +9,7 @@ PACKAGES := nftables iproute2 python3-venv qemu-system-x86 busybox-static file k
 KERNEL_PACKAGES := bc bison flex libc6-dev libelf-dev xz-utils
 
 .PHONY: help deps root packages test-packages kernel-packages lint fmt lock test test-lowest test-fresh test-guest fresh demo conformance \
-	bench bench-guest bench-pages bench-packages bench-datapath bench-load \
+	bench bench-guest bench-paired bench-pages bench-packages bench-datapath bench-load \
 	debug-kernel stress soak stress-shim fuzz clean clean-cache
 .DELETE_ON_ERROR:
 
@@ -23,6 +23,7 @@ help:
 	@echo "make conformance  every method, measured, half an hour; writes docs/methods.md (CELLS=route,6,nat: a part)"
 	@echo "make bench   vipctl and its peers up to a million VIPs, 40 minutes; writes docs/benchmarks.md (BENCH='--sizes=1000,10000': a part)"
 	@echo "make bench-guest  the same for keepalived and ipvsadm, in a guest, ten minutes (KERNEL=6.1)"
+	@echo "make bench-paired COMMIT=…  what one range more costs, and what it cost at that commit, in turn"
 	@echo "make bench-pages  docs/benchmarks.md and its plots again, from docs/benchmarks.json"
 	@echo "make bench-datapath  instructions per packet, every method, half an hour; writes docs/datapath.md (KERNEL=6.1)"
 	@echo "make bench-load  a million prefixes into the shim, and into an ipset (KERNEL=6.1)"
@@ -115,6 +116,10 @@ bench-pages: deps
 bench-packages: root
 	@dpkg-query -W keepalived >/dev/null 2>&1 || { scripts/install-packages keepalived && \
 		{ systemctl disable --quiet --now keepalived 2>/dev/null || true; }; }
+
+# Of nothing but vipctl, on a machine that may do other things: one after the other, in turn.
+bench-paired: deps
+	$(BIN)/python -m benchmarks.paired $(COMMIT)
 
 # Of another kernel it only prints.
 bench-datapath: deps

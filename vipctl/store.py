@@ -286,7 +286,9 @@ class Store:
         self._db.executemany("INSERT INTO sysctl VALUES (?, ?, ?)", rows)
 
     def _apply(self, change: Change) -> None:
+        services = self.services()
         self.derived.clear()
+        self.derived["services"] = _changed(services, change)
         for place in {*change.released, *change.taken}:
             nothing = Spans(place.version)
             self._edit(place, change.released.get(place, nothing), change.taken.get(place, nothing))
@@ -371,6 +373,13 @@ def _create(directory: Path) -> None:
         db.close()
         with suppress(FileExistsError):
             (directory / "state.db").hardlink_to(Path(scratch) / "state.db")
+
+
+def _changed(services: Mapping[str, Service], change: Change) -> dict[str, Service]:
+    gone = {service.name for service in change.before}
+    found = {name: service for name, service in services.items() if name not in gone}
+    found |= {service.name: service for service in change.after}
+    return dict(sorted(found.items()))
 
 
 def _define(db: sqlite3.Connection) -> None:

@@ -1,0 +1,1 @@
+"""One range more, by this tree and by another commit, in turn."""
