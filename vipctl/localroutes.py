@@ -21,7 +21,7 @@ Routes = Mapping[Shape, bytes]  # packed addresses; each plane has its own, told
 
 PROTOCOL = 118  # unassigned in /etc/iproute2/rt_protos and in include/uapi/linux/rtnetlink.h
 PRIORITY = 30320
-CHUNK = spans.MANY  # messages that one system call sends and one acknowledgement answers
+CHUNK = 10_000  # messages that one system call sends and one acknowledgement answers
 
 # include/uapi/linux/rtnetlink.h
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26

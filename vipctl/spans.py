@@ -18,7 +18,7 @@ Span = tuple[int, int]
 
 BITS = {4: 32, 6: 128}
 WIDTH = {4: 4, 6: 16}  # bytes of an address
-MANY = 10_000  # spans for which it pays to import numpy
+MANY = 5_000  # spans for which it pays to import numpy
 LAST = b"\xff" * 16
 _PAIR = {4: struct.Struct(">II"), 6: struct.Struct(">16s16s")}
 
