@@ -12,15 +12,18 @@ def main() -> NoReturn:
     Looking for garbage and taking the interpreter apart are a fifth of a small command.
     """
     gc.disable()
-    from vipctl.cli import run
+    from vipctl import cli
 
-    status = run(sys.argv[1:])
+    try:
+        cli.main()
+    except SystemExit as e:
+        code = e.code
     try:
         sys.stdout.flush()
         sys.stderr.flush()
     except OSError:
-        sys.exit(status)  # and Python says which
-    os._exit(status)
+        sys.exit(code)  # and Python says what could not be printed
+    os._exit(code if isinstance(code, int) else 1)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TextIO, cast
 
-from vipctl import trace
+from vipctl import log
 from vipctl.errors import KernelError, Missing
 
 SEARCH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"  # cron has no sbin
@@ -98,7 +98,7 @@ def restore(lines: Iterable[str]) -> None:
 
 def _feed(pipe: TextIO, batch: list[str], stream: Iterator[str]) -> None:
     while batch:
-        trace.say("ipset: %s%s", batch[0].strip(), f" … {len(batch)}" if len(batch) > 1 else "")
+        log.debug("ipset: %s%s", batch[0].strip(), f" … {len(batch)}" if len(batch) > 1 else "")
         pipe.write("".join(batch))
         batch = list(islice(stream, BATCH))
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import NamedTuple
 
-from vipctl import genetlink, trace
+from vipctl import genetlink, log
 from vipctl.errors import KernelError, Missing
 from vipctl.genetlink import SHORT, Attributes, Family, parsed
 from vipctl.model import SCHEDULER_FLAGS, Forward, RealServer, Service, real_key
@@ -224,7 +224,7 @@ def _identity(key: Key, more: bytes = b"") -> bytes:
 
 
 def _service(family: Family, verb: str, key: Key, virtual: Virtual) -> None:
-    trace.say("ipvs: %s service of %s %s", verb, _text(key), virtual)
+    log.debug("ipvs: %s service of %s %s", verb, _text(key), virtual)
     settings = (
         (SVC_SCHED, virtual.scheduler.encode() + b"\0"),
         (SVC_FLAGS, FLAGS.pack(virtual.flags, OUR_FLAGS)),
@@ -243,7 +243,7 @@ def _service(family: Family, verb: str, key: Key, virtual: Virtual) -> None:
 
 
 def _dest(family: Family, verb: str, key: Key, real: RealServer, forward: int) -> None:
-    trace.say("ipvs: %s real server %s of %s", verb, real, _text(key))
+    log.debug("ipvs: %s real server %s of %s", verb, real, _text(key))
     settings = (
         (DEST_ADDR, real.address.packed.ljust(16, b"\0")),  # union nf_inet_addr
         (DEST_PORT, PORT.pack(real.port)),

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from vipctl import elements, trace
+from vipctl import elements, log
 from vipctl.batch import Batch, by_shape, same
 from vipctl.elements import Edit
 from vipctl.errors import KernelError, Missing
@@ -211,7 +211,7 @@ def both(before: Acceptance, after: Acceptance) -> Acceptance:
 
 def run(commands: str) -> None:
     """All of `commands` as one transaction. Raises KernelError with nft's words, or Missing."""
-    trace.say("nft: %s%s", commands[:LOGGED], " …" if len(commands) > LOGGED else "")
+    log.debug("nft: %s%s", commands[:LOGGED], " …" if len(commands) > LOGGED else "")
     code, _, error = _context().cmd(commands)
     if code:
         raise _refusal(error)

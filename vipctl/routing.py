@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from ipaddress import ip_address
 from typing import NamedTuple
 
-from vipctl import localroutes, netlink, trace
+from vipctl import localroutes, log, netlink
 from vipctl.errors import KernelError
 from vipctl.localroutes import PROTOCOL, RTM_DELROUTE, RTM_NEWROUTE
 from vipctl.model import MARK_MASK, MARK_VALUE, Acceptance
@@ -199,7 +199,7 @@ def _change(verb: str, flags: int, owned: list[Owned], kinds: dict[type, int]) -
         return
     with netlink.connect() as link:
         for item in owned:
-            trace.say("routing: %s %s", verb, item)
+            log.debug("routing: %s %s", verb, item)
             code = netlink.ask(link, kinds[type(item)], flags, _packed(item)).failure()
             if code:
                 raise KernelError(

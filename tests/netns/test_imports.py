@@ -27,7 +27,7 @@ def imported(net: Lab, *words: str) -> set[str]:
 def test_the_help_needs_the_command_line_alone(net: Lab, word: str) -> None:
     ours = {name for name in imported(net, word) if name.startswith("vipctl.")}
     assert ours <= {
-        *("vipctl.choices", "vipctl.errors", "vipctl.methods", "vipctl.trace"),
+        *("vipctl.choices", "vipctl.errors", "vipctl.methods", "vipctl.log"),
         *("vipctl.cli", "vipctl.cli.commands", "vipctl.cli.options"),
     }
 

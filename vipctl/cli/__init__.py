@@ -10,6 +10,10 @@ from vipctl.cli.commands import group
 from vipctl.errors import UsageError, VipctlError
 
 
+def main() -> None:
+    sys.exit(run(sys.argv[1:]))
+
+
 def run(words: Sequence[str]) -> int:
     """Runs one command, prints what it has to say, returns the exit code."""
     try:

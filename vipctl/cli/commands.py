@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from vipctl import __version__, trace
+from vipctl import __version__, log
 from vipctl.cli import options
 from vipctl.errors import UsageError
 
@@ -71,7 +71,7 @@ def group(
 
     Exit codes: 0 done, 1 unexpected, 2 usage, 3 refused, 4 the kernel said no, 5 something missing.
     """
-    trace.listener = partial(click.echo, err=True) if verbose else None
+    log.listener = partial(click.echo, err=True) if verbose else None
     context.obj = Settings(as_json, check, diff, state_dir)
 
 

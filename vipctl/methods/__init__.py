@@ -17,12 +17,11 @@ NAMES = ("shim", "fwmark", "fwmark-iptables", "route", PROXY)  # best first
 class Method(Protocol):
     """One module of this package, acting on the calling thread's network namespace.
 
-    If it is SIZED, each `Shape` that it is given has room for its prefixes; if it is WITNESSED, an
-    `Acceptance` has witnesses.
+    If it is SIZED, each `Shape` that it is given has room for its prefixes.
     """
 
+    WITNESSED: bool  # whether it needs those of an `Acceptance`
     SIZED: bool
-    WITNESSED: bool
 
     def probe(self) -> Iterable[str]:
         """What the operator should know of it here, found out as it is read. Cheap.

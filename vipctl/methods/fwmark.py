@@ -43,8 +43,8 @@ def _marking(acceptance: Acceptance) -> list[str]:
     return ruleset.marking(acceptance, f"{TTL} != 0 ")
 
 
-SIZED = True
 WITNESSED = False
+SIZED = True
 TABLE = nft.Table("vipctl", chains)
 _METHOD = Marking(TABLE, BLOCK)
 probe, seal, apply = _METHOD.probe, _METHOD.seal, _METHOD.apply

@@ -34,8 +34,8 @@ from vipctl.prefixes import FAMILY, VERSIONS
 from vipctl.routing import Block
 from vipctl.spans import BITS, WIDTH
 
-SIZED = False
 WITNESSED = True
+SIZED = False
 BLOCK = Block(priority=4310, table=30321)
 OUR_SETS = re.compile(r"vipctl[46](_p\d+)?(_new)?")
 NEW = "_new"  # a set that is being filled

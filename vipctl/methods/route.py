@@ -142,7 +142,7 @@ def silent_chains(silent: Acceptance) -> Chains:
     }
 
 
-SIZED = True
 WITNESSED = True
+SIZED = True
 MARKS = nft.Table("vipctl_route", chains)
 SILENCE = nft.Table("vipctl_route", silent_chains, family="arp")

@@ -18,8 +18,8 @@ from vipctl.batch import Batch
 from vipctl.model import Acceptance, Leftover, Service, idle_versions
 from vipctl.shim import Settings
 
-SIZED = False
 WITNESSED = False
+SIZED = False
 BRIDGED = {
     f"net.bridge.bridge-nf-call-{name}": Path(f"/proc/sys/net/bridge/bridge-nf-call-{name}")
     for name in ("iptables", "ip6tables")

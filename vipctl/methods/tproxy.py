@@ -98,8 +98,8 @@ def _listeners(service: Service) -> Iterator[str]:
         yield f"tproxy {family} to {host}:{service.to_port}"
 
 
-SIZED = True
 WITNESSED = False
+SIZED = True
 TABLE = nft.Table("vipctl_tproxy", chains)
 _METHOD = Marking(TABLE, BLOCK)
 probe, seal, apply = _METHOD.probe, _METHOD.seal, _METHOD.apply

@@ -5,7 +5,7 @@ from collections.abc import Callable
 listener: Callable[[str], None] | None = None
 
 
-def say(text: str, *values: object) -> None:
+def debug(text: str, *values: object) -> None:
     """The values take their places in the text if somebody listens."""
     if listener is not None:
         listener(text % values)
