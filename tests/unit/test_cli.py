@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -162,3 +164,17 @@ def test_check_leaves_no_trace_and_says_what_would_be(
     assert "fwmark-17" in report["diff"]["after"]
     assert list(tmp_path.iterdir()) == []
     assert kernel(host) == before
+
+
+# the program
+
+
+@pytest.mark.parametrize(("words", "code"), [(["--help"], 0), (["status", "--frobnicate"], 2)])
+def test_the_program_prints_all_and_ends_with_the_code(words: list[str], code: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "vipctl", *words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code
+    assert done.stdout.startswith("Usage: vipctl") is (code == 0)
+    assert done.stderr.startswith("error: ") is (code == 2)
+    assert (done.stdout + done.stderr).endswith("\n")
