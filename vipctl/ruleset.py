@@ -18,6 +18,7 @@ from vipctl.model import Acceptance, Leftover, Service, Shape, idle_versions
 from vipctl.spans import BITS
 
 Chains = dict[str, tuple[str, list[str]]]  # each after those that it jumps to: (hook, rules)
+KEPT = 4  # of what a command draws it needs the last again: before, between and after
 PROTOCOL_NAME = {4: "ip", 6: "ip6"}
 MAP_NAME = re.compile(r"v([46])_(\d+)(?:_p(\d+))?(?:_(\d+))?")
 FAMILY_NAME = {4: "ipv4", 6: "ipv6"}

@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 from tests.unit.committing import commit
-from vipctl import planner
+from vipctl import planner, ruleset
 from vipctl.acceptance import acceptances
+from vipctl.methods import fwmark
 from vipctl.model import Change, Place, Service
 from vipctl.prefixes import from_spans
 from vipctl.spans import Spans
@@ -72,3 +74,12 @@ def test_neighbours_of_one_range_are_asked_for_at_once_in_all_services(tmp_path:
     (few, _), (many, steps) = counts
     assert many == few
     assert steps <= 200 * 500
+
+
+def test_rules_are_drawn_once_for_each_state(tmp_path: Path) -> None:
+    store = filled(tmp_path / "s", 3, "fwmark")
+    before = acceptances(store)["fwmark"]
+    with mock.patch.object(ruleset, "guard", wraps=ruleset.guard) as drawn:
+        assert fwmark.chains(before) is fwmark.chains(before)
+        fwmark.chains(before._replace(services=before.services[1:]))
+    assert drawn.call_count == 2

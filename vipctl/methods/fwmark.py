@@ -15,6 +15,8 @@ the kernel's forwarding says so to its sender. IPVS would say so with the VIP as
 kernel does not send: it is not in table `local`. (IPv6 takes the director's own address there.)
 """
 
+from functools import lru_cache
+
 from vipctl import nft, ruleset
 from vipctl.marking import Marking
 from vipctl.model import Acceptance
@@ -25,6 +27,7 @@ BLOCK = Block(priority=4300, table=30320)
 TTL = "meta nfproto ipv4 @nh,64,32 & 0xfe000000"  # 0 if below 2; of four bytes, nft looks faster
 
 
+@lru_cache(maxsize=ruleset.KEPT)
 def chains(acceptance: Acceptance) -> Chains:
     if not acceptance.active():
         return {}

@@ -16,6 +16,7 @@ the director is a martian.
 """
 
 import hashlib
+from functools import lru_cache
 
 from vipctl import batch, elements, localroutes, nft, ruleset
 from vipctl.batch import Batch
@@ -112,6 +113,7 @@ def _of(silent: Acceptance, wanted: Batch) -> Batch:
     }
 
 
+@lru_cache(maxsize=ruleset.KEPT)
 def chains(acceptance: Acceptance) -> Chains:
     if not acceptance.active():
         return {}
@@ -127,6 +129,7 @@ def chains(acceptance: Acceptance) -> Chains:
     }
 
 
+@lru_cache(maxsize=ruleset.KEPT)
 def silent_chains(silent: Acceptance) -> Chains:
     if not silent.active():
         return {}

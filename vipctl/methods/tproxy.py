@@ -16,6 +16,7 @@ not connected.
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from vipctl import nft, ruleset
 from vipctl.marking import Marking
@@ -30,6 +31,7 @@ ERRORS = {
 }
 
 
+@lru_cache(maxsize=ruleset.KEPT)
 def chains(acceptance: Acceptance) -> Chains:
     if not acceptance.active():
         return {}
