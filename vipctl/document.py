@@ -8,17 +8,18 @@ services:
   fwmark-17:            # acceptance only: keepalived or ipvsadm owns IPVS's side
     ranges: [192.0.2.0/24]
 
-A file is relative to the document, or for standard input to the working directory. JSON is read
-too, and many times faster: what has thousands of ranges is exported as JSON.
+A file is relative to the document, or for standard input and pipes to the working directory. JSON
+is read too, and many times faster: what has thousands of ranges is exported as JSON.
 """
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from io import StringIO
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
@@ -31,6 +32,10 @@ from vipctl.model import ACCEPTANCE_PREFIX, AUTO, PROXY, Forward, Leftover, Serv
 from vipctl.planner import choose_mark
 from vipctl.prefixes import AddressSet
 
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+INPUT = Path("standard input")  # its name in messages
 MAX_PROBLEMS = 5
 MANY = 10_000  # ranges that take YAML seconds
 MAX_BYTES = 256 << 20
@@ -101,23 +106,30 @@ Wanted = dict[str, Held]
 
 
 def load(path: Path) -> Callable[[Mapping[str, Service]], Wanted]:
-    """Reads and validates at once; the result needs the stored services, for their marks.
+    """Reads and validates at once, `-` is standard input; the result needs the stored services.
 
     Raises UsageError naming file and field.
     """
-    document = _validate(path, Document, (), _parse(path))
+    base = _base(path)
+    path, text = (INPUT, _input()) if path == Path("-") else (path, _read(path))
+    document = _validate(path, Document, (), _parse(path, text))
     forms, addresses = {}, {}
     for name, fields in document.services.items():
         with _naming(path, name):
             forms[name] = _form(path, name, fields)
-            addresses[name] = _addresses(path, name, forms[name])
+            addresses[name] = _addresses(path, base, name, forms[name])
     return lambda present: _wanted(path, forms, addresses, present)
 
 
-def _addresses(path: Path, name: str, form: Accepted) -> AddressSet:
+def _base(path: Path) -> Path:
+    """What the @FILEs of a document are relative to."""
+    piped = path == Path("-") or str(path).startswith(("/dev/std", "/dev/fd/", "/proc/"))
+    return Path() if piped else path.parent
+
+
+def _addresses(path: Path, base: Path, name: str, form: Accepted) -> AddressSet:
     """Raises UsageError naming the ranges that are wrong, by their places in the list."""
     where, problems = f"services.{name}.ranges", list[str]()
-    base = path.parent if path.is_file() else Path()  # of standard input: the working directory
     texts = (f"@{base / text[1:]}" if text.startswith("@") else text for text in form.ranges)
     addresses = rangelist.collect(
         texts, lambda at, e: problems.append(f"{where}.{at}: {e.message} ({e.hint})")
@@ -189,27 +201,47 @@ class Flat(Composer):
 
 
 def _read(path: Path) -> str:
-    with path.open("rb") as file:
-        content = file.read(MAX_BYTES + 1)
+    try:
+        with rangelist.readable(str(path)) as file:
+            return _text(path, file)
+    except OSError as e:
+        raise _cannot_read(path, str(e.strerror)) from e
+
+
+def _input() -> str:
+    try:
+        return _text(INPUT, sys.stdin.buffer)
+    except (OSError, AttributeError) as e:  # Python has no sys.stdin where descriptor 0 is closed
+        raise _cannot_read(INPUT, str(e)) from e
+
+
+def _text(path: Path, file: BinaryIO) -> str:
+    content = file.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise UsageError(
             f"{path}: is larger than {MAX_BYTES >> 20} MiB", hint="is it the right one?"
         )
-    return content.decode("utf-8")
-
-
-def _parse(path: Path) -> object:
     try:
-        text = _read(path)
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as e:
+        raise _cannot_read(path, "not a UTF-8 text") from e
+
+
+def _cannot_read(path: Path, reason: str) -> UsageError:
+    return UsageError(f"cannot read {path}: {reason}", hint="give a YAML file")
+
+
+def _parse(path: Path, text: str) -> object:
+    try:
         return _json(text) if text.lstrip()[:1] == "{" else _yaml().load(text)
-    except (OSError, UnicodeDecodeError) as e:
-        reason = e.strerror if isinstance(e, OSError) else "not a UTF-8 text"
-        raise UsageError(f"cannot read {path}: {reason}", hint="give a YAML file") from e
     except RecursionError as e:
         raise UsageError(f"{path}: is nested too deeply", hint="is it the right file?") from e
     except (YAMLError, ValueError, LookupError, TypeError) as e:  # odd tags and keys raise these
         words = " ".join(str(e).split())
-        raise UsageError(f"{path}: {words[:400]}", hint="correct the YAML at that line") from e
+        hint = "correct the YAML at that line"
+        if "::" in text:
+            hint += '; an address that ends in "::" or has a port needs quotes'
+        raise UsageError(f"{path}: {words[:400]}", hint=hint) from e
 
 
 def _yaml() -> YAML:
@@ -269,11 +301,20 @@ def _validate(path: Path, kind: type[T], where: tuple[str, ...], value: object) 
         return kind.model_validate(value)
     except ValidationError as e:
         problems = [
-            f"{'.'.join(map(str, (*where, *p['loc']))) or 'services'}: "
-            + p["msg"].removeprefix("Value error, ")
+            f"{'.'.join(map(str, (*where, *p['loc']))) or 'services'}: {_said(p)}"
             for p in e.errors()
         ]
         raise _wrong(path, problems) from e
+
+
+def _said(problem: "ErrorDetails") -> str:
+    """YAML takes an address that ends in a colon for the key of a mapping."""
+    words, found = problem["msg"].removeprefix("Value error, "), problem["input"]
+    if problem["type"] != "string_type" or found is None:
+        return words
+    if isinstance(found, dict) and list(found.values()) == [None]:
+        return f'{words}; quote it: "{next(iter(found))}:"'
+    return f"{words}; quote it"
 
 
 def _wrong(path: Path, problems: list[str]) -> UsageError:

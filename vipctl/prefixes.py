@@ -2,6 +2,7 @@
 
 import ipaddress
 import socket
+import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 VERSIONS = (4, 6)
 NOTHING = {version: Spans(version) for version in VERSIONS}
 MAX_QUOTED = 100  # characters
+BOM = "\ufeff"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,7 @@ def span_text(version: int, span: Span) -> str:
 
 def parse_address(text: str) -> tuple[int, int]:
     """One address as (version, value). Raises UsageError."""
+    refuse_strange(text)
     version = 6 if ":" in text else 4
     try:
         return version, int.from_bytes(socket.inet_pton(FAMILY[version], text), "big")
@@ -105,6 +108,7 @@ def parse_address(text: str) -> tuple[int, int]:
 
 def parse_range(text: str) -> tuple[int, Span]:
     """One RANGE: an address, PREFIX/LENGTH or FIRST-LAST. Raises UsageError or Refused."""
+    refuse_strange(text)
     try:
         version, span = _parse(text)
     except UsageError as e:
@@ -127,6 +131,20 @@ def _parse(text: str) -> tuple[int, Span]:
 def quoted(text: str) -> str:
     """The item as a message shows it."""
     return repr(text if len(text) <= MAX_QUOTED else text[:MAX_QUOTED] + "…")
+
+
+def refuse_strange(text: str) -> None:
+    """Raises UsageError naming the first character that no address has: many look as if one had."""
+    strange = next((c for c in text if not c.isascii()), None)
+    if strange is None:
+        return
+    category = unicodedata.category(strange)
+    hint = {"Pd": "write - for it", "Zs": "write a plain space, or none", "Cf": "leave it out"}
+    name = unicodedata.name(strange, "no character") if strange != BOM else "BYTE ORDER MARK"
+    raise UsageError(
+        f"{quoted(text)} has a {name} (U+{ord(strange):04X}) in it",
+        hint=hint.get(category, "an address has digits, a to f, dots and colons"),
+    )
 
 
 def _parse_prefix(text: str) -> tuple[int, Span]:

@@ -4,8 +4,13 @@ Files are read in blocks of many lines. A block of plain addresses and prefixes,
 mostly is, is read as a whole; any other, or one with something wrong in it, line by line.
 """
 
+import errno
+import os
+import stat
+import string
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from io import BufferedReader
 from itertools import repeat
 from socket import inet_pton
 from typing import Protocol
@@ -92,12 +97,28 @@ def _input(notify: Callable[[str], None]) -> Iterator[Found]:
 
 def _file(name: str, notify: Callable[[str], None]) -> Iterator[Found]:
     try:
-        with open(name, "rb") as file:  # noqa: PTH123 - a pipe such as /dev/fd/63 will do
+        with readable(name) as file:
             yield from _blocks(name, file, notify)
     except OSError as e:
         raise UsageError(
             f"cannot read {name}: {e.strerror}", hint="@FILE names a file with one range a line"
         ) from e
+
+
+def readable(name: str) -> BufferedReader:
+    """A file, or a pipe such as /dev/fd/63 whose writer is there or has been. Raises OSError."""
+    if "\0" in name:
+        raise OSError(errno.EINVAL, "no file name has a NUL in it")
+    file = open(name, "rb", opener=_without_waiting)  # noqa: SIM115 - the caller's
+    os.set_blocking(file.fileno(), True)
+    if stat.S_ISFIFO(os.fstat(file.fileno()).st_mode) and not file.peek(1):
+        file.close()
+        raise OSError(errno.ENODATA, "a pipe that nobody writes to")
+    return file
+
+
+def _without_waiting(name: str, flags: int) -> int:
+    return os.open(name, flags | os.O_NONBLOCK)
 
 
 def _blocks(name: str, file: Readable, notify: Callable[[str], None]) -> Iterator[Found]:
@@ -162,8 +183,9 @@ def _text(name: str, number: int, line: bytes) -> str:
     if len(line) >= MAX_LINE:
         raise UsageError(f"{name}:{number}: no range is that long", hint="one range a line")
     try:
-        return line.decode("ascii").strip()
+        return line.decode("utf-8").strip(string.whitespace)
     except UnicodeDecodeError as e:
         raise UsageError(
-            f"{name}:{number}: not a text of ranges", hint="one range a line, # starts a comment"
+            f"{name}:{number}: not a text of ranges",
+            hint="save it as UTF-8: one range a line, # starts a comment",
         ) from e

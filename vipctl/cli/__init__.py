@@ -1,17 +1,24 @@
 """The command line: the only place that prints or exits, and the only one that knows click."""
 
+import errno
 import json
+import os
 import sys
 from collections.abc import Sequence
 
 import click
 
-from vipctl.cli.commands import group
+from vipctl.cli import output
+from vipctl.cli.commands import MADE, group
+from vipctl.cli.output import Unprinted, printable
 from vipctl.errors import UsageError, VipctlError
 
 
 def main() -> None:
-    sys.exit(run(sys.argv[1:]))
+    output.prepare()
+    code = run(sys.argv[1:])
+    output.finish()
+    sys.exit(code)
 
 
 def run(words: Sequence[str]) -> int:
@@ -19,40 +26,64 @@ def run(words: Sequence[str]) -> int:
     try:
         group.main(list(words), prog_name="vipctl", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as e:
-        click.echo(e.format_message())
+        output.tell(e.format_message())
         return UsageError.exit_code
-    except (Exception, KeyboardInterrupt) as e:
-        error = _known(e)
-        if "-v" in words and type(error) is VipctlError:
-            import traceback
-
-            traceback.print_exc()
-        _show(error, as_json="--json" in words)
-        return error.exit_code
+    except (Exception, KeyboardInterrupt, SystemExit) as e:
+        return _failed(e, words)
     return 0
+
+
+def _failed(cause: BaseException, words: Sequence[str]) -> int:
+    """A reader that has had enough of what was looked up is no failure."""
+    error = _known(cause)
+    made = MADE in getattr(error, "__notes__", ())
+    if isinstance(error, Unprinted) and error.closed and not made:
+        return 0
+    if "-v" in words and type(error) is VipctlError:
+        import traceback
+
+        output.tell("".join(traceback.format_exception(cause)))
+    said = _show(error, as_json="--json" in words)
+    return error.exit_code if said or not made else 0
 
 
 def _known(error: BaseException) -> VipctlError:
     if isinstance(error, VipctlError):
         return error
+    found = _named(error)
+    for note in getattr(error, "__notes__", ()):
+        found.add_note(note)
+    return found
+
+
+def _named(error: BaseException) -> VipctlError:
     if isinstance(error, click.ClickException):
         context = error.ctx if isinstance(error, click.UsageError) else None
         path = context.command_path if context else "vipctl"
         return UsageError(error.format_message().rstrip("."), hint=f"{path} --help")
     if isinstance(error, (click.Abort, KeyboardInterrupt)):
         return VipctlError("interrupted", hint="run the command again")
+    if isinstance(error, SystemExit):  # click's, where --help or --version meets a closed pipe
+        return Unprinted(BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)))
+    if isinstance(error, OSError) and output.is_of_printing(error):
+        return Unprinted(error)
     hint = "run it again with -v, and report what it prints"
     return VipctlError(f"{type(error).__name__}: {error}", hint=hint)
 
 
-def _show(error: VipctlError, *, as_json: bool) -> None:
+def _show(error: VipctlError, *, as_json: bool) -> bool:
+    """Returns whether it could be said."""
     message = "; ".join([error.message, *getattr(error, "__notes__", ())])
     if as_json:
         body = {"kind": error.kind, "message": message, "hint": error.hint}
-        click.echo(json.dumps({"error": body}))
-        return
-    if sys.stderr.isatty():
-        click.echo("\r\x1b[K", nl=False, err=True)  # a line of progress
-    click.echo(click.style("error: ", fg="red") + message, err=True)
+        try:
+            output.say(json.dumps({"error": body}))
+            return True
+        except Unprinted:
+            pass  # then as text
+    if sys.stderr is not None and sys.stderr.isatty():
+        output.tell("\r\x1b[K", nl=False)  # a line of progress
+    said = output.tell(click.style("error: ", fg="red") + printable(message))
     if error.hint:
-        click.echo(f"hint: {error.hint}", err=True)
+        output.tell(f"hint: {printable(error.hint)}")
+    return said

@@ -11,6 +11,7 @@ import click
 
 from vipctl import __version__, log
 from vipctl.cli import options
+from vipctl.cli.output import printable, say, tell, warn
 from vipctl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from vipctl.controller import Controller, Outcome
 
 STATE_DIR = Path("/var/lib/vipctl")
+MADE = "the change is made"
 
 
 class Settings(NamedTuple):
@@ -35,9 +37,9 @@ class Settings(NamedTuple):
 
     def notify(self, text: str) -> None:
         """One line of progress, replaced by the next; nothing where nobody watches."""
-        if not self.json and sys.stderr.isatty():
-            sign = click.style(f"{text} …", dim=True) if text else ""
-            click.echo(f"\r\x1b[K{sign}", nl=False, err=True)
+        if not self.json and sys.stderr is not None and sys.stderr.isatty():
+            sign = click.style(f"{printable(text)} …", dim=True) if text else ""
+            tell(f"\r\x1b[K{sign}", nl=False)
 
 
 def _directory(text: str) -> Path:
@@ -76,19 +78,28 @@ def group(
 
 
 def _finish(settings: Settings, done: "Outcome") -> None:
+    try:
+        _report(settings, done)
+    except (Exception, KeyboardInterrupt) as e:
+        if done.changed and not settings.check:
+            e.add_note(MADE)
+        raise
+
+
+def _report(settings: Settings, done: "Outcome") -> None:
     from vipctl import report
     from vipctl.cli import render
 
     result = report.outcome(done, check=settings.check, diff=settings.diff)
     settings.notify("")
     if settings.json:
-        click.echo(json.dumps(result))
+        say(json.dumps(result))
         return
-    if settings.diff:
-        click.echo(render.difference(**result["diff"]))
     for warning in result["warnings"]:
-        click.echo(click.style("warning: ", fg="yellow") + warning, err=True)
-    click.echo(render.outcome(result))
+        warn(warning)
+    if settings.diff:
+        say(render.difference(**result["diff"]))
+    say(render.outcome(result))
 
 
 def _show(
@@ -97,11 +108,11 @@ def _show(
     from vipctl.cli.render import PENDING
 
     if settings.json:
-        click.echo(json.dumps({"changed": False} | result))
+        say(json.dumps({"changed": False} | result))
         return
-    click.echo(draw(result))
+    say(draw(result))
     if result.get("pending"):
-        click.echo(click.style("warning: ", fg="yellow") + PENDING, err=True)
+        warn(PENDING)
 
 
 def _print(pieces: Iterable[str]) -> None:
@@ -266,8 +277,7 @@ def apply_file(settings: Settings, file: Path, force: bool) -> None:
     """Make the whole state what the YAML FILE (- for standard input) says, and nothing else."""
     from vipctl import document
 
-    source = Path("/dev/stdin") if file == Path("-") else file
-    _finish(settings, settings.controller(force=force).apply(document.load(source)))
+    _finish(settings, settings.controller(force=force).apply(document.load(file)))
 
 
 @group.command("export")

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from vipctl.cli.output import printable
 from vipctl.report import Report, large
 
 MANY = 1000  # ranges that a person looks at
@@ -46,7 +47,7 @@ def outcome(report: Report) -> str:
     if not report["changed"]:
         return "unchanged"
     verb = "would change" if report["check"] else "changed"
-    return click.style(verb, fg="yellow") + ": " + "; ".join(report["changes"])
+    return click.style(verb, fg="yellow") + ": " + printable("; ".join(report["changes"]))
 
 
 def ranges(report: Report) -> str:
@@ -105,13 +106,13 @@ def status(report: Report) -> str:
         if not found["ok"]
     ]
     parts += [
-        f"method {name}: {note}"
+        printable(f"method {name}: {note}")
         for name, found in report["methods"].items()
         for note in found["notes"]
     ]
-    parts += [f"`{rule}` comes before vipctl's rules" for rule in report["rules_ahead"]]
+    parts += [printable(f"`{rule}` comes before vipctl's rules") for rule in report["rules_ahead"]]
     colour = "green" if report["kernel"] == "as stored" else "red"
-    parts.append("kernel: " + click.style(report["kernel"], fg=colour))
+    parts.append("kernel: " + click.style(printable(report["kernel"]), fg=colour))
     return "\n\n".join(parts)
 
 

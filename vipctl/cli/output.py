@@ -1,0 +1,82 @@
+"""Printing, where it may not be possible: a full disk, a closed pipe, an old locale."""
+
+import codecs
+import errno
+import os
+import sys
+from contextlib import suppress
+
+import click
+
+from vipctl.errors import VipctlError
+
+PLAIN = {"…": "...", "→": "->"}  # of what vipctl itself prints
+
+
+class Unprinted(VipctlError):
+    """Standard output takes no more."""
+
+    def __init__(self, cause: OSError | ValueError) -> None:
+        self.closed = isinstance(cause, OSError) and cause.errno == errno.EPIPE
+        words = cause.strerror if isinstance(cause, OSError) else str(cause)
+        super().__init__(f"cannot print: {words}", hint="see where standard output leads")
+
+
+def prepare() -> None:
+    """Has characters replaced that an output cannot show."""
+    codecs.register_error("vipctl", _plainly)
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.reconfigure(errors="vipctl")  # type: ignore[union-attr]
+
+
+def _plainly(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    found = error.object[error.start : error.end]
+    escaped = (PLAIN.get(c) or c.encode("ascii", "backslashreplace").decode() for c in found)
+    return "".join(escaped), error.end
+
+
+def finish() -> None:
+    """What could not be printed is given up, so that Python does not try it once more."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError):
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def say(text: str) -> None:
+    """On standard output. Raises Unprinted."""
+    try:
+        click.echo(text)
+    except (OSError, ValueError) as e:
+        raise Unprinted(e) from e
+
+
+def is_of_printing(error: BaseException) -> bool:
+    """Whether click met it when it printed something by itself, as it does for --help."""
+    from traceback import walk_tb
+
+    return any(frame.f_code is click.echo.__code__ for frame, _ in walk_tb(error.__traceback__))
+
+
+def tell(text: str, *, nl: bool = True) -> bool:
+    """On standard error; returns whether that was possible."""
+    try:
+        click.echo(text, nl=nl, err=True)
+    except (OSError, ValueError):
+        return False
+    return sys.stderr is not None
+
+
+def warn(text: str) -> None:
+    tell(click.style("warning: ", fg="yellow") + printable(text))
+
+
+def printable(text: str) -> str:
+    """With escapes for what would move a terminal's cursor, or not be seen."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
