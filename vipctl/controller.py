@@ -7,7 +7,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
-from vipctl import advice, asked, methods, planner, safety, transaction
+from vipctl import advice, asked, extent, methods, planner, safety, transaction
 from vipctl.asked import Given
 from vipctl.errors import Missing, Refused
 from vipctl.model import (
@@ -181,11 +181,8 @@ class Controller(NamedTuple):
             safety.check_arp(store, change)
             transaction.check(store, change)
             restored = foreign or transaction.drifted(store, full=full)
-            if restored and not (adopt or store.in_use()):
-                raise Refused(
-                    "vipctl is at work in this kernel, but not from this state directory",
-                    hint="name the right one with --state-dir; or take over: vipctl restore",
-                )
+            if restored and not (store.in_use() or (adopt and self.force)):
+                raise self._nothing_stored()
             if full and not (restored or self.check):
                 transaction.compared(store)
             gone = transaction.lost(store) if restored else {}
@@ -242,6 +239,15 @@ class Controller(NamedTuple):
     def _check_reals(self, store: Store, before: Service | None, after: Service) -> None:
         holder = partial(safety.stored_holder, store)
         safety.check_reals(holder, before, after, force=self.force)
+
+    def _nothing_stored(self) -> Refused:
+        """What to say where only the kernel has something."""
+        return Refused(
+            f"vipctl is at work in this kernel ({extent.words()}), but not from {self.state_dir}, "
+            "where nothing is stored",
+            hint="name the right one with --state-dir, or put its state.db back; to end what is in "
+            "the kernel: vipctl restore --force",
+        )
 
 
 def _privileged() -> bool:

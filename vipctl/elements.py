@@ -120,6 +120,18 @@ def read(where: Map) -> dict[int, bytes]:
     return {mark: b"".join(parts) for mark, parts in found.items()}
 
 
+def counted(where: Map, most: int) -> dict[int, int]:
+    """How many elements of a map have each mark; of a large map, about the first `most`."""
+    found: dict[int, int] = {}
+    with netlink.connect(netlink.NETLINK_NETFILTER, "nftables") as link:
+        for content in netlink.dump(link, GETSETELEM, _where(where)):
+            for mark, addresses in _listed(where.version, content):
+                found[mark] = found.get(mark, 0) + len(addresses) // WIDTH[where.version]
+            if sum(found.values()) >= most:
+                break
+    return found
+
+
 def _listed(version: int, content: bytes) -> Iterator[tuple[int, bytes]]:
     """The elements of a message; mostly all are alike but for their addresses."""
     width = WIDTH[version]

@@ -2,7 +2,6 @@
 
 import ipaddress
 import socket
-import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -138,6 +137,8 @@ def refuse_strange(text: str) -> None:
     strange = next((c for c in text if not c.isascii()), None)
     if strange is None:
         return
+    import unicodedata
+
     category = unicodedata.category(strange)
     hint = {"Pd": "write - for it", "Zs": "write a plain space, or none", "Cf": "leave it out"}
     name = unicodedata.name(strange, "no character") if strange != BOM else "BYTE ORDER MARK"

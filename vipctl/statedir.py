@@ -1,5 +1,6 @@
 """The state directory: root's own, of one network namespace, used by one command at a time."""
 
+import errno
 import fcntl
 import os
 import socket
@@ -13,7 +14,39 @@ from vipctl.errors import Missing, Refused, VipctlError
 
 LOCK_TIMEOUT = 60.0  # seconds
 LOCK_NOTICE = 1.0  # seconds until a waiting command says so
+SMALL = 1 << 16  # bytes that sqlite needs beside a database
 SO_NETNS_COOKIE = 71  # include/uapi/asm-generic/socket.h
+
+
+MEANWHILE = "; meanwhile the kernel keeps its VIPs, and what only reads works"
+CURES = {
+    errno.EROFS: f"mount it writable again, dmesg may say why it is not{MEANWHILE}",
+    errno.ENOSPC: f"make room there: df -h, df -i{MEANWHILE}",
+    errno.EDQUOT: f"make room there, or raise the quota{MEANWHILE}",
+    errno.EIO: f"the disk may be failing, see dmesg{MEANWHILE}",
+    errno.EACCES: "run as root; if you are, see lsattr and what confines it (dmesg)",
+    errno.ENOTDIR: "name another with --state-dir",
+    errno.ELOOP: "a symbolic link is in its place: remove the link",
+}
+CURES[errno.EPERM] = CURES[errno.EACCES]
+
+
+def cure(error: OSError) -> str:
+    """What to do, by what the file system says."""
+    return CURES.get(error.errno or 0, "see whether it is there, and whose it is: ls -la")
+
+
+def trouble(directory: Path) -> OSError | None:
+    """Why nothing can be written there, if so: sqlite does not say."""
+    from tempfile import TemporaryFile
+
+    try:
+        with TemporaryFile(dir=directory) as file:
+            file.write(bytes(SMALL))
+            file.flush()
+    except OSError as e:
+        return e
+    return None
 
 
 def identity() -> str:
@@ -42,7 +75,7 @@ def _open_lock(path: Path) -> int:
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as e:
-        raise VipctlError(f"cannot open the lock {path}: {e.strerror}", hint="remove it") from e
+        raise VipctlError(f"cannot open the lock {path}: {e.strerror}", hint=cure(e)) from e
 
 
 def _acquire(fd: int, directory: Path, timeout: float, waiting: Callable[[], None] | None) -> None:
@@ -68,10 +101,15 @@ def prepare(directory: Path) -> None:
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         info = directory.stat()
+    except FileExistsError as e:
+        raise Missing(
+            f"cannot use the state directory {directory}: it is a file",
+            hint=CURES[errno.ENOTDIR],
+        ) from e
     except OSError as e:
         raise Missing(
             f"cannot use the state directory {directory}: {e.strerror}",
-            hint="run as root, or name another with --state-dir",
+            hint=cure(e),
         ) from e
     if info.st_uid not in (0, os.geteuid()) or stat.S_IMODE(info.st_mode) & 0o022:
         raise Refused(

@@ -13,7 +13,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,6 +23,10 @@ from vipctl.model import Change, Held, Place, Service, Shape
 from vipctl.spans import BITS, WIDTH, Span, Spans
 
 SCHEMA_VERSION = 2
+DAMAGED = (
+    "the kernel keeps its VIPs meanwhile: put state.db back from a backup; without one move the "
+    "directory away, and make the state anew: vipctl restore --force, which ends them, and apply"
+)
 CHUNK = 512  # spans of a row; twice as many before it is split
 FEW = 64  # spans whose rows are looked for one by one
 
@@ -80,10 +84,8 @@ class Store:
                 _create(directory)
             db = sqlite3.connect(directory / "state.db", isolation_level=None)
             return cls._ready(db, directory)
-        except sqlite3.Error as e:
-            if os.geteuid():
-                raise Missing(f"the state in {directory} is root's", hint="use sudo") from e
-            raise _unreadable(directory, e) from e
+        except (sqlite3.Error, OSError) as e:
+            raise _failure("use", directory, e) from e
         finally:
             os.umask(previous)
 
@@ -95,18 +97,43 @@ class Store:
         except PermissionError as e:
             raise Missing(f"the state in {directory} is root's", hint="use sudo") from e
         if present:
-            store = cls.open(directory)
-            store._db.execute("BEGIN")  # one snapshot, whatever others commit meanwhile
-            store.intent()
-            return store
+            statedir.prepare(directory)
+            return cls._snapshot(directory)
         db = sqlite3.connect(":memory:", isolation_level=None)
         _define(db)
         return cls._ready(db, directory)
 
     @classmethod
+    def _snapshot(cls, directory: Path) -> Self:
+        """One moment of it, whatever others commit meanwhile; of a directory nobody can write too.
+
+        There sqlite cannot make the files that it reads a database with beside it.
+        """
+        try:
+            return cls._begun(sqlite3.connect(directory / "state.db"), directory)
+        except (sqlite3.Error, VipctlError) as e:
+            if not _is_for_writing(e) or statedir.trouble(directory) is None:
+                raise _failure("read", directory, e) from e
+        try:
+            return cls._begun(_apart(directory), directory)
+        except (sqlite3.Error, OSError) as e:
+            raise _failure("read", directory, e) from e
+
+    @classmethod
+    def _begun(cls, db: sqlite3.Connection, directory: Path) -> Self:
+        db.isolation_level = None
+        store = cls._ready(db, directory)
+        db.execute("BEGIN")
+        db.execute("SELECT * FROM meta").fetchall()
+        return store
+
+    @classmethod
     def _ready(cls, db: sqlite3.Connection, directory: Path) -> Self:
         db.execute("PRAGMA busy_timeout = 60000")
         (found,) = db.execute("PRAGMA user_version").fetchone()
+        if not found:
+            db.close()
+            raise VipctlError(f"{directory / 'state.db'} holds no state", hint=DAMAGED)
         if found != SCHEMA_VERSION:
             db.close()
             raise Refused(
@@ -132,7 +159,7 @@ class Store:
         try:
             yield from self._db.execute(query, values)
         except sqlite3.Error as e:
-            raise _unreadable(self._directory, e) from e
+            raise _failure("read", self._directory, e) from e
 
     def meta(self, key: str) -> str | None:
         row = next(self._rows("SELECT value FROM meta WHERE key = ?", (key,)), None)
@@ -356,9 +383,7 @@ class Store:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             if isinstance(e, sqlite3.Error):
-                raise VipctlError(
-                    f"the state cannot be written: {e}", hint="is the disk full or read-only?"
-                ) from e
+                raise _failure("write", self._directory, e) from e
             raise
 
 
@@ -366,6 +391,8 @@ def _create(directory: Path) -> None:
     """A database appears whole, or not at all, whoever comes first."""
     from tempfile import TemporaryDirectory
 
+    for remains in ("state.db-wal", "state.db-shm"):  # of one that is gone: not for the new one
+        (directory / remains).unlink(missing_ok=True)
     with TemporaryDirectory(dir=directory, prefix="new-") as scratch:
         db = sqlite3.connect(Path(scratch) / "state.db", isolation_level=None)
         db.execute("PRAGMA journal_mode = WAL")  # readers do not wait for writers
@@ -386,11 +413,46 @@ def _define(db: sqlite3.Connection) -> None:
     db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
 
 
-def _unreadable(directory: Path, error: sqlite3.Error) -> VipctlError:
-    return VipctlError(
-        f"cannot read the state in {directory}: {error}",
-        hint="put its directory back from a backup, or vipctl restore from an empty one",
+def _apart(directory: Path) -> sqlite3.Connection:
+    """Reads without writing: the database as it is, or with its journal a copy in memory."""
+    from shutil import copyfile
+    from tempfile import TemporaryDirectory
+    from urllib.parse import quote
+
+    journal = directory / "state.db-wal"
+    if not (journal.exists() and journal.stat().st_size):
+        return sqlite3.connect(f"file:{quote(str(directory))}/state.db?immutable=1", uri=True)
+    db = sqlite3.connect(":memory:")
+    with TemporaryDirectory() as scratch:
+        for name in ("state.db", "state.db-wal"):
+            copyfile(directory / name, Path(scratch) / name)
+        with closing(sqlite3.connect(Path(scratch) / "state.db")) as copy:
+            copy.backup(db)
+    return db
+
+
+def _is_for_writing(error: Exception) -> bool:
+    """Whether sqlite failed at what it writes, as it does even to read."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (
+        *(sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_FULL),
+        *(sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PERM),
     )
+
+
+def _failure(verb: str, directory: Path, error: Exception) -> VipctlError:
+    """By what the file system says where it says something; else the database is damaged."""
+    if isinstance(error, VipctlError):
+        return error
+    if os.geteuid():
+        return Missing(f"the state in {directory} is root's", hint="use sudo")
+    cause = error if isinstance(error, OSError) else None
+    if cause is None and _is_for_writing(error):
+        cause = statedir.trouble(directory)
+    if cause is not None:
+        message = f"cannot {verb} the state in {directory}: {cause.strerror}"
+        return VipctlError(message, hint=statedir.cure(cause))
+    return VipctlError(f"cannot {verb} the state in {directory}: {error}", hint=DAMAGED)
 
 
 def _with_neighbours(version: int, span: Span) -> tuple[bytes, bytes]:

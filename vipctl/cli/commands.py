@@ -73,7 +73,7 @@ def group(
 
     Exit codes: 0 done, 1 unexpected, 2 usage, 3 refused, 4 the kernel said no, 5 something missing.
     """
-    log.listener = partial(click.echo, err=True) if verbose else None
+    log.listener = tell if verbose else None
     context.obj = Settings(as_json, check, diff, state_dir)
 
 
@@ -119,9 +119,9 @@ def _print(pieces: Iterable[str]) -> None:
     """What is too much to be there all at once."""
     last = ""
     for piece in pieces:
-        click.echo(piece, nl=False)
+        say(piece, nl=False)
         last = piece
-    click.echo("", nl=not last.endswith("\n"))
+    say("", nl=not last.endswith("\n"))
 
 
 @group.command("add-range")
@@ -300,7 +300,8 @@ def status(settings: Settings) -> None:
 
 
 @group.command("restore")
+@click.option("--force", is_flag=True, help="Also where nothing is stored: all VIPs end.")
 @click.pass_obj
-def restore(settings: Settings) -> None:
+def restore(settings: Settings, force: bool) -> None:
     """Bring the kernel to the stored state: after a boot, or after somebody's flush."""
-    _finish(settings, settings.controller().restore())
+    _finish(settings, settings.controller(force=force).restore())

@@ -49,10 +49,10 @@ def finish() -> None:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def say(text: str) -> None:
+def say(text: str, *, nl: bool = True) -> None:
     """On standard output. Raises Unprinted."""
     try:
-        click.echo(text)
+        click.echo(text, nl=nl)
     except (OSError, ValueError) as e:
         raise Unprinted(e) from e
 
