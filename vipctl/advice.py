@@ -1,5 +1,6 @@
 """What an operator should know after a change, though nothing is wrong with it."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 from vipctl import methods, routing, sysctl
@@ -9,12 +10,15 @@ from vipctl.store import Store
 ACCEPT_LOCAL = "net.ipv4.conf.all.accept_local"
 
 
-def warnings(store: Store, change: Change) -> Iterator[str]:
-    """What the operator should know of the services that were changed, and of the director."""
+def warnings(store: Store, change: Change, *, done: bool = True) -> Iterator[str]:
+    """What the operator should know of the services that were changed, and of the director.
+
+    Before it is `done`: what will be so once it is.
+    """
     for rule in routing.ahead():
         yield f"`{rule}` comes before vipctl's rules: VIPs that it matches are not accepted"
-    ranges = {(name, shape.version) for name, shape, _ in store.tallies()}
-    ranges |= {(place.service, place.version) for place in change.taken}
+    ranges = _with_ranges(store, Change() if done else change)
+    coming = {} if done else _sysctls_to_come(store, change)
     before = {service.name: service.method for service in change.before}
     others = {s.method for s in change.after if before.get(s.name) != s.method}
     for name in sorted(others):
@@ -27,12 +31,35 @@ def warnings(store: Store, change: Change) -> Iterator[str]:
                     f"service {service.name!r} has IPv{version} ranges and no IPv{version} real "
                     "server: their clients are refused"
                 )
-        for name, value in sysctl.missed(sysctl.needed([service])).items():
+        wanted = sysctl.needed([service])
+        missed = {n: v for n, v in sysctl.missed(wanted).items() if n not in coming}
+        missed |= {n: v for n, v in wanted.items() if coming.get(n, v) != v}
+        for name, value in missed.items():
             if not service.set_sysctls:
                 yield (
                     f"service {service.name!r} needs {name}={value}: set it, or "
                     f"vipctl set-service {service.name} --set-sysctls"
                 )
+
+
+def _with_ranges(store: Store, change: Change) -> set[tuple[str, int]]:
+    """Services and IP versions that have any, once the change is made."""
+    counts: Counter[tuple[str, int]] = Counter()
+    for name, shape, number in store.tallies():
+        counts[name, shape.version] += number
+    for sign, held in ((-1, change.released), (1, change.taken)):
+        for place, spans in held.items():
+            counts[place.service, place.version] += sign * sum(spans.lengths().values())
+    return {key for key, number in counts.items() if number > 0}
+
+
+def _sysctls_to_come(store: Store, change: Change) -> dict[str, str]:
+    """Values that the change will set, or put back."""
+    gone, kept = {service.name for service in change.before}, store.sysctls()
+    stay = [service for name, service in store.services().items() if name not in gone]
+    planned = sysctl.plan(kept, [*stay, *change.after])
+    back = {name: kept[name][0] for name in kept.keys() - planned.keys()}
+    return back | {name: new for name, (_, new) in planned.items()}
 
 
 def _martians(service: Service) -> Iterator[str]:

@@ -13,6 +13,7 @@ from vipctl.errors import Missing, Refused
 from vipctl.model import (
     ACCEPTANCE_PREFIX,
     Change,
+    Held,
     RealServer,
     Service,
     real_key,
@@ -31,6 +32,7 @@ class Outcome(NamedTuple):
     change: Change
     restored: bool
     warnings: tuple[str, ...]
+    stay: Held = {}  # ranges of its services that are not in the change
 
     @property
     def changed(self) -> bool:
@@ -43,6 +45,7 @@ class Controller(NamedTuple):
     state_dir: Path
     check: bool = False
     force: bool = False
+    diff: bool = False
     notify: Callable[[str], None] = lambda _: None
 
     # ranges
@@ -195,7 +198,19 @@ class Controller(NamedTuple):
                 transaction.commit(store, change, self.notify, gone=gone)
             if unmet:
                 raise _unmet(store, unmet)
-            return Outcome(change, restored, tuple(advice.warnings(store, change)))
+            found = tuple(advice.warnings(store, change, done=not self.check))
+            stay = self._stay(store, change) if self.diff else {}
+            return Outcome(change, restored, found, stay)
+
+    def _stay(self, store: Store, change: Change) -> Held:
+        """What the changed services hold before and after."""
+        moved = change.released if self.check else change.taken
+        names = {service.name for service in (*change.before, *change.after)}
+        return {
+            place: spans.except_for(moved[place]) if place in moved else spans
+            for name in sorted(names)
+            for place, spans in store.held(name).items()
+        }
 
     @contextmanager
     def _session(self) -> Iterator[Store]:

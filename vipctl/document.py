@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 INPUT = Path("standard input")  # its name in messages
+NONE: Mapping[str, int] = {}
 MAX_PROBLEMS = 5
 MANY = 10_000  # ranges that take YAML seconds
 MAX_BYTES = 256 << 20
@@ -144,14 +145,18 @@ def _addresses(path: Path, base: Path, name: str, form: Accepted) -> AddressSet:
     return addresses
 
 
-def shown(services: Iterable[Held], *, most: int) -> str:
-    """For people: of no service more than so many ranges."""
-    return to_yaml(_plain((s, _listed(addresses, most)) for s, addresses in services))
+def shown(services: Iterable[Held], *, most: int, unlisted: Mapping[str, int] = NONE) -> str:
+    """For people: of no service more than so many ranges; `unlisted` counts those not given."""
+    return to_yaml(
+        _plain((s, _listed(found, most, unlisted.get(s.name, 0))) for s, found in services)
+    )
 
 
-def _listed(addresses: AddressSet, most: int) -> list[str]:
-    number = addresses.count()
-    return list(addresses.prefixes()) if number <= most else [f"{number:,} prefixes"]
+def _listed(addresses: AddressSet, most: int, unlisted: int) -> list[str]:
+    more = [f"and {unlisted:,} prefixes that stay"] if unlisted else []
+    if (number := addresses.count()) > most:
+        return [f"{number:,} prefixes", *more]
+    return [*addresses.prefixes(), *more]
 
 
 def dump(services: Sequence[Held]) -> Iterator[str]:

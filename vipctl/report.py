@@ -1,6 +1,6 @@
 """Use cases of looking: each returns what `--json` prints. Nothing here changes anything."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 from vipctl import ipvs, methods, pieces, routing, syntax, sysctl, transaction
 from vipctl.controller import Outcome, refuse_foreign_state
 from vipctl.errors import Missing, Refused, VipctlError
-from vipctl.model import Held, Service, Shape, joined
+from vipctl.model import Change, Held, Place, Service, Shape, joined
 from vipctl.prefixes import AddressSet
-from vipctl.spans import BITS
+from vipctl.spans import BITS, Spans
 from vipctl.store import Store
 
 Report = dict[str, Any]
@@ -128,17 +128,18 @@ def _methods(used: set[str]) -> dict[str, Report]:
 
 def outcome(done: Outcome, *, check: bool, diff: bool) -> Report:
     """What `--json` prints of a changing command."""
-    sizes = {"added": _size(done.change.gained()), "removed": _size(done.change.lost())}
+    sizes, by_service = _sizes_of(done.change), _by_service(done.change)
     report: Report = {
         "changed": done.changed,
         "check": check,
         "restored": done.restored,
-        "changes": list(_changes(done, sizes)),
+        "changes": list(_changes(done, by_service)),
         "services": {s.name: syntax.plain(s) for s in done.change.after},
         "removed_services": sorted(
             {s.name for s in done.change.before} - {s.name for s in done.change.after}
         ),
         **sizes,
+        "by_service": by_service,
         "warnings": list(done.warnings),
     }
     if diff:
@@ -147,16 +148,31 @@ def outcome(done: Outcome, *, check: bool, diff: bool) -> Report:
     return report
 
 
-def _changes(done: Outcome, sizes: dict[str, Report]) -> Iterator[str]:
+def _sizes_of(change: Change) -> dict[str, Report]:
+    return {"added": _size(change.gained()), "removed": _size(change.lost())}
+
+
+def _by_service(change: Change) -> dict[str, dict[str, Report]]:
+    """What each gains and loses, from another service too: the director need not gain any."""
+    released, taken = _grouped(change.released), _grouped(change.taken)
+    return {
+        name: _sizes_of(Change(released=released.get(name, {}), taken=taken.get(name, {})))
+        for name in sorted({*released, *taken})
+    }
+
+
+def _changes(done: Outcome, by_service: dict[str, dict[str, Report]]) -> Iterator[str]:
     """What is different now, in words."""
     before = {s.name: s for s in done.change.before}
     after = {s.name: s for s in done.change.after}
     passed_over = cache(methods.passed_over)
     if done.restored:
         yield "kernel restored to the stored state"
-    for sign, size in sizes.items():
-        if size["prefixes"]:
-            yield f"{sign} {_extent(size)}"
+    for name, sizes in by_service.items():
+        whose = f"{name}: " if len(by_service) > 1 else ""
+        for sign, size in sizes.items():
+            if size["prefixes"]:
+                yield f"{whose}{sign} {_extent(size)}"
     for name, service in after.items():
         if name not in before:
             by = _by(service.method, passed_over(service.method))
@@ -206,18 +222,39 @@ def large(number: int) -> str:
 
 
 def difference(done: Outcome) -> tuple[str, str]:
-    """The parts that change, as YAML: (before, after)."""
-    from vipctl import document
-
-    change = done.change
+    """The services that change, as YAML: (before, after); of many ranges, those that change."""
+    change, stay = done.change, _grouped(done.stay)
+    counts = {name: _addresses(held).count() for name, held in stay.items()}
+    unlisted = {name: count for name, count in counts.items() if count > MANY}
+    kept = {name: held for name, held in stay.items() if name not in unlisted}
     return (
-        document.shown(((s, _of(s, change.released)) for s in change.before), most=MANY),
-        document.shown(((s, _of(s, change.taken)) for s in change.after), most=MANY),
+        _shown(change.before, _grouped(change.released), kept, unlisted),
+        _shown(change.after, _grouped(change.taken), kept, unlisted),
     )
 
 
-def _of(service: Service, held: Held) -> AddressSet:
-    return _addresses({p: spans for p, spans in held.items() if p.service == service.name})
+def _shown(
+    services: Iterable[Service],
+    part: Mapping[str, Held],
+    kept: Mapping[str, Held],
+    unlisted: Mapping[str, int],
+) -> str:
+    from vipctl import document
+
+    def held(name: str) -> AddressSet:
+        both = [_addresses(found.get(name, {})) for found in (part, kept)]
+        return AddressSet(both[0].v4 | both[1].v4, both[0].v6 | both[1].v6)
+
+    listed = ((service, held(service.name)) for service in services)
+    return document.shown(listed, most=2 * MANY, unlisted=unlisted)
+
+
+def _grouped(held: Held) -> dict[str, dict[Place, Spans]]:
+    """By service."""
+    found: dict[str, dict[Place, Spans]] = {}
+    for place, spans in held.items():
+        found.setdefault(place.service, {})[place] = spans
+    return found
 
 
 def _addresses(held: Held) -> AddressSet:

@@ -3,7 +3,6 @@
 import json
 import sys
 from collections.abc import Callable, Iterable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,7 +10,7 @@ import click
 
 from vipctl import __version__, log
 from vipctl.cli import options
-from vipctl.cli.output import printable, say, tell, warn
+from vipctl.cli.output import printable, say, tell, trace, warn
 from vipctl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -33,7 +32,9 @@ class Settings(NamedTuple):
     def controller(self, *, force: bool = False) -> "Controller":
         from vipctl.controller import Controller
 
-        return Controller(self.state_dir, check=self.check, force=force, notify=self.notify)
+        return Controller(
+            self.state_dir, check=self.check, force=force, diff=self.diff, notify=self.notify
+        )
 
     def notify(self, text: str) -> None:
         """One line of progress, replaced by the next; nothing where nobody watches."""
@@ -73,7 +74,7 @@ def group(
 
     Exit codes: 0 done, 1 unexpected, 2 usage, 3 refused, 4 the kernel said no, 5 something missing.
     """
-    log.listener = tell if verbose else None
+    log.listener = trace if verbose else None
     context.obj = Settings(as_json, check, diff, state_dir)
 
 

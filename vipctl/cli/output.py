@@ -73,6 +73,11 @@ def tell(text: str, *, nl: bool = True) -> bool:
     return sys.stderr is not None
 
 
+def trace(text: str) -> None:
+    """A line of -v."""
+    tell(text)
+
+
 def warn(text: str) -> None:
     tell(click.style("warning: ", fg="yellow") + printable(text))
 
