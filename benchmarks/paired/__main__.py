@@ -28,6 +28,7 @@ from tests.harness.guest import REPOSITORY
 
 RANGES = 10  # of a service
 FIRST = "s0"
+START = "from vipctl.__main__ import main; main()"  # as the installed script does
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Side:
 
     def cpu(self, *words: str) -> float:
         """Return the seconds of processor time that a command takes."""
-        program = ["env", f"PYTHONPATH={self.tree}", sys.executable, "-P", "-m", "vipctl"]
+        program = ["env", f"PYTHONPATH={self.tree}", sys.executable, "-P", "-c", START]
         state = ["--state-dir", str(self.site.scratch / "state")]
         return self.site.timed([*program, *state, *words]).cpu
 
