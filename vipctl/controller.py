@@ -12,6 +12,7 @@ from vipctl.asked import Given
 from vipctl.errors import Missing, Refused
 from vipctl.model import (
     ACCEPTANCE_PREFIX,
+    NOBODY,
     Change,
     Held,
     RealServer,
@@ -32,7 +33,7 @@ class Outcome(NamedTuple):
     change: Change
     restored: bool
     warnings: tuple[str, ...]
-    stay: Held = {}  # ranges of its services that are not in the change
+    stay: Held = NOBODY  # ranges of its services that are not in the change
 
     @property
     def changed(self) -> bool:
