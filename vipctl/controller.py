@@ -7,7 +7,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
-from vipctl import advice, asked, extent, methods, planner, safety, transaction
+from vipctl import advice, asked, methods, planner, safety, transaction
 from vipctl.asked import Given
 from vipctl.errors import Missing, Refused
 from vipctl.model import (
@@ -258,6 +258,8 @@ class Controller(NamedTuple):
 
     def _nothing_stored(self) -> Refused:
         """What to say where only the kernel has something."""
+        from vipctl import extent
+
         return Refused(
             f"vipctl is at work in this kernel ({extent.words()}), but not from {self.state_dir}, "
             "where nothing is stored",

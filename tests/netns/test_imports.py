@@ -28,7 +28,7 @@ def test_the_help_needs_the_command_line_alone(net: Lab, word: str) -> None:
     ours = {name for name in imported(net, word) if name.startswith("vipctl.")}
     assert ours <= {
         *("vipctl.choices", "vipctl.errors", "vipctl.methods", "vipctl.log"),
-        *("vipctl.cli", "vipctl.cli.commands", "vipctl.cli.options"),
+        *("vipctl.cli", "vipctl.cli.commands", "vipctl.cli.options", "vipctl.cli.output"),
     }
 
 
