@@ -2,7 +2,6 @@
 
 import gc
 import os
-import sys
 from typing import NoReturn
 
 
@@ -18,11 +17,6 @@ def main() -> NoReturn:
         cli.main()
     except SystemExit as e:
         code = e.code
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except OSError:
-        sys.exit(code)  # and Python says what could not be printed
     os._exit(code if isinstance(code, int) else 1)
 
 
