@@ -36,8 +36,12 @@ def warnings(store: Store, change: Change, *, done: bool = True) -> Iterator[str
         missed |= {n: v for n, v in wanted.items() if coming.get(n, v) != v}
         for name, value in missed.items():
             if not service.set_sysctls:
+                first = sysctl.at_risk() if name == sysctl.FORWARD6 else ()
+                listening = "".join(
+                    f"{risky}=2 first to keep the default route, " for risky in first
+                )
                 yield (
-                    f"service {service.name!r} needs {name}={value}: set it, or "
+                    f"service {service.name!r} needs {name}={value}: set {listening}it, or "
                     f"vipctl set-service {service.name} --set-sysctls"
                 )
 

@@ -30,6 +30,7 @@ RULE = struct.Struct("=BBBBBxxBI")  # family, lengths, tos, table, action, flags
 L3MDEV = 0  # our name for the action of the kernel's own rule for VRFs
 # include/uapi/linux/rtnetlink.h and if_addr.h
 RTM_GETADDR, RTM_NEWRULE, RTM_DELRULE, RTM_GETRULE = 22, 32, 33, 34
+RTPROT_RA = 9
 RTA_GATEWAY, RTA_MULTIPATH, RTA_VIA = 5, 9, 18
 IFA_ADDRESS, IFA_LOCAL = 1, 2
 ADDRESS = struct.Struct("=BBBBI")  # family, length, flags, scope, interface
@@ -260,3 +261,15 @@ def _gateways(link: socket.socket, version: int) -> Iterator[IPAddress]:
     for hop in hops:
         if via := hop.get(RTA_GATEWAY) or hop.get(RTA_VIA, b"")[2:]:
             yield ip_address(via)
+
+
+def advertised() -> set[str]:
+    """Interfaces with a default route that the kernel learned from a router advertisement."""
+    request = localroutes.ROUTE.pack(FAMILY[6], 0, 0, 0, 0, RTPROT_RA, 0, 0, 0)
+    with netlink.connect() as link:
+        found = [
+            dict(netlink.attributes(content, localroutes.ROUTE.size))
+            for content in netlink.dump(link, localroutes.RTM_GETROUTE, request)
+            if not content[1]  # the length of its destination
+        ]
+    return {socket.if_indextoname(_number(route[localroutes.RTA_OIF])) for route in found}

@@ -5,10 +5,13 @@ from pathlib import Path
 
 from vipctl.errors import KernelError
 from vipctl.model import Forward, Service
+from vipctl.routing import advertised
 
 ROOT = Path("/proc/sys")
+SWAPPED = str.maketrans("./", "/.")
 Kept = dict[str, tuple[str, str]]  # name → (value before vipctl, value that it set)
 CONNTRACK = "net.ipv4.vs.conntrack"
+FORWARD6 = "net.ipv6.conf.all.forwarding"
 
 
 def needed(services: Iterable[Service]) -> dict[str, str]:
@@ -33,7 +36,7 @@ def _of_one(service: Service) -> dict[str, str]:
         if 4 in versions:
             found["net.ipv4.ip_forward"] = "1"
         if 6 in versions:
-            found["net.ipv6.conf.all.forwarding"] = "1"
+            found[FORWARD6] = "1"
     if service.forward is Forward.TUN:
         found["net.ipv4.vs.pmtu_disc"] = "0"
     if service.persistence:
@@ -88,17 +91,48 @@ def plan(kept: Kept, services: Iterable[Service]) -> Kept:
         old = kept[name][0] if name in kept else read(name)
         if name in kept or old not in (value, None):
             planned[name] = (str(old), value)
-    return planned
+    return planned | (_for_routers(kept) if FORWARD6 in planned else {})
+
+
+def _for_routers(kept: Kept) -> Kept:
+    """What has a host that forwards listen to routers, where it does so now.
+
+    Without it the kernel drops the default route that it has from one, at once.
+    """
+    found = of_routers(kept)
+    return found | {name: ("1", "2") for name in at_risk() if name not in found}
+
+
+def at_risk() -> list[str]:
+    """Sysctls that are to be 2 before the director forwards IPv6, to keep its default route."""
+    if read(FORWARD6) != "0":
+        return []
+    names = [f"net.ipv6.conf.{device.translate(SWAPPED)}.accept_ra" for device in advertised()]
+    return [name for name in sorted(names) if read(name) == "1"]
+
+
+def of_routers(kept: Kept) -> Kept:
+    """Those that outlive a boot: the first advertisement may come later than the services."""
+    return {name: values for name, values in kept.items() if listens(name)}
+
+
+def listens(name: str) -> bool:
+    return name.startswith("net.ipv6.conf.") and name.endswith(".accept_ra")
 
 
 def enforce(kept: Kept, planned: Kept) -> None:
-    """Sets what is planned and puts back what no longer is, if it is still as vipctl set it."""
-    for name in unmet({name: new for name, (_, new) in planned.items()}):
+    """Sets what is planned and puts back what no longer is, if it is still as vipctl set it.
+
+    A director listens to routers before it forwards, and as long.
+    """
+    wanted = unmet({name: new for name, (_, new) in planned.items()})
+    for name in sorted(wanted, key=listens, reverse=True):
         write(name, planned[name][1])
-    for name in kept.keys() - planned.keys():
+    for name in sorted(kept.keys() - planned.keys(), key=listens):
         if read(name) == kept[name][1]:
             write(name, kept[name][0])
 
 
 def _path(name: str) -> Path:
-    return ROOT / name.replace(".", "/")
+    """As sysctl(8) has it: a slash in a name is a dot of an interface's."""
+    return ROOT / name.translate(SWAPPED)

@@ -78,7 +78,7 @@ def heal(
     services = store.services().values()
     virtuals = ipvs.desired(services)
     present = ipvs.read({key.mark for key in virtuals} | (store.intent() or frozenset()))
-    kept = {} if adopt else store.sysctls()
+    kept = sysctl.of_routers(store.sysctls()) if adopt else store.sysctls()
     sysctls = sysctl.plan(kept, services) if sysctls is None else sysctls
     store.begin(Change(), {key.mark for key in virtuals}, kept | sysctls)
     ipvs.add(virtuals, present)
