@@ -88,6 +88,45 @@ def test_systemd_can_order_a_boot(unit: Path) -> None:
         assert f"{name}: Installed new job {name}/start" in planned
 
 
+# As Debian has them: NetworkManager's units, and what systemd makes of ipvsadm's init script.
+OTHERS = {
+    "NetworkManager.service": "After=network-pre.target\nWants=network.target\nBefore=network.target",
+    "NetworkManager-wait-online.service": (
+        "Requires=NetworkManager.service\nAfter=NetworkManager.service\n"
+        "Before=network-online.target"
+    ),
+    "ipvsadm.service": (
+        "Before=multi-user.target\nAfter=network-online.target\nWants=network-online.target"
+    ),
+}
+
+
+def test_it_comes_after_what_takes_something_away(unit: Path) -> None:
+    units = unit.parent
+    _bring_units(units)
+    for name, ordering in OTHERS.items():
+        text = f"[Unit]\n{ordering}\n[Service]\nType=oneshot\nExecStart=/bin/true\n"
+        (units / name).write_text(text)
+    (units / "network-online.target.wants").mkdir(exist_ok=True)
+    wait = "network-online.target.wants/NetworkManager-wait-online.service"
+    (units / wait).symlink_to("../NetworkManager-wait-online.service")
+    wanted = units / "multi-user.target.wants"
+    wanted.mkdir(exist_ok=True)
+    for name in (unit.name, "NetworkManager.service", "ipvsadm.service"):
+        (wanted / name).symlink_to(f"../{name}")
+    environment = os.environ | {"SYSTEMD_UNIT_PATH": str(units), "SYSTEMD_LOG_LEVEL": "debug"}
+    verify = ["systemd-analyze", "verify", "--man=no", "multi-user.target"]
+    planned = execute(verify, check=False, env=environment).stderr
+    assert [line for line in planned.splitlines() if "ordering cycle" in line] == []
+    for name in (unit.name, *OTHERS):
+        assert f"{name}: Installed new job {name}/start" in planned
+    settings = _settings(unit)
+    assert OTHERS.keys() <= set(settings["After"])
+    for restarted in ("NetworkManager.service", "ipvsadm.service"):
+        assert restarted in settings["PartOf"]
+        assert restarted in settings["WantedBy"]
+
+
 def _bring_units(units: Path) -> None:
     """Copy what a new Debian boots with: what else this machine has is not judged."""
     listed = execute(["dpkg-query", "--listfiles", "systemd", "nftables"]).stdout.splitlines()
