@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from vipctl import advice, asked, methods, planner, safety, transaction
 from vipctl.asked import Given
-from vipctl.errors import Missing, Refused
+from vipctl.errors import Missing, Refused, VipctlError
 from vipctl.model import (
     ACCEPTANCE_PREFIX,
     NOBODY,
@@ -200,9 +200,18 @@ class Controller(NamedTuple):
                 transaction.commit(store, change, self.notify, gone=gone)
             if unmet:
                 raise _unmet(store, unmet)
-            found = tuple(advice.warnings(store, change, done=not self.check))
+            found = self._advice(store, change)
             stay = self._stay(store, change) if self.diff else {}
             return Outcome(change, restored, found, stay)
+
+    def _advice(self, store: Store, change: Change) -> tuple[str, ...]:
+        """A change that is made has not failed because of what else there may be to know."""
+        try:
+            return tuple(advice.warnings(store, change, done=not self.check))
+        except VipctlError as e:
+            if self.check:
+                raise
+            return (f"what else there is to know could not be found out: {e.message}",)
 
     def _stay(self, store: Store, change: Change) -> Held:
         """What the changed services hold before and after."""

@@ -112,7 +112,10 @@ def prepare(directory: Path) -> None:
             hint=cure(e),
         ) from e
     if info.st_uid not in (0, os.geteuid()) or stat.S_IMODE(info.st_mode) & 0o022:
+        ours = (directory / "state.db").exists()  # /tmp is not: others need it as it is
         raise Refused(
             f"the state directory {directory} can be written by others than root",
-            hint=f"chown root: {directory} && chmod 0700 {directory}",
+            hint=f"chown root: {directory} && chmod 0700 {directory}"
+            if ours
+            else "name one with --state-dir that is root's alone, or is not there yet",
         )

@@ -6,6 +6,8 @@ import pytest
 
 from tests.harness.command import Vipctl
 from tests.harness.lab import Lab
+from vipctl import advice
+from vipctl.errors import KernelError
 
 MOVE = """
 services:
@@ -67,3 +69,15 @@ def test_of_many_ranges_it_has_those_that_change(net: Lab, vipctl: Vipctl, tmp_p
     assert "    - 10.9.0.2/32\n    - and 2,499 prefixes that stay\n" in shown["before"]
     assert "10.9.0.2/32" not in shown["after"]
     assert "    - and 2,499 prefixes that stay\n" in shown["after"]
+
+
+def test_a_change_has_not_failed_because_its_advice_has(
+    net: Lab, vipctl: Vipctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> tuple[str, ...]:
+        raise KernelError("routing: no buffer", hint="try again")
+
+    monkeypatch.setattr(advice, "warnings", fail)
+    done = vipctl("add-range", "203.0.113.0/24", "--fwmark", "17")
+    assert done["changed"] is True
+    assert "routing: no buffer" in done["warnings"][0]

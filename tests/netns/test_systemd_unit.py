@@ -90,7 +90,9 @@ def test_systemd_can_order_a_boot(unit: Path) -> None:
 
 # As Debian has them: NetworkManager's units, and what systemd makes of ipvsadm's init script.
 OTHERS = {
-    "NetworkManager.service": "After=network-pre.target\nWants=network.target\nBefore=network.target",
+    "NetworkManager.service": (
+        "After=network-pre.target\nWants=network.target\nBefore=network.target"
+    ),
     "NetworkManager-wait-online.service": (
         "Requires=NetworkManager.service\nAfter=NetworkManager.service\n"
         "Before=network-online.target"

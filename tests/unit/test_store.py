@@ -124,8 +124,17 @@ def test_a_directory_that_others_can_write_is_refused(tmp_path: Path, permission
     for use in (Store.open, lambda path: lock(path).__enter__()):
         with pytest.raises(Refused, match="can be written by others") as caught:
             use(tmp_path)
-        assert f"chmod 0700 {tmp_path}" in (caught.value.hint or "")
+        assert "--state-dir" in (caught.value.hint or "")
+        assert "chmod" not in (caught.value.hint or ""), "of a directory like /tmp"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_one_that_has_a_state_can_be_closed_to_others(tmp_path: Path) -> None:
+    (tmp_path / "state.db").touch()
+    tmp_path.chmod(0o777)
+    with pytest.raises(Refused, match="can be written by others") as caught:
+        Store.open(tmp_path)
+    assert f"chmod 0700 {tmp_path}" in (caught.value.hint or "")
 
 
 def test_a_directory_of_somebody_else_is_refused(tmp_path: Path) -> None:
