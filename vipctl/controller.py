@@ -24,7 +24,6 @@ from vipctl.spans import Spans
 from vipctl.statedir import identity, lock
 from vipctl.store import Store
 
-NO_RANGES: Held = {}
 CAP_NET_ADMIN = 12  # include/uapi/linux/capability.h
 
 
