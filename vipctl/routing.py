@@ -18,6 +18,7 @@ from vipctl.localroutes import PROTOCOL, RTM_DELROUTE, RTM_NEWROUTE
 from vipctl.model import MARK_MASK, MARK_VALUE, Acceptance
 from vipctl.netlink import NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, attribute
 from vipctl.prefixes import FAMILY, VERSIONS, IPAddress
+from vipctl.spans import BITS
 
 PRIORITIES = range(4300, 4400)  # of all blocks: before Tailscale's 5210, after a VRF's 1000
 
@@ -273,3 +274,17 @@ def advertised() -> set[str]:
             if not content[1]  # the length of its destination
         ]
     return {socket.if_indextoname(_number(route[localroutes.RTA_OIF])) for route in found}
+
+
+def gateway_to(where: IPAddress) -> IPAddress | None:
+    """Of the route that the kernel takes to an address; None also where there is no route."""
+    version = where.version
+    request = localroutes.ROUTE.pack(FAMILY[version], BITS[version], 0, 0, 0, 0, 0, 0, 0)
+    request += attribute(localroutes.RTA_DST, where.packed)
+    with netlink.connect() as link:
+        answer = netlink.ask(link, localroutes.RTM_GETROUTE, 0, request)
+    if answer.kind != RTM_NEWROUTE:
+        return None
+    found = dict(netlink.attributes(answer.content, localroutes.ROUTE.size))
+    via = found.get(RTA_GATEWAY) or found.get(RTA_VIA, b"")[2:]
+    return ip_address(via) if via else None

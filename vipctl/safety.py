@@ -53,6 +53,8 @@ def check_reals(
             )
     if new and after.forward is not Forward.NAT:
         _refuse_local_reals(new, after)
+    if not force and after.forward is Forward.DR:
+        _refuse_remote_reals(new, after)
 
 
 def check_arp(view: View, change: Change) -> None:
@@ -114,6 +116,18 @@ def _refuse_local_reals(reals: Iterable[IPAddress], service: Service) -> None:
                 f"real server {rip} is the director itself, which --forward {service.forward} "
                 "cannot reach: the packet's destination would still be the VIP",
                 hint="use --forward nat for a real server on the director",
+            )
+
+
+def _refuse_remote_reals(reals: Iterable[IPAddress], service: Service) -> None:
+    """A gateway routes such a packet by its destination, the VIP: back, until its TTL ends."""
+    for rip in reals:
+        if gateway := routing.gateway_to(rip):
+            raise Refused(
+                f"real server {rip} is behind {gateway}, and --forward {service.forward} leaves "
+                f"the VIP as the packet's destination: {gateway} would send it back",
+                hint="use --forward tun or nat, a real server on a network that this director is "
+                "connected to, or --force if that gateway knows better",
             )
 
 

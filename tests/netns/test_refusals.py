@@ -164,3 +164,21 @@ def test_marks_of_other_services(vipctl: Vipctl) -> None:
     vipctl("add-service", "web")
     _assert_refused(vipctl, "set-service", "web", "--fwmark", "17")
     _assert_refused(vipctl, "add-range", "192.0.2.0/24", "--fwmark", str(0x1000))
+
+
+@pytest.mark.parametrize("real", ["192.0.2.7", "2001:db8:f::7"])
+def test_dr_needs_real_servers_of_a_connected_network(net: Lab, vipctl: Vipctl, real: str) -> None:
+    """A gateway would send what is still for the VIP back: 33 times, until its TTL ends.
+
+    What is not refused fails later, for want of IPVS.
+    """
+    net.director.ip("route add default via 10.0.0.2", "route add ::/0 via fd00::2")
+    words = ["add-service", "web", "--real=10.0.0.7", "--real=fd00::7", "--forward=dr"]
+    assert vipctl.error(*words)[0] == 5
+    error = _assert_refused(vipctl, *words, f"--real={real}")
+    assert real in error["message"]
+    assert ("fd00::2" if ":" in real else "10.0.0.2") in error["message"]
+    for option in ("--forward=tun", "--forward=nat", "--force"):
+        assert vipctl.error(*words, f"--real={real}", option)[0] == 5
+    net.director.ip("route add 192.0.2.0/24 dev eth0", "route add 2001:db8:f::/64 dev eth0")
+    assert vipctl.error(*words, f"--real={real}")[0] == 5
