@@ -2,8 +2,13 @@
 
 lookup        destination → fwmark of its service; one hash map per prefix length
 still_vip     the lookups again: others may set marks too, so that no mark alone is believed
-check         ports of services that name some; services without servers
+ports         of services that name some
 leftover      refuses or drops
+local_out     what the director itself sends to a VIP
+
+A port that no service names costs a packet its mark, and no more: IPVS begins no connection, but
+finds those that it has (FTP's data, ports that a service had before). What it does not take, the
+guard refuses.
 
 A map of fixed size is filled and looked into faster than one that grows. Each has room for its
 prefixes (v4_32_1024); when they become too many, all move to another, as `acceptance` finds out.
@@ -22,6 +27,7 @@ KEPT = 4  # of what a command draws it needs the last again: before, between and
 PROTOCOL_NAME = {4: "ip", 6: "ip6"}
 MAP_NAME = re.compile(r"v([46])_(\d+)(?:_p(\d+))?(?:_(\d+))?")
 FAMILY_NAME = {4: "ipv4", 6: "ipv6"}
+ICMP, NO_ICMP = (f"meta l4proto {word}{{ icmp, ipv6-icmp }}" for word in ("", "!= "))
 
 
 def map_name(shape: Shape) -> str:
@@ -65,12 +71,10 @@ def masked(key: str, shape: Shape) -> str:
 
 def guard(acceptance: Acceptance) -> Chains:
     """What is still for a VIP just behind IPVS (LOCAL_IN, 98 and 99), IPVS did not take."""
+    found = marks(acceptance.services, unmarked=bool(_ported(acceptance)))
     return {
         **refusal(acceptance),
-        "after_ipvs": (
-            "filter hook input priority 100",
-            [f"{marks(acceptance.services)} jump still_vip"],
-        ),
+        "after_ipvs": ("filter hook input priority 100", [f"{found} jump still_vip"]),
     }
 
 
@@ -88,51 +92,62 @@ def _leftover(services: Iterable[Service]) -> list[str]:
     return [*quiet, "meta l4proto tcp reject with tcp reset", "reject with icmpx port-unreachable"]
 
 
-def pings_redirected(services: Iterable[Service]) -> Chains:
+def pings_redirected(acceptance: Acceptance, *first: str) -> Chains:
     """Echo requests of services with ping go to the director itself."""
-    pinged = [s for s in services if s.ping]
+    pinged = [s for s in acceptance.services if s.ping]
     if not pinged:
         return {}
-    rules = [f"{marks(pinged)} {kind} type echo-request redirect" for kind in ("icmp", "icmpv6")]
+    rules = [f"{NO_ICMP} return", *first, *lookups(acceptance)]
+    rules += [f"{marks(pinged)} {kind} type echo-request redirect" for kind in ("icmp", "icmpv6")]
     return {"ping": ("nat hook prerouting priority dstnat", rules)}
 
 
 def checks_before_ipvs(acceptance: Acceptance) -> Chains:
     """All ICMP passes: errors must reach IPVS, and what it does not take meets the guard."""
-    checked = [s for s in acceptance.services if s.ports or _idle(s, acceptance)]
-    if not checked:
+    ported = _ported(acceptance)
+    rules = [*_to_ports(ported), *_refusing_idle(acceptance)]
+    if not rules:
         return {}
     return {
-        "served": ("", _served(acceptance, checked)),
-        "check": ("", _check(acceptance, checked)),
-        "before_ipvs": ("filter hook input priority 97", [f"{marks(checked)} jump check"]),
+        **({"ports": ("", _ports(acceptance, ported))} if ported else {}),
+        "before_ipvs": ("filter hook input priority 97", rules),
     }
 
 
-def _check(acceptance: Acceptance, checked: list[Service]) -> list[str]:
+def sent_by_director(acceptance: Acceptance, *first: str) -> Chains:
+    """IPVS looks at LOCAL_OUT (-99) too. Comes after `checks_before_ipvs`; others' marks stay."""
+    rules = [*first, "meta mark != 0 accept", *lookups(acceptance)]
+    rules += _to_ports(_ported(acceptance))
+    return {"local_out": ("filter hook output priority mangle", rules)}
+
+
+def _ported(acceptance: Acceptance) -> list[Service]:
+    return [s for s in acceptance.services if s.ports]
+
+
+def _to_ports(ported: list[Service]) -> list[str]:
+    return [f"{marks(ported)} jump ports"] if ported else []
+
+
+def _ports(acceptance: Acceptance, ported: list[Service]) -> list[str]:
     """Whose port is it? Where services share addresses, each plane's mark is tried in turn."""
-    rules = ["meta l4proto { icmp, ipv6-icmp } return"]
-    if free := [s for s in checked if not s.ports]:
-        rules.append(f"{marks(free)} goto served")
-    ports = [f"{s.fwmark:#x} . {p.protocol} . {p.number}" for s in checked for p in s.ports]
-    if not ports:
-        return rules
-    its_port = f"meta mark . meta l4proto . th dport {words(ports)} goto served"
-    rules.append(its_port)
+    ports = [f"{s.fwmark:#x} . {p.protocol} . {p.number}" for s in ported for p in s.ports]
+    its_port = f"meta mark . meta l4proto . th dport {words(ports)} return"
+    rules = [f"{ICMP} return", its_port]
     if len({shape.plane for shape in acceptance.shapes}) > 1:
         for _, shapes in groupby(_order(acceptance.shapes), key=lambda s: s.plane):
             rules += [*map(lookup, shapes), its_port]
-    return [*rules, "goto still_vip"]
+    return [*rules, "meta mark set 0"]
 
 
-def _served(acceptance: Acceptance, checked: list[Service]) -> list[str]:
+def _refusing_idle(acceptance: Acceptance) -> list[str]:
     """Refuses at once what no real server could answer."""
     idle = [
         f"{FAMILY_NAME[version]} . {s.fwmark:#x}"
-        for s in checked
+        for s in acceptance.services
         for version in _idle(s, acceptance)
     ]
-    return [f"meta nfproto . meta mark {words(idle)} goto still_vip"] if idle else []
+    return [f"{NO_ICMP} meta nfproto . meta mark {words(idle)} goto still_vip"] if idle else []
 
 
 def _idle(service: Service, acceptance: Acceptance) -> list[int]:
@@ -140,8 +155,9 @@ def _idle(service: Service, acceptance: Acceptance) -> list[int]:
     return [version for version in idle_versions(service) if acceptance.has(version)]
 
 
-def marks(services: Iterable[Service]) -> str:
-    return f"meta mark {words(f'{s.fwmark:#x}' for s in services)}"
+def marks(services: Iterable[Service], *, unmarked: bool = False) -> str:
+    found = [f"{s.fwmark:#x}" for s in services]
+    return f"meta mark {words([*found, '0x0'] if unmarked else found)}"
 
 
 def words(items: Iterable[str]) -> str:

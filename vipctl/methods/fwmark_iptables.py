@@ -6,11 +6,16 @@ our own, drawn by `tables`:
     mangle PREROUTING   VIPCTL         destination → fwmark
     nat    PREROUTING   VIPCTL         echo requests of services with --ping go to the director
     mangle INPUT        VIPCTL-PORTS   where services share VIPs: whose port is it?
-    mangle OUTPUT       VIPCTL-REPLIES the director's own sockets do not answer from VIPs (IPv6)
+    mangle OUTPUT       VIPCTL-OWN     the director's own packets for VIPs
+                        VIPCTL-REPLIES the director's own sockets do not answer from VIPs (IPv6)
     filter INPUT        VIPCTL         refuses other ports, services without servers, and what IPVS
                                        never takes: other protocols, ICMP but for errors
+    filter OUTPUT       VIPCTL-SENT    what IPVS sends on has no mark any more (see `fwmark`)
 
-Legacy tables have no place behind IPVS (98, 99 at LOCAL_IN), so there is no guard. While the IPVS
+Legacy tables have no place behind IPVS (98, 99 at LOCAL_IN), so there is no guard. What begins a
+connection to a port that no service names is refused before IPVS, though it may be one that IPVS
+waits for (FTP's passive data); what belongs to an open TCP connection only loses its mark, and IPVS
+finds it, or TCP takes it for nothing of its own. While the IPVS
 service of a mark is missing, what passes these rules meets the director's own sockets: UDP and SCTP
 ones bound to no address get the packet. No answer of theirs leaves, nor any of TCP but resets: the
 kernel sends none of IPv4 whose source is not in table `local`, but for transparent sockets, and
@@ -41,6 +46,7 @@ OUR_SETS = re.compile(r"vipctl[46](_p\d+)?(_new)?")
 NEW = "_new"  # a set that is being filled
 PORTS, REPLIES = f"{CHAIN}-PORTS", f"{CHAIN}-REPLIES"
 CHECK, REFUSE = f"{CHAIN}-CHECK", f"{CHAIN}-REFUSE"
+OWN, SENT = f"{CHAIN}-OWN", f"{CHAIN}-SENT"
 GUARDING = ("filter", "nat")
 MARKING = ("mangle",)
 ICMP = {4: "icmp", 6: "icmpv6"}
@@ -48,6 +54,9 @@ ECHO_REQUEST = {4: 8, 6: 128}
 ERRORS = {4: (3, 4, 11), 6: (1, 2, 3, 4)}  # types of ICMP that IPVS looks into
 UNREACHABLE = {4: "icmp-port-unreachable", 6: "icmp6-port-unreachable"}
 IPVS_TAKES = ("tcp", "udp", "sctp", "esp", "ah")
+UNMARK = "-j MARK --set-xmark 0x0/0xffffffff"
+UNMARKED = "-m mark --mark 0x0"
+SYN = "-p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN"
 PORTS_IN_A_RULE = 15  # XT_MULTI_PORTS of include/uapi/linux/netfilter/xt_multiport.h
 
 Tables = dict[tuple[int, str], Chains]  # by IP version and name
@@ -258,12 +267,19 @@ def tables(acceptance: Acceptance) -> Tables:
 
 def _mangle(version: int, sets: list[str], services: Iterable[Service]) -> Chains:
     expiring = ["-m ttl --ttl-lt 2 -j RETURN"] if version == 4 else []
-    found = {"PREROUTING": [f"-j {CHAIN}"], CHAIN: [*expiring, *map(_lookup, sets)]}
+    served = [rule for s in services for rule in _its_ports(s)]
+    tried = [rule for name in sets for rule in (_lookup(name), *served)]
+    unserved = [f"{_marked(s)} {UNMARK}" for s in services if s.ports]
+    found = {
+        "PREROUTING": [f"-j {CHAIN}"],
+        CHAIN: [*expiring, *map(_lookup, sets)],
+        "OUTPUT": [f"{UNMARKED} -j {OWN}"],
+        OWN: [*tried, *unserved],
+    }
     if version == 6:
-        found |= {"OUTPUT": [f"-j {REPLIES}"], REPLIES: _replies(sets)}
+        found["OUTPUT"].append(f"-j {REPLIES}")
+        found[REPLIES] = _replies(sets)
     if len(sets) > 1:
-        served = [rule for s in services for rule in _its_ports(s)]
-        tried = [rule for name in sets for rule in (_lookup(name), *served)]
         found |= {"INPUT": [f"-j {PORTS}"], PORTS: tried}
     return found
 
@@ -301,6 +317,8 @@ def _filter(version: int, sets: list[str], services: tuple[Service, ...]) -> Cha
             "-p tcp -j REJECT --reject-with tcp-reset",
             f"-j REJECT --reject-with {UNREACHABLE[version]}",
         ],
+        "OUTPUT": [f"-j {SENT}"],
+        SENT: [f"{_marked(s)} {UNMARK}" for s in services],
     }
 
 
@@ -308,7 +326,11 @@ def _served(version: int, service: Service) -> list[str]:
     """Refuses at once what no real server could answer."""
     if version in idle_versions(service):
         return [f"{_marked(service)} -j {REFUSE}"]
-    return [*_its_ports(service), f"{_marked(service)} -j {REFUSE}"] if service.ports else []
+    if not service.ports:
+        return []
+    mark = _marked(service)
+    others = [f"{SYN} {mark} -j {REFUSE}", f"-p tcp {mark} {UNMARK}", f"{mark} -j {REFUSE}"]
+    return [*_its_ports(service), *others]
 
 
 def _its_ports(service: Service) -> Iterator[str]:

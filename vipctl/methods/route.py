@@ -126,6 +126,7 @@ def chains(acceptance: Acceptance) -> Chains:
         **guard,
         "marking": ("filter hook input priority 96", ruleset.marking(acceptance)),
         **ruleset.checks_before_ipvs(acceptance),
+        **ruleset.sent_by_director(acceptance),
     }
 
 

@@ -2,8 +2,8 @@
 
 The table, drawn by `chains`:
 
-    prerouting   PREROUTING, -140     destination → mark → the service's listener, or a refusal
     ping         PREROUTING, -100     echo requests of services with --ping go to the director
+    prerouting   PREROUTING, -90      destination → mark → the service's listener, or a refusal
 
 The listener (IP_TRANSPARENT) sees the client's address and the VIP. A packet that has no listener
 is refused in PREROUTING, if its source may be answered: a packet for a VIP meets no other socket of
@@ -40,14 +40,14 @@ def chains(acceptance: Acceptance) -> Chains:
         **_refusal(acceptance),
         "proxied": ("", _proxied(services)),
         "prerouting": (
-            "filter hook prerouting priority mangle + 10",
+            "filter hook prerouting priority dstnat + 10",
             [
                 *(f"{lookup} jump proxied" for lookup in ruleset.lookups(acceptance)),
                 f"{ruleset.marks(services)} jump still_vip",
                 _answers_to_the_proxy(services),
             ],
         ),
-        **ruleset.pings_redirected(services),
+        **ruleset.pings_redirected(acceptance),
     }
 
 
