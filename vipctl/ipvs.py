@@ -7,12 +7,12 @@ import errno
 import os
 import struct
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import NamedTuple
 
-from vipctl import genetlink, log
+from vipctl import genetlink, log, sysctl
 from vipctl.errors import KernelError, Missing
 from vipctl.genetlink import SHORT, Attributes, Family, parsed
 from vipctl.model import SCHEDULER_FLAGS, Forward, RealServer, Service, real_key
@@ -30,6 +30,7 @@ DEST_ADDR, DEST_PORT, DEST_FWD, DEST_WEIGHT, DEST_UPPER, DEST_LOWER = 1, 2, 3, 4
 DEST_ACTIVE, DEST_INACTIVE, DEST_AF = 7, 8, 11
 STATS64 = 12  # of either
 STATISTICS = 1, 2, 3, 4, 5  # IPVS_STATS_ATTR_CONNS, INPKTS, OUTPKTS, INBYTES, OUTBYTES
+BY_ORDER = ("sh", "mh", "dh")  # schedulers that map clients by the order of the kernel's list
 IP_VS_SVC_F_PERSISTENT = 0x0001
 IP_VS_SVC_F_SCHED1 = 0x0008
 IP_VS_SVC_F_SCHED2 = 0x0010
@@ -52,13 +53,17 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Virtual:
-    """One IPVS service: one IP version of a `Service`."""
+    """One IPVS service: one IP version of a `Service`.
+
+    `reals` are sorted, or as `listed`, where the order matters: as they were added to the kernel.
+    """
 
     scheduler: str
     flags: int
     timeout: int
     forward: int
     reals: tuple[RealServer, ...]
+    listed: tuple[RealServer, ...] = field(default=(), compare=False)
 
 
 class Counters(NamedTuple):
@@ -152,14 +157,36 @@ def _settings(virtual: Virtual) -> tuple[str, int, int]:
 def _change_reals(family: Family, key: Key, new: Virtual, old: Virtual | None) -> None:
     before = {real_key(r): r for r in old.reals} if old else {}
     forward_changed = old is not None and old.forward != new.forward
-    for real in new.reals:
-        was = before.pop(real_key(real), None)
-        if was is None:
-            _dest(family, "add", key, real, new.forward)
-        elif was != real or forward_changed:
-            _dest(family, "set", key, real, new.forward)
+    moved = _moved(new, old.listed if old else ())
+    again = moved & before.keys()
+    with sysctl.held(sysctl.EXPIRE_NODEST, "0") if again else nullcontext():
+        for real in new.reals:
+            was = before.pop(real_key(real), None)
+            if real_key(real) in again:
+                _dest(family, "del", key, real, new.forward)
+                was = None
+            if was is None:
+                _dest(family, "add", key, real, new.forward)
+            elif was != real or forward_changed:
+                _dest(family, "set", key, real, new.forward)
     for real in before.values():
         _dest(family, "del", key, real, new.forward)
+
+
+def _moved(new: Virtual, listed: Iterable[RealServer]) -> set[tuple[int, int, int]]:
+    """Those to be added anew: two directors of one state map a client to the same real server.
+
+    Which one IPVS takes up again with its connections. A packet of theirs that comes in between is
+    lost, and would end its connection if real servers that are gone had none to stay.
+    """
+    wanted = [real_key(real) for real in new.reals]
+    if new.scheduler not in BY_ORDER:
+        return set()
+    stay = 0
+    for real in listed:
+        if stay < len(wanted) and real_key(real) == wanted[stay]:
+            stay += 1
+    return set(wanted[stay:])
 
 
 def _read_one(family: Family, key: Key) -> Virtual | None:
@@ -167,14 +194,17 @@ def _read_one(family: Family, key: Key) -> Virtual | None:
     if service is None:
         return None
     dests = _dests(family, key)
+    scheduler = service[SVC_SCHED].rstrip(b"\0").decode()
+    listed = tuple(map(_real, reversed(dests)))  # the kernel puts each before those it has
     forwards = {_number(d, DEST_FWD) & IP_VS_CONN_F_FWD_MASK for d in dests}
     flags = FLAGS.unpack(service[SVC_FLAGS])[0] & OUR_FLAGS
     return Virtual(
-        service[SVC_SCHED].rstrip(b"\0").decode(),
+        scheduler,
         flags,
         _number(service, SVC_TIMEOUT) if flags & IP_VS_SVC_F_PERSISTENT else 0,
         forwards.pop() if len(forwards) == 1 else -1,
-        tuple(sorted(map(_real, dests), key=real_key)),
+        listed if scheduler in BY_ORDER else tuple(sorted(listed, key=real_key)),
+        listed,
     )
 
 

@@ -1,6 +1,7 @@
 """The director's sysctls that forwarding needs. What vipctl changes it remembers and puts back."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from vipctl.errors import KernelError
@@ -12,6 +13,7 @@ SWAPPED = str.maketrans("./", "/.")
 Kept = dict[str, tuple[str, str]]  # name → (value before vipctl, value that it set)
 CONNTRACK = "net.ipv4.vs.conntrack"
 FORWARD6 = "net.ipv6.conf.all.forwarding"
+EXPIRE_NODEST = "net.ipv4.vs.expire_nodest_conn"
 
 
 def needed(services: Iterable[Service]) -> dict[str, str]:
@@ -32,6 +34,7 @@ def _of_one(service: Service) -> dict[str, str]:
     versions = service.versions()
     if not (service.balanced and versions):
         return found
+    found[EXPIRE_NODEST] = "1"
     if service.forward is Forward.NAT:
         if 4 in versions:
             found["net.ipv4.ip_forward"] = "1"
@@ -63,6 +66,20 @@ def write(name: str, value: str) -> None:
             f"sysctl {name} = {value}: {e.strerror}",
             hint="is the IPVS module loaded, and /proc/sys writable?",
         ) from e
+
+
+@contextmanager
+def held(name: str, value: str) -> Iterator[None]:
+    """A sysctl has another value for a moment, if the kernel has it. Raises KernelError."""
+    before = read(name)
+    if before in (value, None):
+        yield
+        return
+    write(name, value)
+    try:
+        yield
+    finally:
+        write(name, str(before))
 
 
 def unmet(wanted: dict[str, str]) -> dict[str, str]:

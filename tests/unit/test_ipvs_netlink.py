@@ -144,6 +144,63 @@ def test_changes_only_what_differs(kernel: socket.socket) -> None:
     assert (command, genetlink.parsed(named[2])[4]) == (6, number(4))
 
 
+def _reals(*numbers: int) -> tuple[RealServer, ...]:
+    return tuple(RealServer(ip_address(f"10.0.1.{number}")) for number in numbers)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "listed", "wanted", "commands"),
+    [
+        ("rr", (2, 1), (1, 2, 3), "+3"),
+        ("sh", (1, 2), (1, 2, 3), "+3"),
+        ("mh", (1, 3), (1, 2, 3), "+2 -3 +3"),
+        ("dh", (2, 1), (1, 2), "-2 +2"),
+        ("sh", (2, 3), (1, 2, 3), "+1 -2 +2 -3 +3"),
+        ("sh", (1, 2, 3), (1, 3), "-2"),
+        ("sh", (3, 1, 2), (1, 2), "-3"),
+        ("sh", (), (1, 2), "+1 +2"),
+    ],
+)
+def test_real_servers_are_added_in_order_where_it_matters(
+    kernel: socket.socket,
+    scheduler: str,
+    listed: tuple[int, ...],
+    wanted: tuple[int, ...],
+    commands: str,
+) -> None:
+    new = Virtual(scheduler, 0, 0, 0, _reals(*wanted))
+    old = replace(new, reals=_reals(*sorted(listed)), listed=_reals(*listed))
+    words = commands.split()
+    answers(kernel, FAMILY, *[error(0)] * len(words))
+    ipvs.add({WEB: new}, {WEB: old})
+    asked(kernel)
+    for word in words:
+        *_, command, named = asked(kernel)
+        assert (command, genetlink.parsed(named[2])[1][3]) == (
+            5 if word[0] == "+" else 7,
+            int(word[1:]),
+        )
+
+
+@pytest.mark.parametrize("scheduler", ["wrr", "sh"])
+def test_the_order_is_compared_where_it_matters(kernel: socket.socket, scheduler: str) -> None:
+    service = attribute(6, scheduler.encode() + b"\0")
+    found = answer(b"\4\1\0\0" + nested(1, *SERVICE[:-1], service))
+    dests = [
+        answer(
+            b"\5\1\0\0"
+            + nested(2, DEST[0], attribute(1, bytes([10, 0, 1, n]) + bytes(12)), *DEST[2:])
+        )
+        for n in (11, 12)  # the kernel lists the last one first
+    ]
+    answers(
+        kernel, FAMILY, found, b"".join(dests) + answer(bytes(4), NLMSG_DONE), error(errno.ESRCH)
+    )
+    (virtual,) = ipvs.read([17]).values()
+    added = [int(real.address) & 255 for real in virtual.reals]
+    assert added == ([12, 11] if scheduler == "sh" else [11, 12])
+
+
 def test_a_kernel_without_ipvs_is_missing_it(kernel: socket.socket) -> None:
     answers(kernel, error(errno.ENOENT))
     with pytest.raises(Missing, match="no IPVS"):
