@@ -73,6 +73,10 @@ NO_GUARD = (
     "Legacy tables have no place behind IPVS, so that UDP sockets of the director that are bound "
     "to no address get the packet; no answer leaves."
 )
+REFUSED_BEFORE = (
+    "Legacy tables have no place behind IPVS: what begins a connection to a port that no service "
+    "names is refused before IPVS can tell that it is FTP's data. Name the server's passive ports."
+)
 ROUTE_ONLY = "Only `route` can: the others do not make VIPs addresses that the kernel answers for."
 
 
@@ -87,7 +91,6 @@ DEVIATIONS = (
     Deviation("need-frag-director", "4,tun", "not needed", TUN_FRAGMENTS),
     Deviation("need-frag-director", "proxy", "not needed", PROXY_ENDS),
     *_of_both_fwmarks("need-frag-director", "4", "lost", NO_IPV4_ERRORS),
-    *_of_both_fwmarks("own-client", "4", "silence", GO_AROUND),
     Deviation("own-client", "route,4", "silence", FROM_VIP),
     Deviation("own-client", "shim,4", "silence", GO_AROUND),
     Deviation("own-client", "tproxy,4", "silence", GO_AROUND),
@@ -96,6 +99,8 @@ DEVIATIONS = (
     Deviation("ttl", "route,4", "shows the VIP", SAYS_VIP),
     *_of_both_fwmarks("other-port", "4,UDP", "silence", NO_IPV4_ERRORS),
     *_of_both_fwmarks("no-server", "4,UDP", "silence", NO_IPV4_ERRORS),
+    Deviation("ftp", "fwmark-iptables,EPSV", "refused", REFUSED_BEFORE),
+    Deviation("ftp-v4", "fwmark-iptables,PASV", "refused", REFUSED_BEFORE),
     Deviation("own-server-abandoned", "fwmark-iptables,UDP", "reached", NO_GUARD),
     Deviation("arp", "route,4", YES, ""),
     Deviation("arp", "route,6", "nobody answers", NO_ND),

@@ -9,6 +9,7 @@ A method has several services at the same time, each with VIPs of its own:
     subnet   VIPs that lie inside the subnet between the client and the director
     arp      with --arp
     pinged   with --ping
+    ftp      the port of FTP's control connection (nat)
 """
 
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from typing import Any
 from tests.conformance.cell import FORWARDINGS, IPVS, PROXY, VERSIONS, Cell
 
 Fields = dict[str, Any]
-KINDS = ("all", "ports", "idle", "back", "subnet", "arp", "pinged")
+KINDS = ("all", "ports", "idle", "back", "subnet", "arp", "pinged", "ftp")
 REALS = {4: ("10.0.1.11", "10.0.1.12"), 6: ("fd00:1::11", "fd00:1::12")}
 FIRST, SECOND, NOBODY = 8080, 8081, 8099  # where local listeners are, and where none is
 EXTRA: dict[str, Fields] = {"arp": {"arp": True}, "pinged": {"ping": True}}
@@ -86,6 +87,8 @@ def orders(method: str, kind: str, forwarding: str) -> list[Order]:
         return [_idle(method, name, forwarding, version) for version in VERSIONS]
     ranges = [prefix(kind, forwarding, version) for version in VERSIONS]
     fields: Fields = {"method": method, "ranges": ranges}
+    if kind == "ftp":
+        return [Order(name, fields | {"ports": ["tcp/21"]} | _balancing(forwarding, None, FIRST))]
     if kind == "ports":
         web = {"ports": ["tcp/80"]} | _balancing(forwarding, 0, FIRST)
         dns = {"ports": ["udp/53"]} | _balancing(forwarding, 1, SECOND)
@@ -109,4 +112,4 @@ def _balancing(
         return {"to_port": port}
     chosen = slice(None) if server is None else slice(server, server + 1)
     reals = [real for version in versions for real in REALS[version][chosen]]
-    return {"forward": forwarding, "scheduler": "rr", "reals": reals}
+    return {"forward": forwarding, "scheduler": "rr", "reals": reals, "set_sysctls": True}

@@ -16,7 +16,9 @@ from tests.conformance import plan
 from tests.conformance.arrivals import Arrivals
 from tests.conformance.cell import PROXY, Cell
 from tests.conformance.servers import ANY, AT_LENGTH, Listeners, NotingServer
+from tests.harness import ftp
 from tests.harness.command import Finished, Vipctl
+from tests.harness.ftp import FtpServer
 from tests.harness.lab import Lab, lab
 from tests.harness.netns import Namespace, execute
 from tests.harness.servers import TcpServer
@@ -110,6 +112,8 @@ def site(state_dir: Path) -> Iterator[Site]:
             for number, real in enumerate(hosts.reals, 1):
                 _build_real(real)
                 Listeners(real, f"real{number}", (80, UNSERVED), (53, 80, UNSERVED, AT_LENGTH))
+                for bind in ANY:
+                    FtpServer(real, bind, ftp.PORT, f"real{number}")
             yield Site(hosts, far, state_dir)
         finally:
             far.close()
@@ -150,11 +154,8 @@ def _build_client(hosts: Lab) -> None:
 
 
 def _build_director(director: Namespace) -> None:
-    execute(["modprobe", "ip_vs"])
+    execute(["modprobe", "--all", "ip_vs", "ip_vs_ftp"])
     director.ip("route add default via 10.0.0.2", "route add ::/0 via fd00::2")
-    director.run(["ipvsadm", "--set", "900", "5", "5"])
-    director.sysctl("net.ipv4.vs.expire_nodest_conn", 1)
-    director.sysctl("net.ipv4.vs.pmtu_disc", 0)
     director.sysctl("net.ipv4.conf.all.send_redirects", 0)
 
 

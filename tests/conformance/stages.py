@@ -23,6 +23,12 @@ table inet firewall {
 }
 """
 
+TRACKING = """
+table inet tracking {
+    chain input { type filter hook input priority 0; ct state new counter; }
+}
+"""
+
 
 def validation(rp_filter: str, src_valid_mark: str) -> str:
     """Return the name of the stage in which the director validates sources so."""
@@ -71,6 +77,16 @@ def _firewalled(conntrack: str, site: Site) -> Iterator[None]:
 
 
 @contextmanager
+def _tracked(site: Site) -> Iterator[None]:
+    """Connections are tracked, as the translation of what FTP names needs it."""
+    site.director.run(["nft", "-f", "-"], input=TRACKING)
+    try:
+        yield
+    finally:
+        site.director.run(["nft", "delete", "table", "inet", "tracking"])
+
+
+@contextmanager
 def _abandoned(site: Site) -> Iterator[None]:
     """Somebody has deleted the IPVS services; no local proxy runs."""
     site.director.run(["ipvsadm", "--clear"])
@@ -91,6 +107,7 @@ STAGES: dict[str, Stage] = {
     "narrow": _narrow,
     **{validation(r, m): partial(_validating, r, m) for m in MARKS_VALID for r in RP_FILTERS},
     **{firewall(value): partial(_firewalled, value) for value in ("0", "1")},
+    "tracked": _tracked,
     "arp": _as_built,
     "pinged": _as_built,
     "abandoned": _abandoned,

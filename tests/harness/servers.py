@@ -20,6 +20,7 @@ class _Server:
     """A socket on a host and a thread that serves it, until closed or until the host goes."""
 
     def __init__(self, ns: Namespace, kind: socket.SocketKind, bind: str, port: int) -> None:
+        self.ns = ns
         with ns:
             self.socket = socket.socket(family(bind), kind)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

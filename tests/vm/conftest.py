@@ -8,9 +8,9 @@ import pytest
 
 from tests.harness.command import Vipctl
 from tests.harness.lab import Lab, lab
-from tests.harness.netns import Namespace
+from tests.harness.netns import Namespace, execute
 from tests.harness.servers import TcpServer, UdpServer
-from tests.vm.observe import forget_tracked, kernel_state
+from tests.vm.observe import forget_connections, forget_tracked, kernel_state
 
 OWNED = ("203.0.113.0/24", "2001:db8:1::/64")  # by the real servers of `direct`
 SERVICE_PORTS = (80, 53)
@@ -28,7 +28,7 @@ def serve(host: Namespace, name: str, ports: tuple[int, ...]) -> None:
 
 @contextmanager
 def served_lab(prepare: Callable[[Namespace], None] = lambda _: None) -> Iterator[Lab]:
-    """A lab whose real servers serve; connections without a real server do not linger in it.
+    """A lab whose real servers serve; the director's IPVS is as the kernel has it.
 
     `prepare` makes the director different before it counts as built.
     """
@@ -37,8 +37,7 @@ def served_lab(prepare: Callable[[Namespace], None] = lambda _: None) -> Iterato
         for number, real in enumerate(built.reals, 1):
             serve(real, f"real{number}", SERVICE_PORTS)
         serve(built.director, "director", OWN_PORTS)
-        built.director.run(["ipvsadm", "--set", "900", "5", "5"])
-        built.director.sysctl("net.ipv4.vs.expire_nodest_conn", 1)
+        execute(["modprobe", "ip_vs"])
         _BUILT[built.director.name] = kernel_state(built.director)
         yield built
 
@@ -52,6 +51,7 @@ def traceless(host: Namespace, state_dir: Path) -> Iterator[Vipctl]:
     finally:
         for name in vipctl("list-services")["services"]:
             vipctl("remove-service", name)
+        forget_connections(host)
         forget_tracked(host)
     built, _BUILT[host.name] = _BUILT[host.name], kernel_state(host)
     assert _BUILT[host.name] == built

@@ -21,6 +21,8 @@ FAMILIES = ("-4", "-6")
 LISTED = "rule\nroute show table all\naddr\n"
 SYSCTLS = Path("/proc/sys/net")
 FORWARDING = ("ipv4/ip_forward", "ipv6/conf/all/forwarding")
+NODEST = "net.ipv4.vs.expire_nodest_conn"
+SCRATCH = "-A -f 99\n-a -f 99 -r 192.0.2.1:0 -m\n"
 
 
 def kernel_state(host: Namespace) -> str:
@@ -41,6 +43,18 @@ def forget_tracked(host: Namespace) -> None:
     """Empty the connection tracking of a host."""
     with host, NFCTSocket() as tracking:
         tracking.flush()
+
+
+def forget_connections(host: Namespace) -> None:
+    """Have IPVS end the connections whose real server is gone: they last for minutes.
+
+    It does when it loses one, if this sysctl is set at that moment.
+    """
+    host.run(["ipvsadm", "-R"], input=SCRATCH)
+    before = host.sysctl(NODEST)
+    host.sysctl(NODEST, 1)
+    host.run(["ipvsadm", "-D", "-f", "99"])
+    host.sysctl(NODEST, before)
 
 
 def unordered(state: str) -> list[str]:

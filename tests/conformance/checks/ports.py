@@ -1,5 +1,6 @@
 """Services that name ports, share VIPs, or have no server; pings and ARP."""
 
+from ftplib import Error
 from functools import partial
 
 from tests.conformance.cell import PROXY, Cell
@@ -8,9 +9,11 @@ from tests.conformance.checks.traffic import insistent
 from tests.conformance.expectations import patience
 from tests.conformance.observe import SILENCE, word, worst
 from tests.conformance.site import UNSERVED, Site, vip
+from tests.harness import ftp
 from tests.harness.traffic import Reply, tcp_get, tcp_post, udp_ask
 
 PING_LIMIT = 1.5  # seconds
+FTP = "FTP ({}) works with `ip_vs_ftp` where the service names tcp/21 alone"
 
 
 def _sharing(site: Site, cell: Cell) -> str:
@@ -30,6 +33,20 @@ def _overlap(site: Site, cell: Cell) -> str:
     if done.code == 0:
         site.command("remove-service", "more")
     return YES if done.code == 3 and "held by" in done.stderr else done.stderr or "allowed"
+
+
+def _ftp(site: Site, cell: Cell) -> str:
+    """Its data connections have ports that no service names."""
+    target, limit = vip(site, cell, "ftp"), patience(cell)
+    try:
+        got = ftp.download(site.client, target, cell.variant, limit)
+    except TimeoutError:
+        return SILENCE
+    except ConnectionRefusedError:
+        return "refused"
+    except (Error, EOFError) as error:
+        return f"{type(error).__name__}: {error}"
+    return YES if got == ftp.FILE else f"{len(got)} bytes"
 
 
 def _refused(reply: Reply) -> str:
@@ -95,6 +112,23 @@ CHECKS = {
         kind="ports",
         stage="plain",
         variants=("TCP", "UDP"),
+    ),
+    "ftp": Check(
+        FTP,
+        _ftp,
+        kind="ftp",
+        stage="tracked",
+        variants=("EPSV", "EPRT"),
+        forwardings=("nat",),
+    ),
+    "ftp-v4": Check(
+        FTP,
+        _ftp,
+        kind="ftp",
+        stage="tracked",
+        variants=("PASV", "PORT"),
+        versions=(4,),
+        forwardings=("nat",),
     ),
     "no-server": Check(
         "{} clients of a service without a server are refused at once",

@@ -1,0 +1,23 @@
+"""A real server that is not there: clients are told, and the kernel does not complain."""
+
+import pytest
+
+from tests.harness import kernellog
+from tests.harness.command import Vipctl
+from tests.harness.lab import Lab
+from tests.harness.traffic import Outcome, tcp_get
+from tests.vm.observe import at_once
+
+VIP, NOBODY = "203.0.113.7", "10.0.1.99"
+COMPLAINT = "detected local route"  # icmp_route_lookup of net/ipv4/icmp.c
+
+
+@pytest.mark.parametrize("method", ["fwmark", "fwmark-iptables", "route"])
+@pytest.mark.parametrize("forward", ["nat", "dr"])
+def test_the_kernel_does_not_complain(net: Lab, vipctl: Vipctl, method: str, forward: str) -> None:
+    words = ["--service=web", f"--real={NOBODY}", "--method", method, "--forward", forward]
+    vipctl("add-range", VIP, *words)
+    before = kernellog.lines()
+    replies = at_once(*[lambda: tcp_get(net.client, VIP, 80)] * 3)
+    assert {reply.outcome for reply in replies} == {Outcome.UNREACHABLE}
+    assert [line for line in kernellog.lines() if COMPLAINT in line and line not in before] == []
