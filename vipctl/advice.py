@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from vipctl import methods, routing, sysctl
+from vipctl import firewall, methods, routing, sysctl
 from vipctl.model import ROUTE, Change, Forward, Service, idle_versions
 from vipctl.store import Store
 
@@ -25,6 +25,7 @@ def warnings(store: Store, change: Change, *, done: bool = True) -> Iterator[str
         yield from methods.get(name).probe()
     for service in change.after:
         yield from _martians(service)
+        yield from _not_local(service)
         for version in idle_versions(service):
             if (service.name, version) in ranges:
                 yield (
@@ -64,6 +65,18 @@ def _sysctls_to_come(store: Store, change: Change) -> dict[str, str]:
     planned = sysctl.plan(kept, [*stay, *change.after])
     back = {name: kept[name][0] for name in kept.keys() - planned.keys()}
     return back | {name: new for name, (_, new) in planned.items()}
+
+
+def _not_local(service: Service) -> Iterator[str]:
+    if service.method == ROUTE or service.proxied:
+        return
+    if chain := firewall.drops_what_is_not_local():
+        yield (
+            f"ufw drops packets for VIPs of service {service.name!r} (chain {chain}), as they are "
+            "no addresses of the director: in /etc/ufw/before.rules, before `-j ufw-not-local`, "
+            f"add -A ufw-before-input -m mark --mark {service.fwmark:#x} -j ACCEPT; "
+            f"or use --method {ROUTE}"
+        )
 
 
 def _martians(service: Service) -> Iterator[str]:
