@@ -174,10 +174,10 @@ def _change_reals(family: Family, key: Key, new: Virtual, old: Virtual | None) -
 
 
 def _moved(new: Virtual, listed: Iterable[RealServer]) -> set[tuple[int, int, int]]:
-    """Those to be added anew: two directors of one state map a client to the same real server.
+    """Those to be added, some again, so that the kernel lists all in the order of `reals`.
 
-    Which one IPVS takes up again with its connections. A packet of theirs that comes in between is
-    lost, and would end its connection if real servers that are gone had none to stay.
+    One that comes back gets its connections back. With expire_nodest_conn=1, a packet that comes
+    in between would end its connection; with 0 it is only lost.
     """
     wanted = [real_key(real) for real in new.reals]
     if new.scheduler not in BY_ORDER:

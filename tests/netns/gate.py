@@ -43,9 +43,15 @@ class Gate:
         director.run(["nft", "-f", "-"], input=RULESET)
 
     def seen(self) -> dict[Seen, int]:
-        """Return how many packets came, but for those of the director's own addresses."""
-        found = dict(pair for name in ("seen4", "seen6") for pair in self._read(name))
-        return {seen: count for seen, count in found.items() if seen.mark}
+        """Return how many packets came with a mark, with which IPVS may begin a connection."""
+        return {seen: count for seen, count in self._all() if seen.mark}
+
+    def unmarked(self, *addresses: str) -> dict[Seen, int]:
+        """Return how many came for these without: IPVS begins no connection for them."""
+        return {s: count for s, count in self._all() if not s.mark and s.dst in addresses}
+
+    def _all(self) -> list[tuple[Seen, int]]:
+        return [pair for name in ("seen4", "seen6") for pair in self._read(name)]
 
     def reset(self) -> None:
         """Forget what came."""

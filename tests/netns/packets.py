@@ -9,7 +9,7 @@ from tests.harness.netns import Namespace
 ETH_P = {4: 0x0800, 6: 0x86DD}  # linux/if_ether.h
 ICMP = {4: socket.IPPROTO_ICMP, 6: socket.IPPROTO_ICMPV6}
 ELSEWHERE = {4: "192.0.2.1", 6: "2001:db8:f::1"}
-UDP_CHECKSUM, ICMP_CHECKSUM = 6, 2  # where it is
+TCP_CHECKSUM, UDP_CHECKSUM, ICMP_CHECKSUM = 16, 6, 2  # where it is
 
 
 def udp(src: str, dst: str, port: int = 9) -> bytes:
@@ -17,6 +17,13 @@ def udp(src: str, dst: str, port: int = 9) -> bytes:
     datagram = struct.pack("!HHHH4s", 40000, port, 12, 0, b"body")
     pseudo = _pseudo(src, dst, socket.IPPROTO_UDP, datagram)
     return _ip(src, dst, socket.IPPROTO_UDP, _summed(datagram, UDP_CHECKSUM, pseudo))
+
+
+def tcp_ack(src: str, dst: str, port: int) -> bytes:
+    """Return a segment of an open connection."""
+    segment = struct.pack("!HHIIHHHH", 40000, port, 1, 1, 0x5010, 1000, 0, 0)
+    pseudo = _pseudo(src, dst, socket.IPPROTO_TCP, segment)
+    return _ip(src, dst, socket.IPPROTO_TCP, _summed(segment, TCP_CHECKSUM, pseudo))
 
 
 def need_frag(src: str, dst: str, mtu: int = 1400) -> bytes:

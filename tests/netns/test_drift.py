@@ -19,7 +19,8 @@ DAMAGE = [
     "nft flush chain inet vipctl after_ipvs",
     "nft flush chain inet vipctl still_vip",
     "nft flush chain inet vipctl leftover",
-    "nft flush chain inet vipctl check",
+    "nft flush chain inet vipctl ports",
+    "nft flush chain inet vipctl local_out",
     "nft delete chain inet vipctl prerouting",
     "nft delete chain inet vipctl before_ipvs",
     "nft delete chain inet vipctl after_ipvs",
@@ -28,7 +29,8 @@ DAMAGE = [
     "nft 'add chain inet vipctl prerouting { policy drop; }'",
     "nft 'add table inet vipctl { flags dormant; }'",
     "nft 'flush chain inet vipctl prerouting; flush chain inet vipctl still_vip; "
-    "delete map inet vipctl v4_24_1024'",
+    "flush chain inet vipctl ping; flush chain inet vipctl ports; "
+    "flush chain inet vipctl local_out; delete map inet vipctl v4_24_1024'",
     "ip rule del pref 4300",
     "ip rule del pref 4301 fwmark 17",
     "ip rule del pref 4301 fwmark 0x1000/0xfffff080",

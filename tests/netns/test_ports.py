@@ -10,7 +10,7 @@ from tests.harness.traffic import Outcome, tcp_get, udp_ask, udp_send
 from tests.netns import foreign
 from tests.netns.gate import Gate, Seen
 from tests.netns.iptables import ByIptables
-from tests.netns.packets import need_frag, transmit
+from tests.netns.packets import need_frag, tcp_ack, transmit
 from tests.netns.route import ByRoute
 
 RANGES = ("203.0.113.0/24", "2001:db8:1::/64")
@@ -19,6 +19,7 @@ HALVES = ("203.0.113.64/26", "2001:db8:1::/80")  # hold VIPS
 OTHERS = ("203.0.113.7", "2001:db8:1:0:1::7")  # of RANGES, not of HALVES
 ROUTER = ("192.0.2.200", "2001:db8:f::200")
 PORTS = ((17, "tcp", 80), (18, "udp", 53))
+CLIENT = dict(zip(VIPS, ("10.0.0.2", "fd00::2"), strict=True))
 SHORT = 0.2
 
 
@@ -114,6 +115,20 @@ def test_other_ports_are_refused(net: Lab, vipctl: Vipctl, ipvs: Gate) -> None:
     told = isinstance(vipctl, ByRoute)
     assert (udp4, udp6) == (Outcome.REFUSED if told else Outcome.TIMEOUT, Outcome.REFUSED)
     assert ipvs.seen() == {}
+
+
+def test_ipvs_may_know_the_connections_of_other_ports(net: Lab, vipctl: Vipctl, ipvs: Gate) -> None:
+    """Legacy tables have no place behind it, so that with them only open TCP connections come."""
+    _share(vipctl)
+    for vip in VIPS:
+        udp_send(net.client, [vip], 80)
+        assert tcp_get(net.client, vip, 53).outcome is Outcome.REFUSED
+    before = {} if isinstance(vipctl, ByIptables) else _expected(VIPS, (0, "tcp"), (0, "udp"))
+    assert ipvs.unmarked(*VIPS) == before
+    transmit(net.client, net.director, *(tcp_ack(CLIENT[vip], vip, 53) for vip in VIPS))
+    assert tcp_get(net.client, VIPS[0], 80).outcome is Outcome.REFUSED, "all before is processed"
+    more = {Seen(0, "tcp", vip): before.get(Seen(0, "tcp", vip), 0) + 1 for vip in VIPS}
+    assert ipvs.unmarked(*VIPS) == before | more
 
 
 @pytest.mark.parametrize("shared", [False, True])
