@@ -32,7 +32,8 @@ PICTURE = """
     kernel's load balancer, would never see a packet for them. That is what vipctl is for."""
 ONE_LINE = (
     "vipctl add-range 203.0.113.0/24 198.51.100.10-198.51.100.99 2001:db8:1::/64 --service web "
-    "--real 10.0.1.11 --real 10.0.1.12,weight=2 --real fd00:1::11 --scheduler wrr --forward nat"
+    "--real 10.0.1.11 --real 10.0.1.12,weight=2 --real fd00:1::11 --scheduler wrr --forward nat "
+    "--set-sysctls"
 )
 RANGES = tuple(map(ip_network, ("203.0.113.0/24", "198.51.100.0/24", "2001:db8:1::/64")))
 VIPS4 = [f"203.0.113.{n}" for n in range(3, 256, 11)] + [
