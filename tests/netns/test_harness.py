@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness import ftp
 from tests.harness.counter import LocalInCounter
+from tests.harness.ftp import FtpServer
 from tests.harness.lab import CLIENT_SOURCES_4, CLIENT_SOURCES_6, Lab, lab
 from tests.harness.netns import NAMED, CommandError, Namespace
 from tests.harness.servers import TcpServer, UdpServer
@@ -88,6 +90,14 @@ def test_client_has_many_addresses(net: Lab, dst: str, sources: tuple[str, ...])
 def test_connection_serves_several_requests(net: Lab) -> None:
     with Connection(net.client, "10.0.1.11", 80) as connection:
         assert [connection.ask(b"x" * n).nbytes for n in (0, 5, 70_000)] == [0, 5, 70_000]
+
+
+@pytest.mark.parametrize("dst", ["10.0.1.11", "fd00:1::11"])
+def test_ftp_in_every_mode(net: Lab, dst: str) -> None:
+    server = FtpServer(net.reals[0], "::" if ":" in dst else "0.0.0.0", ftp.PORT, "real1")
+    for mode in ftp.modes(dst):
+        assert ftp.download(net.client, dst, mode) == ftp.FILE
+    server.close()
 
 
 @pytest.mark.parametrize("dst", ["10.0.1.11", "fd00:1::11"])
