@@ -85,7 +85,7 @@ class Store:
             db = sqlite3.connect(directory / "state.db", isolation_level=None)
             return cls._ready(db, directory)
         except (sqlite3.Error, OSError) as e:
-            raise _failure("use", directory, e) from e
+            raise _failure("read", directory, e) from e
         finally:
             os.umask(previous)
 

@@ -154,7 +154,7 @@ def test_a_change_that_cannot_be_is_undone_to_its_beginning(tmp_path: Path) -> N
     row = Row("web", 4, 0, 1, 2)
     held = held_by([row])
     with Store.open(tmp_path) as store:
-        with pytest.raises(VipctlError, match="cannot be written"):
+        with pytest.raises(VipctlError, match="cannot write the state"):
             store.begin(Change(after=(WEB, WEB), taken=held), (), {})
         assert (store.services(), store.held(), store.tallies()) == ({}, {}, [])
         assert store.intent() is None
