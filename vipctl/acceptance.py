@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from vipctl import batch, methods
 from vipctl.batch import Batch
@@ -39,6 +39,7 @@ def _acceptances(store: Store) -> dict[str, Acceptance]:
             tuple(services[name] for name in sorted({name for name, _, _ in found})),
             _shapes(found, sized=methods.get(method).SIZED),
             tuple(_witnesses(store, found)) if methods.get(method).WITNESSED else (),
+            store.token(),
         )
         for method, found in tallies.items()
     }
@@ -161,4 +162,4 @@ def joined(before: Acceptance, after: Acceptance, delta: Delta) -> Acceptance:
     stay = [s for s in before.services if s.fwmark not in arriving]
     come = [s for s in after.services if s.fwmark in arriving]
     shapes = before.shapes | {shape for shape, _ in delta.arriving}
-    return Acceptance((*stay, *come), frozenset(shapes))
+    return replace(after, services=(*stay, *come), shapes=frozenset(shapes), witnesses=())

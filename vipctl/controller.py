@@ -187,6 +187,8 @@ class Controller(NamedTuple):
             restored = foreign or transaction.drifted(store, full=full)
             if restored and not (store.in_use() or (adopt and self.force)):
                 raise self._nothing_stored()
+            if restored and not adopt:
+                transaction.refuse_taken_over(store)
             if full and not (restored or self.check):
                 transaction.compared(store)
             gone = transaction.lost(store) if restored else {}

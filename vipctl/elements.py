@@ -1,80 +1,90 @@
 """Elements of nftables maps from address to mark, packed by hand: a million in one transaction.
 
-libnftables takes text, and twice the kernel's own time to read it. Numbers are from
-include/uapi/linux/netfilter/nf_tables.h and nfnetlink.h.
+Numbers are from include/uapi/linux/netfilter/nf_tables.h.
 """
 
-import os
-import struct
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from vipctl import netlink, spans
-from vipctl.errors import KernelError
 from vipctl.netlink import NLA_F_NESTED, NLM_F_CREATE, NUMBER, attribute
 from vipctl.spans import WIDTH
+from vipctl.transactions import (
+    DELSETELEM,
+    GETSETELEM,
+    NAME,
+    NEWSETELEM,
+    NFGENMSG,
+    Message,
+    Owned,
+    asking,
+)
 
-FAMILY = {"inet": 1, "arp": 3}  # enum nfproto of include/uapi/linux/netfilter.h
-SUBSYSTEM = 10  # NFNL_SUBSYS_NFTABLES
-BATCH_BEGIN, BATCH_END = 0x10, 0x11
-NEWSETELEM, GETSETELEM, DELSETELEM, GETGEN = (SUBSYSTEM << 8 | n for n in (12, 13, 14, 16))
-GEN_ID = 1  # NFTA_GEN_ID
-TABLE, SET, ELEMENTS, ELEMENT, KEY, DATA, VALUE = 1, 2, 3, 1, 1, 2, 1  # NFTA_…
+ELEMENTS, ELEMENT, KEY, DATA, VALUE = 3, 1, 1, 2, 1  # NFTA_…
 LIMIT = 65_535 - 4  # bytes of elements in an attribute
-ROOM = 1 << 20  # of a transaction, beside its elements
-NFGENMSG = struct.Struct(">BBH")  # family, version, resource
+LONGEST = 80  # bytes of an address that gets another mark: one element goes, another comes
 
 
 class Map(NamedTuple):
     """A map in a table."""
 
-    family: str
-    table: str
+    table: Owned
     name: str
     version: int  # of IP
 
 
 class Edit(NamedTuple):
-    """What one map loses and gains; first all of it, if it is to be emptied."""
+    """What one map loses and gains."""
 
     where: Map
     removed: bytes = b""
     added: tuple[tuple[int, bytes], ...] = ()  # by mark
-    emptied: bool = False
 
 
-def send(edits: Iterable[Edit]) -> None:
-    """All of it as one transaction. Raises KernelError."""
-    end = NFGENMSG.pack(0, 0, SUBSYSTEM)
-    messages = [netlink.pack(BATCH_BEGIN, 0, end)]
-    changes = [message for edit in edits for message in _messages(edit)]
-    if not changes:
-        return
-    changes[-1] = netlink.acknowledging(changes[-1])
-    packed = b"".join([*messages, *changes, netlink.pack(BATCH_END, 0, end)])
-    with netlink.connect(netlink.NETLINK_NETFILTER, "nftables", len(packed) + ROOM) as link:
-        link.sendall(packed)
-        for answer in netlink.failures(link):
-            words = os.strerror(answer.failure())
-            raise KernelError(f"nftables: elements: {words}", hint="see dmesg; vipctl restore")
+def messages(edits: Iterable[Edit]) -> list[Message]:
+    return [message for edit in edits for message in _messages(edit)]
 
 
-def _messages(edit: Edit) -> Iterator[bytes]:
+def _messages(edit: Edit) -> Iterator[Message]:
     where = _where(edit.where)
-    if edit.emptied:
-        yield netlink.pack(DELSETELEM, 0, where)
     for chunk in _chunks(edit.where.version, edit.removed, None):
-        yield netlink.pack(DELSETELEM, 0, where + chunk)
+        yield Message(DELSETELEM, where + chunk)
     for mark, addresses in edit.added:
         for chunk in _chunks(edit.where.version, addresses, mark):
-            yield netlink.pack(NEWSETELEM, NLM_F_CREATE, where + chunk)
+            yield Message(NEWSETELEM, where + chunk, NLM_F_CREATE)
+
+
+def parts(edits: Iterable[Edit], size: int) -> Iterator[Edit]:
+    """The same in transactions of up to so many bytes, that accept no less on the way than after.
+
+    All comes before anything goes; what only gets another mark does so at once.
+    """
+    edits, number = list(edits), size // LONGEST
+    for where, removed, added in edits:
+        for mark, addresses in added:
+            for part in _cut(where, spans.without(_width(where), addresses, removed), number):
+                yield Edit(where, b"", ((mark, part),))
+    for where, removed, added in edits:
+        for mark, addresses in added:
+            for part in _cut(where, spans.common(_width(where), addresses, removed), number):
+                yield Edit(where, part, ((mark, part),))
+    for where, removed, added in edits:
+        come = b"".join(addresses for _, addresses in added)
+        for part in _cut(where, spans.without(_width(where), removed, come), number):
+            yield Edit(where, part)
+
+
+def _cut(where: Map, addresses: bytes, number: int) -> Iterator[bytes]:
+    size = max(number, 1) * _width(where)
+    return (addresses[at : at + size] for at in range(0, len(addresses), size))
+
+
+def _width(where: Map) -> int:
+    return WIDTH[where.version]
 
 
 def _where(where: Map) -> bytes:
-    names = attribute(TABLE, where.table.encode() + b"\0") + attribute(
-        SET, where.name.encode() + b"\0"
-    )
-    return NFGENMSG.pack(FAMILY[where.family], 0, 0) + names
+    return where.table.head({NAME: where.name})
 
 
 def _chunks(version: int, addresses: bytes, mark: int | None) -> Iterator[bytes]:
@@ -97,15 +107,6 @@ def _element(address: bytes, mark: int | None, nested: int = NLA_F_NESTED) -> by
 KEY_AT = 12  # where an element has its address, behind three headers
 
 
-def generation() -> str:
-    """Another one after each change of anything of nftables in the network namespace."""
-    with netlink.connect(netlink.NETLINK_NETFILTER, "nftables") as link:
-        answer = netlink.ask(link, GETGEN, 0, NFGENMSG.pack(0, 0, 0))
-        if answer.failure():
-            return ""
-        return dict(netlink.attributes(answer.content, NFGENMSG.size))[GEN_ID].hex()
-
-
 def read(where: Map) -> dict[int, bytes]:
     """All of a map: packed addresses by mark.
 
@@ -113,7 +114,7 @@ def read(where: Map) -> dict[int, bytes]:
     million.
     """
     found: dict[int, list[bytes]] = {}
-    with netlink.connect(netlink.NETLINK_NETFILTER, "nftables") as link:
+    with asking() as link:
         for content in netlink.dump(link, GETSETELEM, _where(where)):
             for mark, addresses in _listed(where.version, content):
                 found.setdefault(mark, []).append(addresses)

@@ -109,7 +109,8 @@ def _change(kind: int, flags: int, routes: Routes) -> None:
         for shape, addresses in sorted(routes.items()):
             size = CHUNK * WIDTH[shape.version]
             for at in range(0, len(addresses), size):
-                link.sendall(_packed(kind, flags, loopback, shape, addresses[at : at + size]))
+                messages = _packed(kind, flags, loopback, shape, addresses[at : at + size])
+                netlink.send(link, messages)
                 for failure in netlink.failures(link):
                     if failure.failure() != errno.ESRCH:
                         raise _refusal(failure)

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from vipctl import elements, nft, routing
+from vipctl import nft, routing, transactions
 from vipctl.batch import Batch
 from vipctl.model import Acceptance
 
@@ -17,8 +17,11 @@ class Marking(NamedTuple):
     block: routing.Block
 
     def probe(self) -> tuple[str, ...]:
-        nft.declared(self.table.name)
+        nft.probe()
         return ()
+
+    def owner(self) -> str:
+        return self.table.owner()
 
     def seal(self, acceptance: Acceptance) -> str | None:
         if routing.read(self.block) != self.block.accepting(acceptance):
@@ -32,10 +35,10 @@ class Marking(NamedTuple):
         self._commit(after, self.table.replacing(after, batch))
 
     def epoch(self) -> str:
-        return elements.generation()
+        return transactions.generation()
 
     def holds(self, acceptance: Acceptance, batch: Batch, since: str) -> bool:
-        return since == elements.generation() or self.table.holds(acceptance, batch)
+        return since == transactions.generation() or self.table.holds(acceptance, batch)
 
     def _commit(self, after: Acceptance, work: nft.Work) -> None:
         with routing.changing(self.block, self.block.accepting(after)):

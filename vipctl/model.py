@@ -211,12 +211,14 @@ class Entry(NamedTuple):
 class Acceptance(NamedTuple):
     """All that a method has to know beside the prefixes themselves.
 
-    `witnesses` are a few of those, that can be looked for where all cannot.
+    `witnesses` are a few of those, that can be looked for where all cannot. `owner` tells the state
+    directory, to be said in the kernel where there is a place for it.
     """
 
     services: tuple[Service, ...]
     shapes: frozenset[Shape]
     witnesses: tuple[Entry, ...] = ()
+    owner: str = ""
 
     def active(self) -> bool:
         return bool(self.services and self.shapes)

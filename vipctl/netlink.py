@@ -18,10 +18,11 @@ SOL_NETLINK = 270  # include/linux/socket.h
 SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33  # include/uapi/asm-generic/socket.h
 NETLINK_CAP_ACK, NETLINK_GET_STRICT_CHK = 10, 12
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 1, 4, 0x300
-NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x100, 0x200, 0x400
+NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE, NLM_F_APPEND = 0x100, 0x200, 0x400, 0x800
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 NLA_F_NESTED, NLA_F_NET_BYTEORDER, NLA_TYPE_MASK = 0x8000, 0x4000, 0x3FFF
 BUFFER = 4 << 20  # bytes
+OVERHEAD = 32  # bytes of what is sent: netlink_sendmsg() of net/netlink/af_netlink.c
 PATIENCE = 60.0  # seconds for the kernel's answer
 LAST = 1  # sequence number of the message that is to be acknowledged
 
@@ -47,9 +48,9 @@ class Message(NamedTuple):
 def connect(
     protocol: int = socket.NETLINK_ROUTE, what: str = "routing", size: int = BUFFER
 ) -> Iterator[socket.socket]:
-    """A socket that takes messages of up to `size` bytes; the kernel filters its dumps.
+    """A socket that takes messages of up to `size` bytes, or less: see `room`.
 
-    Raises KernelError that begins with `what`, or Missing.
+    The kernel filters its dumps. Raises KernelError that begins with `what`, or Missing.
     """
     try:
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol) as link:
@@ -57,13 +58,44 @@ def connect(
             link.setsockopt(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
             # Of messages this large, errors do not repeat all.
             link.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, size > BUFFER)
-            link.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, size)
-            link.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER)
+            _make_room(link, SO_SNDBUFFORCE, socket.SO_SNDBUF, size)
+            _make_room(link, SO_RCVBUFFORCE, socket.SO_RCVBUF, BUFFER)
             yield link
     except PermissionError as e:
         raise Missing(f"{what}: no permission", hint="run as root (CAP_NET_ADMIN)") from e
     except OSError as e:
         raise KernelError(f"{what}: {e.strerror or e}", hint="try again") from e
+
+
+def _make_room(link: socket.socket, forced: int, allowed: int, size: int) -> None:
+    """In a user namespace, root too has only what is allowed to everybody (net.core.wmem_max)."""
+    try:
+        link.setsockopt(socket.SOL_SOCKET, forced, size)
+    except PermissionError:
+        link.setsockopt(socket.SOL_SOCKET, allowed, size)
+
+
+def room(link: socket.socket) -> int:
+    """How many bytes may be sent at once; the kernel needs a few itself."""
+    return link.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) - OVERHEAD
+
+
+def send(link: socket.socket, messages: bytes) -> None:
+    """Messages that are no transaction, as many at once as the socket takes."""
+    most, at = room(link), 0
+    while len(messages) - at > most:
+        end = _last_end(messages, at, at + most)
+        link.sendall(messages[at:end])
+        at = end
+    link.sendall(messages[at:] if at else messages)
+
+
+def _last_end(messages: bytes, at: int, limit: int) -> int:
+    """Behind the last message that ends before the limit."""
+    end = at + int(HEADER.unpack_from(messages, at)[0])
+    while end < limit and (after := end + int(HEADER.unpack_from(messages, end)[0])) <= limit:
+        end = after
+    return end
 
 
 def pack(kind: int, flags: int, content: bytes, sequence: int = 0) -> bytes:

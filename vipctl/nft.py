@@ -1,47 +1,21 @@
-"""libnftables: the only file that knows it. A method's table is a `Table`."""
+"""A method's table of nftables: what leads it from one state to another, in one transaction."""
 
 import hashlib
-import re
-import socket
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-from vipctl import elements, log
+from vipctl import drafts, elements, replay, tables, transactions
 from vipctl.batch import Batch, by_shape, same
 from vipctl.elements import Edit
-from vipctl.errors import KernelError, Missing
 from vipctl.model import NOTHING, Acceptance, Shape
-from vipctl.prefixes import FAMILY as PROTOCOL
-from vipctl.ruleset import Chains, map_name, shape_of, words
+from vipctl.replay import Drawn
+from vipctl.ruleset import Chains, map_name
 from vipctl.spans import WIDTH
+from vipctl.transactions import Message, Owned
 
-MANY = 1000  # elements that are not put into words
-LOGGED = 4000  # characters of a transaction that -v shows
-
-
-class Declared(NamedTuple):
-    """A table without elements: its maps, the number of rules by chain, all of it as text."""
-
-    text: str
-    maps: frozenset[str]
-    rules: dict[str, int]
-
-
-class Work(NamedTuple):
-    """What leads a table from one state to another: at once, or with many elements in steps.
-
-    At once: `maps`, the elements and `direct`. In steps, so that no VIP of both states is ever
-    refused: `maps` and `wide`, where both are accepted; all elements at once; `narrow`.
-    """
-
-    maps: str
-    wide: str = ""
-    edits: tuple[Edit, ...] = ()
-    narrow: str = ""
-    direct: str = ""
-
-
-NO_TABLE = Declared("", frozenset(), {})
+DRAFT = "vipctl_draft"  # where rules are compiled
+OWNER = "vipctl state "  # with which a table's comment begins, before whose it is
 
 
 class Table(NamedTuple):
@@ -55,62 +29,50 @@ class Table(NamedTuple):
     def path(self) -> str:
         return f"{self.family} {self.name}"
 
+    @property
+    def owned(self) -> Owned:
+        return Owned(self.family, self.name)
+
+    def owner(self) -> str:
+        """Whose it is, "" if it does not say so."""
+        said = tables.comment(self.owned)
+        return said.removeprefix(OWNER) if said.startswith(OWNER) else ""
+
     def seal(self, acceptance: Acceptance) -> str | None:
         """A digest of what is there, "" for no table, None if it is not what is needed."""
-        found = declared(self.name, self.family)
+        chains = self.ruleset(acceptance)
+        found = tables.read(self.owned, chains)
         if found is None or not acceptance.active():
             return None if found or acceptance.active() else ""
-        rules = {name: len(lines) for name, (_, lines) in self.ruleset(acceptance).items()}
-        if found.maps != set(map(map_name, acceptance.shapes)) or found.rules != rules:
+        wanted = (
+            _comment(acceptance),
+            set(map(map_name, acceptance.shapes)),
+            {name: len(lines) for name, (_, lines) in chains.items()},
+        )
+        if not found.complete or (found.comment, found.maps, found.lengths()) != wanted:
             return None
-        return hashlib.sha256(found.text.encode()).hexdigest()
+        return hashlib.sha256(found.words().encode()).hexdigest()
 
-    def changing(self, before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -> Work:
+    def changing(
+        self, before: Acceptance, after: Acceptance, removed: Batch, added: Batch
+    ) -> "Work":
         """From one state to the next."""
         if not (before.active() and after.active()):
             return self.replacing(after, added)
         stale = before.shapes - after.shapes
-        maps = [f"add table {self.path}\n"]
-        maps += map(self._add_map, sorted(after.shapes - before.shapes))
-        gone = [f"delete map {self.path} {map_name(shape)}\n" for shape in sorted(stale)]
         kept = {key: found for key, found in removed.items() if key[0] not in stale}
-        wide = both(before, after)
-        return Work(
-            "".join(maps),
-            self._chains(list(self.ruleset(before)), before, wide),
-            self._edits(kept, added),
-            self._chains(list(self.ruleset(wide)), wide, after) + "".join(gone),
-            self._chains(list(self.ruleset(before)), before, after) + "".join(gone),
-        )
+        return Work(self, before, after, self._edits(kept, added))
 
-    def replacing(self, after: Acceptance, batch: Batch) -> Work:
-        """To `after` from whatever there is; packets find the old elements until the new come."""
-        new = f"add table {self.path}\n"
-        emptied = new + f"delete table {self.path}\n"
-        if not after.active():
-            return Work(emptied)
-        maps = "".join(map(self._add_map, sorted(after.shapes)))
-        drawn = self._chains([], NOTHING, after)
-        if not _are_many(self._edits({}, batch)):
-            return Work(emptied + new + maps, "", self._edits({}, batch), drawn, drawn)
-        found = declared(self.name, self.family) or NO_TABLE
-        unused = found.maps - set(map(map_name, after.shapes))
-        gone = "".join(f"delete map {self.path} {name}\n" for name in sorted(unused))
-        wide = Acceptance(after.services, after.shapes.union(filter(None, map(shape_of, unused))))
-        return Work(
-            new + maps,
-            self._chains(list(found.rules), NOTHING, wide),
-            self._edits({}, batch, emptied=True),
-            self._chains(list(self.ruleset(wide)), wide, after) + gone,
-            drawn,
-        )
+    def replacing(self, after: Acceptance, batch: Batch) -> "Work":
+        """To `after` from whatever there is, which ends as the new begins."""
+        return Work(self, NOTHING, after, self._edits({}, batch) if after.active() else ())
 
     def holds(self, acceptance: Acceptance, batch: Batch) -> bool:
         """Whether its maps have exactly these. Reads them all: slow."""
         wanted: dict[Shape, dict[int, bytes]] = {shape: {} for shape in acceptance.shapes}
         for (shape, mark), addresses in batch.items():
             wanted[shape][mark] = addresses
-        found = declared(self.name, self.family)
+        found = tables.read(self.owned, ())
         if found is None:
             return not wanted
         return found.maps == set(map(map_name, wanted)) and all(
@@ -119,9 +81,9 @@ class Table(NamedTuple):
         )
 
     def _map(self, shape: Shape) -> elements.Map:
-        return elements.Map(self.family, self.name, map_name(shape), shape.version)
+        return elements.Map(self.owned, map_name(shape), shape.version)
 
-    def _edits(self, removed: Batch, added: Batch, *, emptied: bool = False) -> tuple[Edit, ...]:
+    def _edits(self, removed: Batch, added: Batch) -> tuple[Edit, ...]:
         gone = by_shape(removed)
         shapes = sorted({*gone, *(shape for shape, _ in added)})
         return tuple(
@@ -129,133 +91,104 @@ class Table(NamedTuple):
                 self._map(shape),
                 gone.get(shape, b""),
                 tuple((mark, found) for (its, mark), found in added.items() if its == shape),
-                emptied,
             )
             for shape in shapes
         )
 
-    def text(self, chains: Chains) -> str:
+    def text(self, chains: Chains, head: str = "") -> str:
         blocks = []
         for name, (hook, rules) in chains.items():
             lines = [f"type {hook}; policy accept;"] if hook else []
             body = "".join(f"\t\t{line}\n" for line in [*lines, *rules])
             blocks.append(f"\tchain {name} {{\n{body}\t}}\n")
-        return f"table {self.path} {{\n{''.join(blocks)}}}\n"
+        return f"table {self.path} {{\n{head}{''.join(blocks)}}}\n"
 
-    def _chains(self, present: list[str], before: Acceptance, after: Acceptance) -> str:
-        """Commands that draw all chains anew, if they are others."""
-        new = self.ruleset(after)
-        if self.ruleset(before) == new:
-            return ""
-        flush = "".join(f"flush chain {self.path} {name}\n" for name in present)
-        gone = [
-            f"delete chain {self.path} {name}\n" for name in reversed(present) if name not in new
+    def drawn(self, acceptance: Acceptance) -> Drawn:
+        """Its maps and chains, as the kernel makes them of their words."""
+        draft = replace(self, name=DRAFT)
+        chains, gone = self.ruleset(acceptance), f"delete table {draft.path}\n"
+        maps = "".join(map(_map_words, sorted(acceptance.shapes)))
+        words = draft.text(chains, f"\tflags dormant;\n{maps}")
+        words = f"add table {draft.path}\n{gone}{words}"
+        return drafts.carried_out(words, lambda: Drawn.read(draft.owned, chains), gone)
+
+    def redraws(self, before: Acceptance, after: Acceptance) -> list[Message]:
+        """Maps and chains from one state to the next; from nothing, whatever there is goes."""
+        old, new = self.ruleset(before), self.ruleset(after)
+        fresh, stale = after.shapes - before.shapes, before.shapes - after.shapes
+        if before.active() and old == new and not (fresh or stale):
+            return []
+        table, begun = self.owned, [] if before.active() else replay.absent(self.owned)
+        if not after.active():
+            return begun
+        if not before.active():
+            begun += replay.empty(table, _comment(after))
+        drawn = self.drawn(after)
+        return [
+            *begun,
+            *drawn.maps(table, map(map_name, sorted(fresh))),
+            *replay.without_rules(table, old),
+            *drawn.chains(table, [name for name in new if name not in old]),
+            *drawn.rules(table),
+            *replay.without_chains(table, [name for name in reversed(old) if name not in new]),
+            *replay.without_maps(table, map(map_name, sorted(stale))),
         ]
-        return flush + self.text(new) + "".join(gone)
 
-    def _add_map(self, shape: Shape) -> str:
-        """Twice the room: for what it has and what it is to have, while one becomes the other."""
-        size = f" size {2 * shape.room};" if shape.room else ""
-        kind = f"type ipv{shape.version}_addr : mark;{size}"
-        return f"add map {self.path} {map_name(shape)} {{ {kind} }}\n"
+
+class Work(NamedTuple):
+    """What leads a table from one state to another."""
+
+    table: Table
+    before: Acceptance
+    after: Acceptance
+    edits: tuple[Edit, ...] = ()
+
+    def direct(self) -> list[Message]:
+        return self.table.redraws(self.before, self.after)
+
+    def wide(self) -> list[Message]:
+        """To where both states are accepted."""
+        return self.table.redraws(self.before, both(self.before, self.after))
+
+    def narrow(self) -> list[Message]:
+        return self.table.redraws(both(self.before, self.after), self.after)
 
 
 def commit(*works: Work) -> None:
-    """As few transactions as possible. Raises KernelError with nft's words, or Missing."""
-    large = [work for work in works if _are_many(work.edits)]
-    small = "".join(_at_once(work) for work in works if work not in large)
-    run(small + "".join(work.maps + work.wide for work in large))
-    if large:
-        elements.send(edit for work in large for edit in work.edits)
-    if narrow := "".join(work.narrow for work in large):
-        run(narrow)
+    """All in one transaction. Raises KernelError or Missing.
 
-
-def _at_once(work: Work) -> str:
-    return "".join((work.maps, *map(_text, work.edits), work.direct))
-
-
-def _are_many(edits: Iterable[Edit]) -> bool:
-    return sum(_size(edit) for edit in edits) > MANY
-
-
-def _size(edit: Edit) -> int:
-    """How many elements."""
-    packed = (edit.removed, *(addresses for _, addresses in edit.added))
-    return sum(map(len, packed)) // WIDTH[edit.where.version]
-
-
-def _text(edit: Edit) -> str:
-    version, path = edit.where.version, f"{edit.where.family} {edit.where.table} {edit.where.name}"
-    gone = list(_addresses(version, edit.removed))
-    come = [f"{a} : {mark:#x}" for mark, packed in edit.added for a in _addresses(version, packed)]
-    return "".join(
-        f"{verb} element {path} {words(found)}\n"
-        for verb, found in (("delete", gone), ("add", come))
-        if found
-    )
-
-
-def _addresses(version: int, packed: bytes) -> Iterator[str]:
-    width = WIDTH[version]
-    for at in range(0, len(packed), width):
-        yield socket.inet_ntop(PROTOCOL[version], packed[at : at + width])
+    Where the kernel does not take so many messages at once, of root in a user namespace, in steps:
+    no VIP of both states of a table is refused on the way, but where the table is replaced.
+    """
+    edits = [edit for work in works for edit in work.edits]
+    messages = [message for work in works for message in work.direct()]
+    messages += elements.messages(edits)
+    if transactions.fits(messages):
+        return transactions.send(messages)
+    transactions.send([message for work in works for message in work.wide()])
+    for part in elements.parts(edits, transactions.largest()):
+        transactions.send(elements.messages([part]))
+    return transactions.send([message for work in works for message in work.narrow()])
 
 
 def both(before: Acceptance, after: Acceptance) -> Acceptance:
     """What accepts the VIPs of both states."""
     stay = {service.fwmark for service in after.services}
     leaving = [service for service in before.services if service.fwmark not in stay]
-    return Acceptance((*leaving, *after.services), before.shapes | after.shapes)
+    return replace(after, services=(*leaving, *after.services), shapes=before.shapes | after.shapes)
 
 
-def run(commands: str) -> None:
-    """All of `commands` as one transaction. Raises KernelError with nft's words, or Missing."""
-    log.debug("nft: %s%s", commands[:LOGGED], " …" if len(commands) > LOGGED else "")
-    code, _, error = _context().cmd(commands)
-    if code:
-        raise _refusal(error)
+def probe() -> None:
+    """Raises Missing where the director has no nftables, or no libnftables."""
+    transactions.generation()
+    drafts.check()
 
 
-def declared(table: str, family: str = "inet") -> Declared | None:
-    """A table without elements, with handles; None if there is none.
-
-    A terse listing of the whole family is the one that libnftables makes without fetching elements,
-    and as text: its JSON of a table with flags, anybody's, is damaged and damages memory (1.0.6).
-    """
-    context = _context()
-    context.set_terse_output(True)
-    context.set_handle_output(True)
-    context.set_numeric_symbol_output(True)
-    code, output, error = context.cmd(f"list ruleset {family}")
-    if code:
-        raise _refusal(error)
-    found = re.search(rf"^table {family} {table} {{.*?^}}", output, re.MULTILINE | re.DOTALL)
-    return _declared(found[0]) if found else None
+def _comment(acceptance: Acceptance) -> str:
+    return f"{OWNER}{acceptance.owner}" if acceptance.owner else ""
 
 
-def _declared(text: str) -> Declared:
-    maps = re.findall(r"^\tmap (\S+) {", text, re.MULTILINE)
-    chains = re.findall(r"^\tchain (\S+) {(.*?)^\t}", text, re.MULTILINE | re.DOTALL)
-    rules = {name: body.count("# handle ") - 1 for name, body in chains}  # one is the chain's
-    return Declared(text, frozenset(maps), rules)
-
-
-def _context() -> Any:
-    try:
-        import nftables
-
-        return nftables.Nftables()
-    except (ImportError, OSError) as e:
-        raise Missing(
-            f"libnftables cannot be used: {e}",
-            hint="apt install libnftables1 python3-nftables",
-        ) from e
-
-
-def _refusal(error: str) -> KernelError | Missing:
-    line = next((text for text in error.splitlines() if text.strip()), "no reason given")
-    reason = line[:300].removeprefix("Error: ")
-    if "Operation not permitted" in reason:
-        return Missing("nftables: no permission", hint="run as root (CAP_NET_ADMIN)")
-    return KernelError(f"nftables: {reason}", hint="see what is there: nft list ruleset")
+def _map_words(shape: Shape) -> str:
+    """Twice the room: for what it has and what it is to have, while one becomes the other."""
+    size = f" size {2 * shape.room};" if shape.room else ""
+    return f"\tmap {map_name(shape)} {{ type ipv{shape.version}_addr : mark;{size} }}\n"

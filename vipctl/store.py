@@ -170,6 +170,10 @@ class Store:
         found = self.meta("intent")
         return None if found is None else frozenset(json.loads(found))
 
+    def token(self) -> str:
+        """What tells this state directory in the kernel; "" before anything of it was there."""
+        return self.meta("token") or ""
+
     def in_use(self) -> bool:
         """Whether anything of this state is, or may be, in a kernel."""
         return bool(self.services()) or self.intent() is not None
@@ -277,6 +281,7 @@ class Store:
             pending = {*marks, *(self.intent() or ())}
             self._set_meta("intent", json.dumps(sorted(pending)))
             self._set_meta("owner", statedir.identity())
+            self._set_meta("token", self.token() or os.urandom(8).hex())
             self._apply(change)
             self._keep(sysctls)
 

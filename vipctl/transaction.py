@@ -39,6 +39,24 @@ def drifted(store: Store, *, full: bool = False) -> bool:
     )
 
 
+def refuse_taken_over(store: Store) -> None:
+    """Raises Refused where what is in the kernel is another state directory's."""
+    for name in methods.NAMES:
+        if (owner := _owner(name)) and owner != store.token():
+            raise Refused(
+                f"what vipctl has in this kernel ({name}) was taken over from another state "
+                "directory",
+                hint="name that one with --state-dir; or take all back from it: vipctl restore",
+            )
+
+
+def _owner(name: str) -> str:
+    try:
+        return methods.get(name).owner()
+    except Missing:
+        return ""
+
+
 def compared(store: Store) -> None:
     """Notes that all is as stored, so that it need not be compared again before it changes."""
     if store.epochs() != (now := _epochs(store.seals())):

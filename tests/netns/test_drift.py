@@ -10,6 +10,32 @@ from tests.netns.drift import Drift
 
 VIPS = {"203.0.113.77": 17, "192.0.2.1": 0x1000, "2001:db8:1::77": 17, "198.51.100.9": 18}
 
+# What has the names of ours, and as many rules, but is something else.
+PREROUTING = (
+    "add chain inet vipctl prerouting {{ type filter hook {} priority {}; policy accept; }}"
+)
+REMADE = [
+    "nft 'flush table inet vipctl; "
+    "delete map inet vipctl v4_24_1024; add map inet vipctl v4_24_1024 { type ipv6_addr : mark; }'",
+    "nft 'flush table inet vipctl; delete map inet vipctl v6_64_1024; "
+    "add set inet vipctl v6_64_1024 { type ipv4_addr . inet_service; flags interval; }'",
+    *(
+        f"nft 'delete chain inet vipctl prerouting; {PREROUTING.format(*where)}; "
+        + 4 * "add rule inet vipctl prerouting accept; "
+        + "'"
+        for where in (("prerouting", -50), ("input", -140))
+    ),
+    "nft 'delete chain inet vipctl after_ipvs; "
+    "add chain inet vipctl after_ipvs { type filter hook output priority 100; }; "
+    "add rule inet vipctl after_ipvs jump still_vip'",
+    "nft replace rule inet vipctl leftover handle "
+    "$(nft -a list chain inet vipctl leftover | sed -n '/tcp/s/.*handle //p') accept",
+    'was=$(nft list table inet vipctl); nft delete table inet vipctl; echo "$was" | nft -f -',
+    "nft 'add counter inet vipctl foreign'",
+    "nft 'add set inet vipctl foreign { type mark; }'",
+    "nft 'add chain inet vipctl foreign'",
+]
+
 # By other tools, behind vipctl's back: a shell's words.
 DAMAGE = [
     "nft flush ruleset",
@@ -31,6 +57,7 @@ DAMAGE = [
     "nft 'flush chain inet vipctl prerouting; flush chain inet vipctl still_vip; "
     "flush chain inet vipctl ping; flush chain inet vipctl ports; "
     "flush chain inet vipctl local_out; delete map inet vipctl v4_24_1024'",
+    *REMADE,
     "ip rule del pref 4300",
     "ip rule del pref 4301 fwmark 17",
     "ip rule del pref 4301 fwmark 0x1000/0xfffff080",
@@ -76,6 +103,15 @@ def _assert_served(net: Lab) -> None:
 def test_the_next_add_range_restores(drift: Drift, words: str) -> None:
     """Even where it adds nothing."""
     drift.assert_next_command_restores(words, "add-range", "203.0.113.0/24", "--fwmark", "17")
+
+
+@pytest.mark.parametrize("words", REMADE)
+def test_whatever_is_there_can_be_removed(net: Lab, vipctl: Vipctl, words: str) -> None:
+    """By the command that removes the last service, too."""
+    vipctl("add-range", "203.0.113.0/24", "2001:db8:1::/64", "--fwmark", "17", "--ping")
+    net.director.run(["sh", "-ec", words])
+    assert vipctl("remove-service", "fwmark-17")["changed"] is True
+    assert "vipctl" not in net.director.run(["nft", "list", "ruleset"]).stdout
 
 
 @pytest.mark.parametrize("words", UNSEEN)

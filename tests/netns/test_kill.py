@@ -27,7 +27,7 @@ services:
   web: {ranges: [198.51.100.0/25, "2001:db8:2::/48"]}
 """
 VIPS = "203.0.113.0/24"
-CHANGES = {"sendmsg", "pwrite64"}
+CHANGES = {"sendto", "pwrite64"}
 NEXT = {"198.18.0.1/32": 99}
 
 

@@ -11,9 +11,11 @@ from tests.netns.arrivals import accepted
 from tests.netns.route import BeforeIpvs
 from tests.netns.test_steps import Model, document
 from tests.netns.test_switch import lossless
-from vipctl import model, nft
+from vipctl import model, transactions
+from vipctl.elements import LONGEST
 
 ROOM = 4
+ALL = transactions.LARGEST
 MANY = 6  # what moves is less, or more
 OTHERS = [f"198.51.{n}.0/24" for n in range(0, 40, 2)]
 OTHERS6 = [f"2001:db8:2:{n:x}::/64" for n in range(0, 40, 2)]
@@ -28,7 +30,7 @@ def counter(net: Lab) -> BeforeIpvs:
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     monkeypatch.setattr(model, "SMALLEST_ROOM", ROOM)
-    monkeypatch.setattr(nft, "MANY", MANY)
+    monkeypatch.setattr(transactions, "LARGEST", MANY * LONGEST)
     return monkeypatch
 
 
@@ -107,7 +109,8 @@ def test_no_packet_is_lost_when_maps_with_other_rooms_are_found(
     smallest: int,
     room: int,
 ) -> None:
-    """As a command leaves them that was killed on the way."""
+    """As a command leaves them that was killed on the way; the kernel takes all at once."""
+    small.setattr(transactions, "LARGEST", ALL)
     vipctl("add-range", *RANGES, *OTHERS, "--fwmark", "17", "--method", method)
     with lossless(net, counter, VIPS, 17):
         small.setattr(model, "SMALLEST_ROOM", smallest)

@@ -1,4 +1,7 @@
-"""Large changes, which go in steps and as packed messages; here a few prefixes are many."""
+"""Large changes, which go in steps and as packed messages; here a few prefixes are many.
+
+Of nftables only where the kernel takes no large transaction: as of root in a user namespace.
+"""
 
 import json
 from ipaddress import ip_network
@@ -13,10 +16,12 @@ from tests.netns.addresses import RANGES, VIPS
 from tests.netns.arrivals import accepted
 from tests.netns.route import BeforeIpvs
 from tests.netns.test_switch import lossless
-from vipctl import ipset, model, nft, spans
+from vipctl import ipset, model, spans, transactions
+from vipctl.elements import LONGEST
 
 METHODS = ("fwmark", "route", "fwmark-iptables")
 MANY = 2
+ALL = transactions.LARGEST
 ROOM = 4  # prefixes: more go to another map
 SCATTERED = [f"198.51.100.{n}" for n in range(0, 40, 2)]
 SCATTERED6 = [f"2001:db8:2:{n:x}::/64" for n in range(0, 40, 2)]
@@ -31,8 +36,9 @@ def counter(net: Lab) -> BeforeIpvs:
 
 @pytest.fixture
 def many(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    for module in (nft, ipset, spans):
+    for module in (ipset, spans):
         monkeypatch.setattr(module, "MANY", MANY)
+    monkeypatch.setattr(transactions, "LARGEST", MANY * LONGEST)
     monkeypatch.setattr(model, "SMALLEST_ROOM", ROOM)
     return monkeypatch
 
@@ -150,8 +156,8 @@ def test_nothing_is_lost_by_a_restoration(
     threshold: int,
 ) -> None:
     """However many are many: of one table, or of all that go together."""
-    for module in (nft, ipset):
-        many.setattr(module, "MANY", threshold)
+    many.setattr(ipset, "MANY", threshold)
+    many.setattr(transactions, "LARGEST", ALL)
     vips = ["203.0.113.77", "198.51.100.77"]
     vipctl("add-range", "203.0.113.0/24", "198.51.100.0/25", "--fwmark", "17", "--method", method)
     with lossless(net, counter, vips, 17):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.harness.netns import Namespace
-from vipctl import elements, nft
+from vipctl import elements, nft, transactions
 from vipctl.batch import Batch
 from vipctl.elements import Edit, Map
 from vipctl.errors import KernelError
@@ -17,9 +17,10 @@ from vipctl.nft import Table
 from vipctl.prefixes import FAMILY
 from vipctl.ruleset import map_name
 from vipctl.spans import WIDTH
+from vipctl.transactions import Owned
 
 MANY = 5_000  # of a mark: more than a message holds
-MAPS = {version: Map("inet", "t", f"m{version}", version) for version in WIDTH}
+MAPS = {version: Map(Owned("inet", "t"), f"m{version}", version) for version in WIDTH}
 RULESET = """
 table inet t {
     map m4 { type ipv4_addr : mark; }
@@ -66,7 +67,7 @@ def there(version: int) -> dict[bytes, int]:
 
 def shown(host: Namespace, where: Map) -> dict[bytes, int]:
     """What nft says."""
-    listed = host.run(["nft", "-j", "list", "map", where.family, where.table, where.name]).stdout
+    listed = host.run(["nft", "-j", "list", "map", *where.table, where.name]).stdout
     (found,) = (item["map"] for item in json.loads(listed)["nftables"] if "map" in item)
     return {
         socket.inet_pton(FAMILY[where.version], key): int(str(value), 0)
@@ -78,9 +79,14 @@ def wanted(version: int, *marks: int, number: int = MANY) -> dict[bytes, int]:
     return {one: m for m in marks for one in single(version, addresses(version, m, number))}
 
 
+def send(edits: list[Edit]) -> None:
+    """In one transaction."""
+    transactions.send(elements.messages(edits))
+
+
 def fill(version: int, *marks: int, number: int = MANY) -> None:
     added = tuple((mark, addresses(version, mark, number)) for mark in marks)
-    elements.send([Edit(MAPS[version], added=added)])
+    send([Edit(MAPS[version], added=added)])
 
 
 @pytest.mark.parametrize("number", [1, 2, MANY])
@@ -90,7 +96,7 @@ def test_what_is_sent_is_there(host: Namespace, number: int) -> None:
         Edit(MAPS[v], added=tuple((m, addresses(v, m, number)) for m in (17, 0xFFFFFFFE)))
         for v in WIDTH
     ]
-    elements.send(edits)
+    send(edits)
     for version in WIDTH:
         found = wanted(version, 17, 0xFFFFFFFE, number=number)
         assert len(found) == 2 * number
@@ -101,7 +107,7 @@ def test_what_is_sent_is_there(host: Namespace, number: int) -> None:
 def test_another_mark_in_the_same_transaction(host: Namespace, version: int) -> None:
     fill(version, 17, 18)
     moved = addresses(version, 17)
-    elements.send([Edit(MAPS[version], moved, ((19, moved),))])
+    send([Edit(MAPS[version], moved, ((19, moved),))])
     found = dict.fromkeys(single(version, moved), 19) | wanted(version, 18)
     assert there(version) == shown(host, MAPS[version]) == found
 
@@ -109,20 +115,9 @@ def test_another_mark_in_the_same_transaction(host: Namespace, version: int) -> 
 @pytest.mark.parametrize("version", WIDTH)
 def test_some_go_and_others_come(host: Namespace, version: int) -> None:
     fill(version, 17)
-    elements.send(
-        [Edit(MAPS[version], addresses(version, 17, MANY - 1), ((18, addresses(version, 18)),))]
-    )
+    send([Edit(MAPS[version], addresses(version, 17, MANY - 1), ((18, addresses(version, 18)),))])
     (left,) = single(version, addresses(version, 17))[MANY - 1 :]
     assert there(version) == shown(host, MAPS[version]) == {left: 17} | wanted(version, 18)
-
-
-@pytest.mark.parametrize("version", WIDTH)
-def test_emptied_first(host: Namespace, version: int) -> None:
-    fill(version, 17, 18)
-    elements.send([Edit(MAPS[version], added=((19, addresses(version, 17)),), emptied=True)])
-    assert there(version) == dict.fromkeys(single(version, addresses(version, 17)), 19)
-    elements.send([Edit(MAPS[version], emptied=True)])
-    assert there(version) == shown(host, MAPS[version]) == {}
 
 
 @pytest.mark.parametrize("number", [1, MANY])
@@ -130,30 +125,30 @@ def test_what_fails_changes_nothing(host: Namespace, number: int) -> None:
     """What is to go is not there: neither that map nor the other is changed."""
     fill(4, 17)
     fill(6, 17)
-    before, listed = elements.generation(), [there(4), there(6)]
+    before, listed = transactions.generation(), [there(4), there(6)]
     edits = [
         Edit(MAPS[6], addresses(6, 17), ((18, addresses(6, 18)),)),
         Edit(MAPS[4], addresses(4, 18, number), ((19, addresses(4, 18)),)),
     ]
     with pytest.raises(KernelError, match="No such file") as caught:
-        elements.send(edits)
+        send(edits)
     assert caught.value.hint
     assert [there(4), there(6)] == listed
-    assert elements.generation() == before
+    assert transactions.generation() == before
 
 
 def test_hundreds_of_messages_that_fail_are_one_error() -> None:
     """None of which would fit into what is received, were they repeated in it."""
     absent = b"".join((0x0B000000 + 2 * n).to_bytes(4, "big") for n in range(400_000))
     with pytest.raises(KernelError, match="No such file"):
-        elements.send([Edit(MAPS[4], absent)])
+        send([Edit(MAPS[4], absent)])
 
 
 def test_another_mark_for_what_is_there_is_refused() -> None:
     """It would have to be deleted first."""
     fill(4, 17, number=2)
     with pytest.raises(KernelError, match="exists"):
-        elements.send([Edit(MAPS[4], added=((18, addresses(4, 17, 2)),))])
+        send([Edit(MAPS[4], added=((18, addresses(4, 17, 2)),))])
     assert there(4) == wanted(4, 17, number=2)
     fill(4, 17, number=2)
     assert there(4) == wanted(4, 17, number=2)
@@ -163,16 +158,16 @@ def test_no_map() -> None:
     nowhere = MAPS[4]._replace(name="none")
     assert elements.read(nowhere) == {}
     with pytest.raises(KernelError, match="nftables"):
-        elements.send([Edit(nowhere, added=((17, b"\xcb\0\x71\7"),))])
+        send([Edit(nowhere, added=((17, b"\xcb\0\x71\7"),))])
 
 
 def test_nothing_is_no_transaction() -> None:
-    before = elements.generation()
-    elements.send([])
-    elements.send([Edit(MAPS[4])])
-    assert elements.generation() == before
-    elements.send([Edit(MAPS[4], added=((17, b"\xcb\0\x71\7"),))])
-    assert elements.generation() != before
+    before = transactions.generation()
+    send([])
+    send([Edit(MAPS[4])])
+    assert transactions.generation() == before
+    send([Edit(MAPS[4], added=((17, b"\xcb\0\x71\7"),))])
+    assert transactions.generation() != before
 
 
 # a table of a method

@@ -89,7 +89,8 @@ DRAWN = [(method, name) for method, cases in METHODS.items() for name in cases]
 def tables(method: str, found: Acceptance) -> list[tuple[nft.Table, Acceptance]]:
     """The tables of a method, each with what it has to draw."""
     if method == "route":
-        return [(route.MARKS, found), (route.SILENCE, route._silent(found))]
+        both = [(route.MARKS, found), (route.SILENCE, route._silent(found))]
+        return [(table, part) for table, part in both if part.active() or part is found]
     return [({"fwmark": fwmark, "tproxy": tproxy}[method].TABLE, found)]
 
 
@@ -129,6 +130,32 @@ def test_the_rules_are_those_of_the_golden_file(method: str, name: str) -> None:
 def test_nft_accepts_the_rules(host: Namespace, method: str, name: str) -> None:
     rules = maps(method, name) + golden(method, name).read_text()
     host.run(["nft", "-c", "-f", "-"], input=rules)
+
+
+@pytest.mark.parametrize(("method", "name"), DRAWN)
+def test_the_kernel_has_what_nft_would_make_of_the_rules(
+    host: Namespace, method: str, name: str
+) -> None:
+    """Where they were compiled elsewhere; at first, and instead of others."""
+    rules = maps(method, name) + golden(method, name).read_text()
+    host.run(["nft", "-f", "-"], input=f"flush ruleset\n{rules}")
+    wanted = listed(host)
+    host.run(["nft", "flush", "ruleset"])
+    drawn = tables(method, METHODS[method][name])
+    with host:
+        nft.commit(*(table.replacing(part, {}) for table, part in drawn))
+        assert listed(host) == wanted
+        for table, part in drawn:
+            one = part.services[:1], part.shapes
+            nft.commit(table.changing(part, Acceptance(*one), {}, {}))
+            nft.commit(table.changing(Acceptance(*one), part, {}, {}))
+            assert table.seal(part)
+        assert listed(host) == wanted
+
+
+def listed(host: Namespace) -> list[str]:
+    """What there is, sorted: chains are in the order of creation."""
+    return sorted(host.run(["nft", "list", "ruleset"]).stdout.splitlines())
 
 
 @pytest.mark.parametrize("method", METHODS)

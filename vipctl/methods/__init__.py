@@ -29,6 +29,9 @@ class Method(Protocol):
         Raises Missing, with the reason and the cure, where the director cannot do this.
         """
 
+    def owner(self) -> str:
+        """Whose what is in the kernel is: an `Acceptance`'s owner; "" where nothing tells."""
+
     def seal(self, acceptance: "Acceptance") -> str | None:
         """A digest of all that is ours in the kernel but the prefixes; O(1) in those.
 

@@ -18,7 +18,7 @@ the director is a martian.
 import hashlib
 from functools import lru_cache
 
-from vipctl import batch, elements, localroutes, nft, ruleset
+from vipctl import batch, localroutes, nft, ruleset, transactions
 from vipctl.batch import Batch
 from vipctl.model import Acceptance
 from vipctl.nft import Work
@@ -26,8 +26,12 @@ from vipctl.ruleset import Chains
 
 
 def probe() -> tuple[str, ...]:
-    nft.declared(MARKS.name)
+    nft.probe()
     return ()
+
+
+def owner() -> str:
+    return MARKS.owner()
 
 
 def seal(acceptance: Acceptance) -> str | None:
@@ -68,7 +72,7 @@ def load(after: Acceptance, wanted: Batch) -> None:
 
 def epoch() -> str:
     """Of the marks: routes have none."""
-    return elements.generation()
+    return transactions.generation()
 
 
 def holds(acceptance: Acceptance, wanted: Batch, since: str) -> bool:
@@ -98,9 +102,9 @@ def _replacing(after: Acceptance, wanted: Batch) -> tuple[Work, Work]:
 
 def _silent(acceptance: Acceptance) -> Acceptance:
     """The part for which ARP is not answered."""
-    return Acceptance(
-        tuple(s for s in acceptance.services if not s.arp),
-        frozenset(shape for shape in acceptance.shapes if shape.version == 4),
+    return acceptance._replace(
+        services=tuple(s for s in acceptance.services if not s.arp),
+        shapes=frozenset(shape for shape in acceptance.shapes if shape.version == 4),
     )
 
 

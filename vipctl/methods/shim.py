@@ -32,6 +32,10 @@ def probe() -> Iterable[str]:
     return _notes()
 
 
+def owner() -> str:
+    return ""
+
+
 def seal(acceptance: Acceptance) -> str | None:
     wanted = _wanted(acceptance)
     generation, found = shim.snapshot()

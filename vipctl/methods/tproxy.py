@@ -104,5 +104,5 @@ WITNESSED = False
 SIZED = True
 TABLE = nft.Table("vipctl_tproxy", chains)
 _METHOD = Marking(TABLE, BLOCK)
-probe, seal, apply = _METHOD.probe, _METHOD.seal, _METHOD.apply
+probe, owner, seal, apply = _METHOD.probe, _METHOD.owner, _METHOD.seal, _METHOD.apply
 load, epoch, holds = _METHOD.load, _METHOD.epoch, _METHOD.holds
