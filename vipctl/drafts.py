@@ -34,8 +34,8 @@ def check() -> None:
 def carried_out(commands: str, look: Callable[[], T], afterwards: str) -> T:
     """What `look` finds in the namespace where `commands` were carried out.
 
-    `afterwards` are commands that remove all of it, where that is not new. Raises KernelError with nft's words, or
-    Missing.
+    `afterwards` are commands that remove all of it, where that is the director's own. Raises
+    KernelError with nft's words, or Missing.
     """
     log.debug("nft: %s%s", commands[:LOGGED], " …" if len(commands) > LOGGED else "")
     found: list[T] = []

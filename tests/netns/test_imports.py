@@ -33,15 +33,19 @@ def test_the_help_needs_the_command_line_alone(net: Lab, word: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "needed"), [("fwmark", "nftables"), ("route", "vipctl.localroutes")]
+    ("method", "needed"), [("fwmark", "vipctl.elements"), ("route", "vipctl.localroutes")]
 )
 def test_one_more_range_needs_its_method(
     net: Lab, vipctl: Vipctl, method: str, needed: str
 ) -> None:
+    """And libnftables only for rules that are not there yet."""
     vipctl("add-range", "203.0.113.0/24", "--fwmark", "17", "--method", method)
-    words = ("--state-dir", str(vipctl.state_dir), "add-range", "192.0.2.7", "--fwmark", "17")
-    found = imported(net, *words)
+    words = ("--state-dir", str(vipctl.state_dir), "add-range", "--fwmark", "17")
+    found = imported(net, *words, "192.0.2.0/24")
     assert needed in found
+    assert found & {*HEAVY, "nftables"} == set()
+    found = imported(net, *words, "198.51.100.7")
+    assert "nftables" in found
     assert found & HEAVY == set()
 
 
