@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from vipctl import batch, methods
 from vipctl.batch import Batch
@@ -162,4 +162,4 @@ def joined(before: Acceptance, after: Acceptance, delta: Delta) -> Acceptance:
     stay = [s for s in before.services if s.fwmark not in arriving]
     come = [s for s in after.services if s.fwmark in arriving]
     shapes = before.shapes | {shape for shape, _ in delta.arriving}
-    return replace(after, services=(*stay, *come), shapes=frozenset(shapes), witnesses=())
+    return after._replace(services=(*stay, *come), shapes=frozenset(shapes), witnesses=())

@@ -13,17 +13,16 @@ director's own, for a table that is dormant and soon deleted.
 """
 
 import ctypes
-import logging
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from vipctl import log
 from vipctl.errors import KernelError, Missing
 
 CLONE_NEWNET = 0x40000000  # include/uapi/linux/sched.h
 LOGGED = 4000  # characters that -v shows
 T = TypeVar("T")
-log = logging.getLogger(__name__)
 
 
 def check() -> None:

@@ -147,10 +147,11 @@ def _listed(version: int, content: bytes) -> Iterator[tuple[int, bytes]]:
             return
     for _, element in netlink.attributes(packed, 0):
         address, mark = _parsed(element)
-        yield mark, address
+        yield mark, address or bytes(width)
 
 
 def _parsed(element: bytes) -> tuple[bytes, int]:
+    """Somebody else's for all that is not in the map, `*`, has no address."""
     found = dict(netlink.attributes(element, 0))
-    key, data = (dict(netlink.attributes(found[kind], 0))[VALUE] for kind in (KEY, DATA))
-    return key, NUMBER.unpack(data)[0]
+    key, data = (dict(netlink.attributes(found.get(kind, b""), 0)) for kind in (KEY, DATA))
+    return key.get(VALUE, b""), NUMBER.unpack(data[VALUE])[0]

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 from vipctl import drafts, elements, replay, tables, transactions
@@ -175,7 +175,7 @@ def both(before: Acceptance, after: Acceptance) -> Acceptance:
     """What accepts the VIPs of both states."""
     stay = {service.fwmark for service in after.services}
     leaving = [service for service in before.services if service.fwmark not in stay]
-    return replace(after, services=(*leaving, *after.services), shapes=before.shapes | after.shapes)
+    return after._replace(services=(*leaving, *after.services), shapes=before.shapes | after.shapes)
 
 
 def probe() -> None:

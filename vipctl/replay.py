@@ -4,8 +4,8 @@ Numbers are from include/uapi/linux/netfilter/nf_tables.h.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import count
+from typing import NamedTuple
 
 from vipctl import tables
 from vipctl.errors import KernelError
@@ -33,8 +33,7 @@ LOOKUP_SET, LOOKUP_SET_ID = 1, 4
 _numbers = count(1)  # of sets: another one for each within a transaction
 
 
-@dataclass(frozen=True, slots=True)
-class Drawn:
+class Drawn(NamedTuple):
     """A table that was made only to be made again."""
 
     found: Found

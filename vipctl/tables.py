@@ -12,7 +12,7 @@ import socket
 import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from vipctl import netlink
 from vipctl.netlink import attributes
@@ -50,8 +50,7 @@ NUMBER = struct.Struct(">I")
 Attributes = dict[int, bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """A table: its own attributes, and those of each chain, set and rule."""
 
     table: Attributes

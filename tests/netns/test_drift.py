@@ -1,10 +1,13 @@
 """Whatever somebody else deletes of vipctl's, the next changing command brings back."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.harness.command import Vipctl
 from tests.harness.counter import LocalInCounter
 from tests.harness.lab import Lab
+from tests.netns import snapshot
 from tests.netns.arrivals import accepted
 from tests.netns.drift import Drift
 
@@ -79,6 +82,7 @@ UNSEEN = [
     "nft add element inet vipctl v4_24_1024 { 192.88.99.0 : 17 }",
     "nft 'delete element inet vipctl v4_32_1024 { 198.51.100.9 : 18 }; "
     "add element inet vipctl v4_32_1024 { 198.51.100.9 : 17 }'",
+    "nft 'add element inet vipctl v4_32_1024 { * : 17 }'",
 ]
 COMMONEST = ["nft flush ruleset", "ip rule del pref 4301 fwmark 17"]
 
@@ -106,9 +110,18 @@ def test_the_next_add_range_restores(drift: Drift, words: str) -> None:
 
 
 @pytest.mark.parametrize("words", REMADE)
-def test_whatever_is_there_can_be_removed(net: Lab, vipctl: Vipctl, words: str) -> None:
-    """By the command that removes the last service, too."""
-    vipctl("add-range", "203.0.113.0/24", "2001:db8:1::/64", "--fwmark", "17", "--ping")
+def test_whatever_is_there_can_be_restored_and_removed(
+    net: Lab, vipctl: Vipctl, tmp_path: Path, words: str
+) -> None:
+    """However many prefixes there are; by the command that removes the last service, too."""
+    file = tmp_path / "many"
+    file.write_text("".join(f"198.18.{n // 128}.{2 * (n % 128)}\n" for n in range(1200)))
+    ranges = ["203.0.113.0/24", "2001:db8:1::/64", f"@{file}"]
+    vipctl("add-range", *ranges, "--fwmark", "17", "--ping")
+    before = snapshot.unordered(net.director)
+    net.director.run(["sh", "-ec", words])
+    assert vipctl("restore")["changed"] is True
+    assert snapshot.unordered(net.director) == before
     net.director.run(["sh", "-ec", words])
     assert vipctl("remove-service", "fwmark-17")["changed"] is True
     assert "vipctl" not in net.director.run(["nft", "list", "ruleset"]).stdout
