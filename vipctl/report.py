@@ -109,7 +109,12 @@ def _summary(counts: Iterable[tuple[str, Shape, int]]) -> list[Report]:
 
 def _kernel(store: Store) -> str:
     try:
-        return "differs" if transaction.drifted(store) else "as stored"
+        if not transaction.drifted(store):
+            return "as stored"
+        transaction.refuse_taken_over(store)
+        return "differs"
+    except Refused as e:
+        return f"differs: {e.message}"
     except VipctlError as e:
         return f"unknown: {e.message}"
 

@@ -30,7 +30,7 @@ from vipctl.transactions import (
     NFGENMSG,
     Owned,
     asking,
-    refusal,
+    unreadable,
 )
 
 TABLE_FLAGS, TABLE_USE, TABLE_HANDLE, TABLE_USERDATA, TABLE_OWNER = 2, 3, 4, 6, 7
@@ -129,7 +129,7 @@ def _one(link: socket.socket, kind: int, request: bytes) -> Attributes | None:
     if failure == errno.ENOENT:
         return None
     if failure:
-        raise refusal(failure, "reading what is there")
+        raise unreadable(failure)
     return dict(attributes(answer.content, NFGENMSG.size))
 
 

@@ -44,8 +44,7 @@ def refuse_taken_over(store: Store) -> None:
     for name in methods.NAMES:
         if (owner := _owner(name)) and owner != store.token():
             raise Refused(
-                f"what vipctl has in this kernel ({name}) was taken over from another state "
-                "directory",
+                f"what vipctl has in this kernel (method {name}) is another state directory's",
                 hint="name that one with --state-dir; or take all back from it: vipctl restore",
             )
 

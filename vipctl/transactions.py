@@ -80,6 +80,11 @@ def send(messages: Sequence[Message]) -> None:
     data += netlink.acknowledging(netlink.pack(kind, flags, content))
     data += _frame(BATCH_END)
     with netlink.connect(netlink.NETLINK_NETFILTER, WHAT, len(data) + ROOM) as link:
+        if len(data) > netlink.room(link):
+            raise KernelError(
+                f"nftables: {len(data):,} bytes of rules are more than may be sent at once here",
+                hint=f"on the host: sysctl -w net.core.wmem_max={len(data)}",
+            )
         link.sendall(data)
         for answer in netlink.failures(link):
             at = -1 if answer.sequence == netlink.LAST else answer.sequence - FIRST
@@ -94,11 +99,15 @@ def generation() -> str:
     with asking() as link:
         answer = netlink.ask(link, GETGEN, 0, NFGENMSG.pack(0, 0, 0))
         if failure := answer.failure():
-            if failure == errno.EPERM:
-                raise refusal(failure, "")
-            words = f"the kernel has no nftables: {os.strerror(failure)}"
-            raise Missing(words, hint="modprobe nf_tables")
+            raise unreadable(failure)
         return dict(attributes(answer.content, NFGENMSG.size))[GEN_ID].hex()
+
+
+def unreadable(failure: int) -> Missing:
+    if failure == errno.EPERM:
+        return Missing("nftables: no permission", hint="run as root (CAP_NET_ADMIN)")
+    words = f"the kernel has no nftables: {os.strerror(failure)}"
+    return Missing(words, hint="modprobe nf_tables")
 
 
 def refusal(failure: int, what: str) -> VipctlError:

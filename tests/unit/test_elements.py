@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.harness.netns import Namespace
-from vipctl import elements, nft, transactions
+from vipctl import elements, netlink, nft, transactions
 from vipctl.batch import Batch
-from vipctl.elements import Edit, Map
+from vipctl.elements import LONGEST, Edit, Map
 from vipctl.errors import KernelError
 from vipctl.model import Acceptance, Service, Shape
 from vipctl.nft import Table
@@ -168,6 +168,40 @@ def test_nothing_is_no_transaction() -> None:
     assert transactions.generation() == before
     send([Edit(MAPS[4], added=((17, b"\xcb\0\x71\7"),))])
     assert transactions.generation() != before
+
+
+@pytest.mark.parametrize("size", [0, LONGEST, 7 * LONGEST, 100_000])
+def test_parts_accept_all_that_stays(size: int) -> None:
+    """Each is small; what is of both states is of each state on the way, with a mark of either."""
+    first, second = (MAPS[4]._replace(name=name) for name in ("a", "b"))
+    stay, other, come = (addresses(4, mark, 40) for mark in (17, 18, 19))
+    edits = [
+        Edit(first, stay + other, ((18, stay[:80]), (19, other[80:]))),
+        Edit(second, b"", ((17, stay[80:]), (18, other[:80] + come))),
+    ]
+    there = {(first, one): 17 for one in single(4, stay + other)}
+    wanted = {
+        one: {17, mark} for e in edits for mark, packed in e.added for one in single(4, packed)
+    }
+    for part in elements.parts(edits, size):
+        (packed,) = {part.removed, *(found for _, found in part.added)} - {b""}
+        assert len(packed) // 4 <= max(size // LONGEST, 1)
+        for one in single(4, part.removed):
+            del there[part.where, one]
+        there |= {(part.where, one): m for m, found in part.added for one in single(4, found)}
+        accepted = {one for _, one in there}
+        assert accepted >= {*single(4, stay + other)}
+        assert all(mark in wanted.get(one, {17}) for (_, one), mark in there.items())
+    assert there == {
+        (e.where, one): mark for e in edits for mark, found in e.added for one in single(4, found)
+    }
+
+
+def test_rules_that_are_too_many_for_a_user_namespace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(netlink, "room", lambda _: 100)
+    with pytest.raises(KernelError, match="at once") as caught:
+        send([Edit(MAPS[4], added=((17, addresses(4, 17, 100)),))])
+    assert "net.core.wmem_max" in str(caught.value.hint)
 
 
 # a table of a method
