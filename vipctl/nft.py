@@ -2,10 +2,9 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import replace
 from typing import NamedTuple
 
-from vipctl import drafts, elements, replay, tables, transactions
+from vipctl import elements, replay, tables, transactions
 from vipctl.batch import Batch, by_shape, same
 from vipctl.elements import Edit
 from vipctl.model import NOTHING, Acceptance, Shape
@@ -105,7 +104,9 @@ class Table(NamedTuple):
 
     def drawn(self, acceptance: Acceptance) -> Drawn:
         """Its maps and chains, as the kernel makes them of their words."""
-        draft = replace(self, name=DRAFT)
+        from vipctl import drafts
+
+        draft = self._replace(name=DRAFT)
         chains, gone = self.ruleset(acceptance), f"delete table {draft.path}\n"
         maps = "".join(map(_map_words, sorted(acceptance.shapes)))
         words = draft.text(chains, f"\tflags dormant;\n{maps}")
@@ -180,6 +181,8 @@ def both(before: Acceptance, after: Acceptance) -> Acceptance:
 
 def probe() -> None:
     """Raises Missing where the director has no nftables, or no libnftables."""
+    from vipctl import drafts
+
     transactions.generation()
     drafts.check()
 
