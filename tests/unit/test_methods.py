@@ -193,6 +193,10 @@ def probe() -> tuple[str, ...]:
     return ("accepts nothing",)
 
 
+def owner() -> str:
+    return ""
+
+
 def seal(acceptance: Acceptance) -> str | None:
     if not acceptance.active():
         return None if _read() else ""
