@@ -5,6 +5,7 @@
 
 #include "hook.h"
 #include "netlink.h"
+#include "node.h"
 
 /* An array of prefixes of one IP version */
 struct vip_array {
@@ -74,6 +75,57 @@ malformed:
 	NL_SET_ERR_MSG_ATTR(info->extack, array->attribute,
 			    "a prefix has a length, and no bit set beyond it");
 	return -EINVAL;
+}
+
+/* What no host can have as an address that others send to; IPv4, then IPv6 */
+static const struct vip_prefix vip_reserved4[] = {
+	{ { 0x00000000 }, 8 },		/* this network */
+	{ { 0x7f000000 }, 8 },		/* loopback */
+	{ { 0xa9fe0000 }, 16 },		/* link-local */
+	{ { 0xe0000000 }, 4 },		/* multicast */
+	{ { 0xffffffff }, 32 },		/* broadcast */
+};
+
+static const struct vip_prefix vip_reserved6[] = {
+	{ { 0, 0, 0, 0 }, 128 },	/* unspecified */
+	{ { 0, 0, 0, 1 }, 128 },	/* loopback */
+	{ { 0, 0, 0xffff, 0 }, 96 },	/* IPv4-mapped */
+	{ { 0xfe800000 }, 10 },		/* link-local */
+	{ { 0xff000000 }, 8 },		/* multicast */
+};
+
+static bool vip_overlaps(const struct vip_prefix *left, const struct vip_prefix *right)
+{
+	u8 length = min(left->length, right->length);
+
+	return vip_common(left->word, right->word, length) == length;
+}
+
+static bool vip_prefix_is_reserved(const struct vip_prefix *prefix, u8 bits)
+{
+	const struct vip_prefix *reserved = bits == 32 ? vip_reserved4 : vip_reserved6;
+	size_t left = bits == 32 ? ARRAY_SIZE(vip_reserved4) : ARRAY_SIZE(vip_reserved6);
+
+	while (left--)
+		if (vip_overlaps(prefix, &reserved[left]))
+			return true;
+	return false;
+}
+
+static int vip_check_reserved(const struct vip_array *array, struct genl_info *info)
+{
+	struct vip_prefix prefix;
+	u32 at;
+
+	for (at = 0; at < array->count; at++) {
+		vip_unpack(array, at, &prefix);
+		if (!vip_prefix_is_reserved(&prefix, array->bits))
+			continue;
+		NL_SET_ERR_MSG_ATTR(info->extack, array->attribute,
+				    "a prefix has addresses that no host can have");
+		return -EINVAL;
+	}
+	return 0;
 }
 
 static int vip_check_arrays(struct vip_array arrays[2], struct genl_info *info)
@@ -175,7 +227,9 @@ int vip_add_prefixes(struct sk_buff *skb, struct genl_info *info)
 
 	if (!info->attrs[VIP_SHIM_A_MARK])
 		return vip_missing(info, VIP_SHIM_A_MARK);
-	err = vip_check_arrays(arrays, info);
+	err = vip_check_arrays(arrays, info) ?:
+	      vip_check_reserved(&arrays[0], info) ?:
+	      vip_check_reserved(&arrays[1], info);
 	if (err)
 		return err;
 	mutex_lock(&vn->lock);

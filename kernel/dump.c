@@ -77,20 +77,21 @@ int vip_dump_begin(struct netlink_callback *cb)
 /**
  * vip_dump_services - VIP_SHIM_CMD_GET_SERVICE
  * @skb:	to fill
- * @cb:		args[0]: the mark to go on from
+ * @cb:		args[0]: the mark to go on from; args[1]: that there is none
  */
 int vip_dump_services(struct sk_buff *skb, struct netlink_callback *cb)
 {
 	struct vip_net *vn = vip_net(sock_net(skb->sk));
+	struct vip_service *service = NULL;
 	unsigned long mark = cb->args[0];
-	struct vip_service *service;
 	struct vip_state *state;
 	void *header;
 
 	mutex_lock(&vn->lock);
 	cb->seq = vn->generation;
 	state = vip_state_locked(vn);
-	service = state ? xa_find(&state->services, &mark, ULONG_MAX, XA_PRESENT) : NULL;
+	if (state && !cb->args[1])
+		service = xa_find(&state->services, &mark, ULONG_MAX, XA_PRESENT);
 	while (service) {
 		header = vip_begin_message(skb, cb, VIP_SHIM_CMD_GET_SERVICE);
 		if (!header)
@@ -102,7 +103,8 @@ int vip_dump_services(struct sk_buff *skb, struct netlink_callback *cb)
 		genlmsg_end(skb, header);
 		service = xa_find_after(&state->services, &mark, ULONG_MAX, XA_PRESENT);
 	}
-	cb->args[0] = service ? mark : ULONG_MAX;
+	cb->args[0] = mark;
+	cb->args[1] = !service;
 	mutex_unlock(&vn->lock);
 	return service && !skb->len ? -EMSGSIZE : skb->len;
 }

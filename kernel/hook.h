@@ -9,11 +9,10 @@
 #include <net/net_namespace.h>
 #include <net/netns/generic.h>
 
+#include "own.h"
 #include "state.h"
 
-#define VIP_HOOKS	4
-#define VIP_OWN_BITS	8
-#define VIP_OWN_SIZE	BIT(VIP_OWN_BITS)
+#define VIP_HOOKS	6
 
 struct rtable;
 struct rt6_info;
@@ -29,7 +28,6 @@ struct rt6_info;
  * @route4:	of accepted packets
  * @route6:	likewise
  * @own:	addresses that no packet can have come from; under RTNL, not @lock
- * @own_is_known: whether @own has them all
  * @hooked:	whether the hooks are registered
  * @defrags:	whether fragments are put together for it
  * @hooks:	of this namespace
@@ -43,8 +41,7 @@ struct vip_net {
 	u32 generation;
 	struct rtable *route4;
 	struct rt6_info *route6;
-	struct hlist_head own[VIP_OWN_SIZE];
-	bool own_is_known;
+	struct vip_own own;
 	bool hooked;
 	bool defrags;
 	struct nf_hook_ops hooks[VIP_HOOKS];
@@ -66,7 +63,5 @@ int vip_hook_start(struct vip_net *vn, struct netlink_ext_ack *extack);
 void vip_hook_stop(struct vip_net *vn);
 int vip_hook_defrag(struct vip_net *vn);
 void vip_hook_defrag_end(struct vip_net *vn);
-
-void vip_net_flush(struct vip_net *vn);
 
 #endif

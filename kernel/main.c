@@ -8,9 +8,10 @@
 #include <linux/module.h>
 
 #include "hook.h"
+#include "net.h"
 #include "netlink.h"
+#include "own.h"
 #include "selftest/selftest.h"
-#include "source.h"
 
 unsigned int vip_net_id __read_mostly;
 
@@ -46,21 +47,26 @@ static int __init vip_init(void)
 	err = vip_table_selftest();
 	if (err)
 		goto exit_table;
-	err = register_pernet_subsys(&vip_net_ops);
+	err = vip_states_init();
 	if (err)
 		goto exit_table;
-	err = vip_sources_init();
+	err = register_pernet_subsys(&vip_net_ops);
+	if (err)
+		goto exit_states;
+	err = vip_own_init();
 	if (err)
 		goto unregister_net;
 	err = vip_netlink_init();
 	if (err)
-		goto exit_sources;
+		goto exit_own;
 	return 0;
 
-exit_sources:
-	vip_sources_exit();
+exit_own:
+	vip_own_exit();
 unregister_net:
 	unregister_pernet_subsys(&vip_net_ops);
+exit_states:
+	vip_states_exit();
 exit_table:
 	vip_table_exit();
 	return err;
@@ -69,8 +75,9 @@ exit_table:
 static void __exit vip_exit(void)
 {
 	vip_netlink_exit();
-	vip_sources_exit();
+	vip_own_exit();
 	unregister_pernet_subsys(&vip_net_ops);
+	vip_states_exit();
 	vip_table_exit();
 }
 

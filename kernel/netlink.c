@@ -6,6 +6,7 @@
 #include <net/sock.h>
 
 #include "hook.h"
+#include "net.h"
 #include "netlink.h"
 
 static const struct nla_policy vip_policy[VIP_SHIM_A_MAX + 1] = {
@@ -55,7 +56,7 @@ static struct vip_state *vip_target_made(struct vip_net *vn, struct genl_info *i
 		return ERR_PTR(-ENOMEM);
 	err = vip_hook_start(vn, info->extack);
 	if (err) {
-		vip_state_destroy(state);
+		vip_state_put(state);
 		return ERR_PTR(err);
 	}
 	rcu_assign_pointer(vn->state, state);
@@ -128,6 +129,7 @@ static int vip_set_service(struct sk_buff *skb, struct genl_info *info)
 				      flags, attrs[VIP_SHIM_A_PORTS], info->extack);
 	if (!err)
 		vip_changed(vn, info);
+	vip_net_settle(vn);
 	mutex_unlock(&vn->lock);
 	return err;
 }
@@ -148,6 +150,7 @@ static int vip_del_service(struct sk_buff *skb, struct genl_info *info)
 					 info->extack);
 	if (!err)
 		vip_changed(vn, info);
+	vip_net_settle(vn);
 	mutex_unlock(&vn->lock);
 	return err;
 }
@@ -169,29 +172,10 @@ static int vip_begin(struct sk_buff *skb, struct genl_info *info)
 		swap(vn->staged, state);
 		WRITE_ONCE(vn->stager, info->snd_portid);
 	}
-	vip_state_destroy(state);
+	vip_state_put(state);
+	vip_net_settle(vn);
 	mutex_unlock(&vn->lock);
 	return err;
-}
-
-static void vip_unstage(struct vip_net *vn)
-{
-	vip_state_destroy(vn->staged);
-	vn->staged = NULL;
-	vn->stager = 0;
-}
-
-/* Puts a state in use; the one that was in use is freed */
-static void vip_switch(struct vip_net *vn, struct vip_state *state)
-{
-	struct vip_state *old = vip_state_locked(vn);
-
-	if (old && state)
-		vip_state_inherit(state, old);
-	rcu_assign_pointer(vn->state, state);
-	vn->generation++;
-	synchronize_rcu();
-	vip_state_destroy(old);
 }
 
 static int vip_commit(struct sk_buff *skb, struct genl_info *info)
@@ -207,28 +191,12 @@ static int vip_commit(struct sk_buff *skb, struct genl_info *info)
 		err = vip_hook_start(vn, info->extack);
 	}
 	if (!err) {
-		vip_switch(vn, vn->staged);
+		vip_net_switch(vn, vn->staged);
 		vn->staged = NULL;
-		vip_unstage(vn);
+		vip_net_unstage(vn);
 	}
 	mutex_unlock(&vn->lock);
 	return err;
-}
-
-/**
- * vip_net_flush - forget everything
- * @vn:		of the namespace
- */
-void vip_net_flush(struct vip_net *vn)
-{
-	mutex_lock(&vn->lock);
-	/* First: nothing may be on its way when LOCAL_IN is no longer guarded */
-	if (vip_state_locked(vn))
-		vip_switch(vn, NULL);
-	vip_hook_stop(vn);
-	vip_hook_defrag_end(vn);
-	vip_unstage(vn);
-	mutex_unlock(&vn->lock);
 }
 
 static int vip_flush(struct sk_buff *skb, struct genl_info *info)
@@ -321,7 +289,7 @@ static int vip_released(struct notifier_block *block, unsigned long event, void 
 		return NOTIFY_DONE;
 	mutex_lock(&vn->lock);
 	if (vn->stager == notify->portid)
-		vip_unstage(vn);
+		vip_net_unstage(vn);
 	mutex_unlock(&vn->lock);
 	return NOTIFY_DONE;
 }

@@ -5,18 +5,18 @@
  * Linux validates no sources of IPv6 packets.
  */
 
-#include <linux/hash.h>
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <linux/inetdevice.h>
 #include <linux/in.h>
-#include <linux/rculist.h>
-#include <linux/rtnetlink.h>
-#include <linux/slab.h>
+#include <net/ip.h>
 #include <net/ip_fib.h>
 #include <net/l3mdev.h>
 #include <net/xfrm.h>
 
 #include "compat.h"
 #include "hook.h"
+#include "own.h"
 #include "source.h"
 
 static bool vip_is_martian(__be32 source, const struct net *net,
@@ -39,9 +39,9 @@ static noinline void vip_dissect(struct sk_buff *skb, const struct nf_hook_state
 }
 
 /* Looks the source up, as __fib_validate_source() does */
-static noinline bool vip_source_is_routed(struct sk_buff *skb,
-					  const struct nf_hook_state *state,
-					  struct in_device *in_dev, int strictness)
+static noinline int vip_source_look_up(struct sk_buff *skb,
+				       const struct nf_hook_state *state,
+				       struct in_device *in_dev, int strictness)
 {
 	const struct iphdr *iph = ip_hdr(skb);
 	struct fib_result found;
@@ -50,46 +50,21 @@ static noinline bool vip_source_is_routed(struct sk_buff *skb,
 		.saddr = iph->daddr,
 		.flowi4_l3mdev = l3mdev_master_ifindex_rcu(state->in),
 		.flowi4_iif = LOOPBACK_IFINDEX,
-		.flowi4_tos = iph->tos & VIP_ROUTE_TOS,
 		.flowi4_uid = sock_net_uid(state->net, NULL),
 		.flowi4_mark = IN_DEV_SRC_VMARK(in_dev) ? skb->mark : 0,
 	};
 
+	vip_flow_set_tos(&flow, iph->tos);
 	if (state->net->ipv4.fib_rules_require_fldissect)
 		vip_dissect(skb, state, &flow);
 	if (fib_lookup(state->net, &flow, &found, 0))
-		return !strictness;
+		return strictness ? -EXDEV : 0;
 	if (found.type != RTN_UNICAST &&
 	    !(found.type == RTN_LOCAL && IN_DEV_ACCEPT_LOCAL(in_dev)))
-		return false;
+		return -EINVAL;
 	if (!strictness || fib_info_nh_uses_dev(found.fi, state->in))
-		return true;
-	return strictness == 2 && rcu_access_pointer(in_dev->ifa_list);
-}
-
-/* An address of the host, or one that stands for many hosts next to it */
-struct vip_own {
-	struct hlist_node node;
-	struct rcu_head rcu;
-	__be32 address;
-	const struct in_ifaddr *ifa;
-};
-
-#define VIP_OWN_PER_ADDRESS	3
-
-static unsigned int vip_own_bucket(__be32 address)
-{
-	return hash_32((__force u32)address, VIP_OWN_BITS);
-}
-
-static bool vip_is_own(const struct vip_net *vn, __be32 address)
-{
-	const struct vip_own *own;
-
-	hlist_for_each_entry_rcu(own, &vn->own[vip_own_bucket(address)], node)
-		if (own->address == address)
-			return true;
-	return false;
+		return 0;
+	return strictness == 2 && rcu_access_pointer(in_dev->ifa_list) ? 0 : -EXDEV;
 }
 
 /*
@@ -100,8 +75,40 @@ static bool vip_own_is_enough(const struct vip_net *vn)
 {
 	const struct net *net = vn->net;
 
-	return READ_ONCE(vn->own_is_known) && !fib4_has_custom_rules(net) &&
+	return READ_ONCE(vn->own.known) && !fib4_has_custom_rules(net) &&
 	       !net->ipv4.fib_has_custom_local_routes;
+}
+
+/* -EXDEV where rp_filter refuses the source, -EINVAL where nothing can have it */
+static int vip_source_check(const struct vip_net *vn, struct sk_buff *skb,
+			    const struct nf_hook_state *state,
+			    struct in_device *in_dev)
+{
+	__be32 source = ip_hdr(skb)->saddr;
+	int strictness;
+
+	if (vip_is_martian(source, vn->net, in_dev))
+		return -EINVAL;
+	strictness = secpath_exists(skb) ? 0 : IN_DEV_RPFILTER(in_dev);
+	if (!strictness && IN_DEV_ACCEPT_LOCAL(in_dev))
+		return 0;
+	if (!strictness && vip_own_is_enough(vn))
+		return vip_is_own(&vn->own, source) ? -EINVAL : 0;
+	return vip_source_look_up(skb, state, in_dev, strictness);
+}
+
+/* Tells of a refused source where routing would */
+static noinline void vip_source_tell(const struct sk_buff *skb,
+				     const struct nf_hook_state *state,
+				     struct in_device *in_dev, int err)
+{
+	const struct iphdr *iph = ip_hdr(skb);
+
+	if (err == -EXDEV)
+		NET_INC_STATS(state->net, LINUX_MIB_IPRPFILTER);
+	if (IN_DEV_LOG_MARTIANS(in_dev) && net_ratelimit())
+		pr_warn("martian source %pI4 from %pI4, on dev %s\n", &iph->daddr,
+			&iph->saddr, state->in->name);
 }
 
 /**
@@ -118,146 +125,12 @@ bool vip_source_is_valid(const struct vip_net *vn, struct sk_buff *skb,
 			 const struct nf_hook_state *state)
 {
 	struct in_device *in_dev = __in_dev_get_rcu(state->in);
-	__be32 source = ip_hdr(skb)->saddr;
-	int strictness;
+	int err;
 
-	if (!in_dev || vip_is_martian(source, vn->net, in_dev))
+	if (!in_dev)
 		return false;
-	strictness = secpath_exists(skb) ? 0 : IN_DEV_RPFILTER(in_dev);
-	if (!strictness && IN_DEV_ACCEPT_LOCAL(in_dev))
-		return true;
-	if (!strictness && vip_own_is_enough(vn))
-		return !vip_is_own(vn, source);
-	return vip_source_is_routed(skb, state, in_dev, strictness);
-}
-
-/* What routes of an address are local or broadcast: fib_add_ifaddr(), since 5.14 */
-static unsigned int vip_own_addresses(const struct in_ifaddr *ifa,
-				      __be32 addresses[VIP_OWN_PER_ADDRESS])
-{
-	unsigned int count = 0;
-
-	addresses[count++] = ifa->ifa_local;
-	if (ifa->ifa_broadcast)
-		addresses[count++] = ifa->ifa_broadcast;
-	if (ifa->ifa_prefixlen < 31)
-		addresses[count++] = ifa->ifa_address | ~ifa->ifa_mask;
-	return count;
-}
-
-static void vip_own_forget(struct vip_net *vn, const struct in_ifaddr *ifa)
-{
-	__be32 addresses[VIP_OWN_PER_ADDRESS];
-	unsigned int i = vip_own_addresses(ifa, addresses);
-	struct hlist_node *next;
-	struct vip_own *own;
-
-	while (i--) {
-		struct hlist_head *bucket = &vn->own[vip_own_bucket(addresses[i])];
-
-		hlist_for_each_entry_safe(own, next, bucket, node) {
-			if (own->ifa != ifa)
-				continue;
-			hlist_del_rcu(&own->node);
-			kfree_rcu(own, rcu);
-		}
-	}
-}
-
-static int vip_own_learn(struct vip_net *vn, const struct in_ifaddr *ifa)
-{
-	__be32 addresses[VIP_OWN_PER_ADDRESS];
-	unsigned int i = vip_own_addresses(ifa, addresses);
-	struct vip_own *own;
-
-	while (i--) {
-		own = kmalloc(sizeof(*own), GFP_KERNEL_ACCOUNT);
-		if (!own)
-			return -ENOMEM;
-		own->address = addresses[i];
-		own->ifa = ifa;
-		hlist_add_head_rcu(&own->node,
-				   &vn->own[vip_own_bucket(own->address)]);
-	}
-	return 0;
-}
-
-static void vip_own_forget_all(struct vip_net *vn)
-{
-	struct hlist_node *next;
-	struct vip_own *own;
-	unsigned int i;
-
-	for (i = 0; i < VIP_OWN_SIZE; i++) {
-		hlist_for_each_entry_safe(own, next, &vn->own[i], node) {
-			hlist_del_rcu(&own->node);
-			kfree_rcu(own, rcu);
-		}
-	}
-}
-
-/**
- * vip_sources_start - know the addresses of a namespace
- * @vn:		of the namespace
- */
-int vip_sources_start(struct vip_net *vn)
-{
-	const struct in_ifaddr *ifa;
-	struct in_device *in_dev;
-	struct net_device *dev;
-	int err = 0;
-
-	rtnl_lock();
-	for_each_netdev(vn->net, dev) {
-		in_dev = __in_dev_get_rtnl(dev);
-		if (!in_dev)
-			continue;
-		in_dev_for_each_ifa_rtnl(ifa, in_dev)
-			err = err ?: vip_own_learn(vn, ifa);
-	}
+	err = vip_source_check(vn, skb, state, in_dev);
 	if (err)
-		vip_own_forget_all(vn);
-	WRITE_ONCE(vn->own_is_known, !err);
-	rtnl_unlock();
-	return err;
-}
-
-/**
- * vip_sources_stop - forget them
- * @vn:		of the namespace
- */
-void vip_sources_stop(struct vip_net *vn)
-{
-	rtnl_lock();
-	WRITE_ONCE(vn->own_is_known, false);
-	vip_own_forget_all(vn);
-	rtnl_unlock();
-}
-
-/* An address comes or goes. Without memory for it, sources are looked up again. */
-static int vip_address_changed(struct notifier_block *block, unsigned long event,
-			       void *data)
-{
-	const struct in_ifaddr *ifa = data;
-	struct vip_net *vn = vip_net(dev_net(ifa->ifa_dev->dev));
-
-	ASSERT_RTNL();
-	if (!vn->own_is_known)
-		return NOTIFY_DONE;
-	vip_own_forget(vn, ifa);
-	if (event == NETDEV_UP && vip_own_learn(vn, ifa))
-		WRITE_ONCE(vn->own_is_known, false);
-	return NOTIFY_DONE;
-}
-
-static struct notifier_block vip_addresses = { .notifier_call = vip_address_changed };
-
-int __init vip_sources_init(void)
-{
-	return register_inetaddr_notifier(&vip_addresses);
-}
-
-void vip_sources_exit(void)
-{
-	unregister_inetaddr_notifier(&vip_addresses);
+		vip_source_tell(skb, state, in_dev, err);
+	return !err;
 }

@@ -10,10 +10,4 @@ struct vip_net;
 bool vip_source_is_valid(const struct vip_net *vn, struct sk_buff *skb,
 			 const struct nf_hook_state *state);
 
-int vip_sources_start(struct vip_net *vn);
-void vip_sources_stop(struct vip_net *vn);
-
-int vip_sources_init(void);
-void vip_sources_exit(void);
-
 #endif

@@ -5,6 +5,7 @@
 
 #include <linux/refcount.h>
 #include <linux/u64_stats_sync.h>
+#include <linux/workqueue.h>
 #include <linux/xarray.h>
 #include <net/netlink.h>
 
@@ -53,14 +54,19 @@ struct vip_plane {
 struct vip_state {
 	struct xarray services;	/* by mark */
 	u32 count;		/* of services */
+	u32 whole;		/* of those that need fragments put together */
 	u32 planes;		/* of those in use, the last and one */
 	struct mutex *lock;
+	struct rcu_work gone;
 	struct vip_plane plane[VIP_SHIM_MAX_PLANES];
 };
 
 struct vip_state *vip_state_new(struct mutex *lock);
-void vip_state_destroy(struct vip_state *state);
+void vip_state_put(struct vip_state *state);
 void vip_state_inherit(struct vip_state *state, struct vip_state *before);
+
+int vip_states_init(void);
+void vip_states_exit(void);
 
 bool vip_config_takes(const struct vip_config *config, u8 protocol, u16 number);
 
@@ -68,6 +74,8 @@ int vip_service_set(struct vip_state *state, u32 mark, u32 flags,
 		    const struct nlattr *ports, struct netlink_ext_ack *extack);
 int vip_service_remove(struct vip_state *state, u32 mark,
 		       struct netlink_ext_ack *extack);
+void vip_service_free(struct vip_service *service);
+void vip_service_inherit(struct vip_service *service, struct vip_service *before);
 u64 vip_service_count(const struct vip_service *service, enum vip_counter which);
 
 u64 vip_state_count(struct vip_state *state);

@@ -237,20 +237,23 @@ void *vip_trie_get(const struct vip_trie *trie, const struct vip_prefix *prefix)
 	return vip_is(node, prefix) ? vip_locked(trie, node->value) : NULL;
 }
 
+/* Of a trie that nobody else has any more, under whatever lock it was */
+#define vip_alone(pointer) rcu_dereference_protected(pointer, true)
+
 /* Rotates what is below to the left until a node has no left child, frees it */
 static void vip_free_below(const struct vip_trie *trie, struct vip_node *node)
 {
 	struct vip_node *left;
 
 	while (node) {
-		left = vip_locked(trie, node->child[0]);
+		left = vip_alone(node->child[0]);
 		if (left) {
 			RCU_INIT_POINTER(node->child[0],
-					 vip_locked(trie, left->child[1]));
+					 vip_alone(left->child[1]));
 			RCU_INIT_POINTER(left->child[1], node);
 			node = left;
 		} else {
-			left = vip_locked(trie, node->child[1]);
+			left = vip_alone(node->child[1]);
 			kmem_cache_free(vip_cache(trie->bits), node);
 			node = left;
 			cond_resched();
@@ -271,12 +274,12 @@ void vip_trie_init(struct vip_trie *trie, u8 bits, struct mutex *lock)
  */
 void vip_trie_destroy(struct vip_trie *trie)
 {
-	struct vip_node __rcu **index = vip_locked(trie, trie->index);
+	struct vip_node __rcu **index = vip_alone(trie->index);
 	unsigned int at;
 
-	vip_free_below(trie, vip_locked(trie, trie->root));
+	vip_free_below(trie, vip_alone(trie->root));
 	for (at = 0; index && at < VIP_INDEX_SIZE; at++) {
-		vip_free_below(trie, vip_locked(trie, index[at]));
+		vip_free_below(trie, vip_alone(index[at]));
 		cond_resched();
 	}
 	kvfree(index);

@@ -3,7 +3,9 @@
  * vip_shim: a director accepts packets for addresses that it does not own.
  *
  * A generic netlink family. Each network namespace has its own state; every
- * command needs CAP_NET_ADMIN in the namespace's user namespace.
+ * command needs CAP_NET_ADMIN of the host, that is, in the initial user namespace:
+ * anybody can make a user namespace and be root there, and the kernel's memory
+ * and the way of its packets are not anybody's.
  *
  * A *service* is a firewall mark and how its packets are treated; it has
  * *prefixes*, each in one *plane*. Within a plane the longest prefix counts.
@@ -11,8 +13,12 @@
  * the packet's port.
  *
  * A packet for a prefix that its service takes is accepted as if it were for
- * the host, with the service's mark: IPVS balances it. What nobody takes, and
- * what IPVS leaves over, is refused.
+ * the host, with the service's mark, all 32 bits of it: IPVS balances it. What
+ * nobody takes, and what IPVS leaves over, is refused. Destinations are those
+ * that a packet has behind NAT (PREROUTING, -90); one that has a socket then, by
+ * TPROXY, is that socket's. What the host itself sends to such a prefix, by
+ * another interface than the loopback one, gets the mark if it has none
+ * (LOCAL_OUT, -150), where its service takes it.
  *
  * State is changed in place, or replaced: BEGIN opens an empty state beside the
  * one in use, commands with VIP_SHIM_A_STAGED change it, COMMIT puts it in use
@@ -22,7 +28,12 @@
  * ADD gives prefixes to a service, whoever had them; DEL takes them from whoever
  * has them, and those that nobody has are no error. A command does all that it
  * says or nothing. An attribute is at most 65,535 bytes long, which limits the
- * prefixes of a message.
+ * prefixes of a message. ADD refuses prefixes that have reserved addresses in
+ * them: 0/8, 127/8, 169.254/16, 224/4 and 255.255.255.255; ::, ::1,
+ * ::ffff:0:0/96, fe80::/10 and ff00::/8.
+ *
+ * Hooks are there as long as there is a service, and fragments are put together
+ * as long as one, in use or staged, names ports or has PING.
  *
  * A dump that something was changed under is flagged NLM_F_DUMP_INTR: repeat it.
  */

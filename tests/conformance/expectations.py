@@ -92,7 +92,6 @@ DEVIATIONS = (
     Deviation("need-frag-director", "proxy", "not needed", PROXY_ENDS),
     *_of_both_fwmarks("need-frag-director", "4", "lost", NO_IPV4_ERRORS),
     Deviation("own-client", "route,4", "silence", FROM_VIP),
-    Deviation("own-client", "shim,4", "silence", GO_AROUND),
     Deviation("own-client", "tproxy,4", "silence", GO_AROUND),
     Deviation("answers-through", "route,4", "silence", MARTIAN),
     Deviation("ttl", "proxy", "not needed", FIRST_HOP),

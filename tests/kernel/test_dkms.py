@@ -1,5 +1,6 @@
 """DKMS itself builds, installs and removes the module; of this machine it sees nothing."""
 
+import re
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ import pytest
 
 from tests.harness.archive import call
 from tests.harness.kernels import METAPACKAGES, Kernel, headers, kernel
-from tests.harness.module import MODULE, NAME, REPOSITORY, copy_sources
+from tests.harness.module import MODULE, NAME, REPOSITORY, SOURCES, copy_sources
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,26 @@ def module(director: Director) -> str:
     director.dkms("add", str(director.root / "clone"))
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     return f"{NAME}/{project['version']}"
+
+
+RELEASES = {
+    "5.15.0-30-amd64": False,
+    "6.0.12-amd64": False,
+    "6.1.0-56-amd64": True,
+    "6.12.117+deb12-amd64": True,
+    "6.18.44": True,
+    "7.0.3-amd64": True,
+    "7.2.12+deb13-amd64": True,
+    "7.3.1-amd64": False,
+}
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_it_is_built_for_kernels_that_it_compiles_for(release: str) -> None:
+    """DKMS leaves the others alone, instead of failing at each of their updates."""
+    said = (SOURCES / "dkms.conf").read_text()
+    (kernels,) = re.findall(r'^BUILD_EXCLUSIVE_KERNEL="(.*)"$', said, re.MULTILINE)
+    assert bool(re.search(kernels, release)) is RELEASES[release]
 
 
 def test_it_comes_and_goes(director: Director, module: str) -> None:

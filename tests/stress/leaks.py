@@ -27,7 +27,7 @@ def scan() -> str:
 
 def prefixes(number: int, mark: int) -> Batch:
     """So many scattered prefixes of both IP versions."""
-    scattered = [(i * 2654435761) % (1 << 32) for i in range(mark, mark + number)]
+    scattered = [(10 << 24) + (i * 2654435761) % (1 << 24) for i in range(mark, mark + number)]
     return batch.of_entries(
         Entry(Shape(version, i % 3, 32 if version == 4 else 128), start, mark)
         for i, start in enumerate(scattered)

@@ -1,11 +1,13 @@
 """The module's netlink family does what kernel/uapi/vip_shim.h specifies, refuses with words."""
 
 import errno
+import os
 import random
 import socket
 import struct
+import time
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_network
 
 import pytest
 
@@ -37,7 +39,8 @@ from tests.stress.netlink.asking import (
 )
 from tests.stress.netlink.client import DUMP, REQUEST, Client, Value
 from tests.stress.netlink.fuzz import check_leaks, fuzz, held, silence, without_words
-from vipctl import shim
+from vipctl import batch, shim
+from vipctl.prefixes import RESERVED
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -77,9 +80,9 @@ def other(host: Namespace) -> Iterator[Client]:
 
 def test_every_length_of_prefix_goes_in_and_out(link: Client) -> None:
     """Also in one command, also where they lie within each other."""
-    v4 = [four(str(IPv4Address(0xFFFFFFFF << (32 - n) & 0xFFFFFFFF)), n) for n in range(1, 33)]
-    ones = (1 << 128) - 1
-    v6 = [six(str(IPv6Address(ones << (128 - n) & ones)), n) for n in range(1, 129)]
+    low, high = 0x9FFFFFFF, (1 << 127) - 1  # neither they nor their prefixes are reserved
+    v4 = [four(str(IPv4Address(low >> 32 - n << 32 - n)), n) for n in range(3, 33)]
+    v6 = [six(str(IPv6Address(high >> 128 - n << 128 - n)), n) for n in range(2, 129)]
     link("SET_SERVICE", MARK=1)
     link("ADD", MARK=1, PLANE=63, PREFIXES4=b"".join(v4), PREFIXES6=b"".join(v6))
     there = [*((1, 63, 4, prefix) for prefix in v4), *((1, 63, 6, prefix) for prefix in v6)]
@@ -125,7 +128,10 @@ def test_all_or_nothing(link: Client, command: str, wrong: str) -> None:
 
 def test_as_many_prefixes_as_an_attribute_holds(link: Client) -> None:
     count = MAX_ATTRIBUTE // 8
-    array = b"".join(shim.PREFIX[4].pack(struct.pack(">I", 2 * i), 32) for i in range(count))
+    first = int(IPv4Address("10.0.0.0"))
+    array = b"".join(
+        shim.PREFIX[4].pack(struct.pack(">I", first + 2 * i), 32) for i in range(count)
+    )
     link("SET_SERVICE", MARK=1)
     link("ADD", MARK=1, PREFIXES4=array)
     assert b"".join(prefix for *_, prefix in prefixes(link)) == array
@@ -169,6 +175,21 @@ def test_refusals_say_why_and_change_nothing(link: Client) -> None:
         refused = refusal(lambda: link(command, **attributes))  # noqa: B023
         assert (refused.error, words in refused.words) == (error, True), (command, attributes)
     assert (services(link), prefixes(link)) == before
+
+
+@pytest.mark.parametrize("block", [block for block, _ in RESERVED])
+def test_what_no_vip_can_be_in_is_refused(link: Client, block: str) -> None:
+    """All of it, a part of it, and what has it in it; vipctl refuses the same."""
+    network = ip_network(block)
+    others = [network, network.supernet(), ip_network(network.broadcast_address)]
+    link("SET_SERVICE", MARK=1)
+    for prefix in others:
+        packed = shim.PREFIX[prefix.version].pack(prefix.network_address.packed, prefix.prefixlen)
+        array: dict[str, Value] = {f"PREFIXES{prefix.version}": packed}
+        refused = refusal(lambda: link("ADD", MARK=1, **array))  # noqa: B023
+        assert (refused.error, "no host can have" in refused.words) == (errno.EINVAL, True)
+        link("DEL", **array)
+    assert prefixes(link) == []
 
 
 def test_without_any_service(link: Client) -> None:
@@ -224,6 +245,50 @@ def test_flush_drops_what_is_staged(link: Client, other: Client) -> None:
     assert "BEGIN" in refusal(lambda: link("COMMIT")).words
 
 
+# hooks, and putting fragments together: as long as somebody needs them
+
+
+def hooks(host: Namespace) -> tuple[bool, bool]:
+    """Whether a namespace has the module's, and those that put fragments together."""
+    listed = "".join(host.run(["nft", "list", "hooks", ip]).stdout for ip in ("ip", "ip6"))
+    return "vip_prerouting" in listed, "defrag" in listed
+
+
+def test_nothing_stays_that_no_service_needs(host: Namespace, link: Client, other: Client) -> None:
+    assert hooks(host) == (False, False)
+    for needing in ({"PORTS": port(80)}, {"FLAGS": shim.PING}):
+        link("SET_SERVICE", MARK=1, **needing)
+        link("SET_SERVICE", MARK=2, **needing)
+        link("SET_SERVICE", MARK=2)
+        assert hooks(host) == (True, True)
+        link("SET_SERVICE", MARK=1)
+        assert hooks(host) == (True, False)
+        link("SET_SERVICE", MARK=1, **needing)
+        link("DEL_SERVICE", MARK=1)
+        assert hooks(host) == (True, False)
+        link("DEL_SERVICE", MARK=2)
+        assert hooks(host) == (False, False)
+    link("BEGIN")
+    link("SET_SERVICE", MARK=1, STAGED=True, PORTS=port(80))
+    assert hooks(host) == (False, True)
+    link("BEGIN")
+    assert hooks(host) == (False, False)
+    link("SET_SERVICE", MARK=1, STAGED=True, PORTS=port(80))
+    link("COMMIT")
+    assert hooks(host) == (True, True)
+    link("BEGIN")
+    link("COMMIT")
+    assert hooks(host) == (False, False)
+
+
+def test_an_abandoned_state_leaves_nothing(host: Namespace, link: Client) -> None:
+    link("BEGIN")
+    link("SET_SERVICE", MARK=1, STAGED=True, PORTS=port(80))
+    assert hooks(host) == (False, True)
+    link.close()
+    assert hooks(host) == (False, False)
+
+
 # dumps and changes
 
 
@@ -246,6 +311,33 @@ def test_a_dump_that_something_was_changed_under_says_so(
     changed = change not in {"nothing", "staged"}
     assert any(message.interrupted for message in told) is changed
     assert (info(link, "GENERATION") != before) is changed
+
+
+CHANGING = 5.0  # seconds
+
+
+def change_all_the_time() -> None:
+    """Give a service other settings, as fast as this goes, until the time is over."""
+    end = time.monotonic() + CHANGING
+    with Client() as changing:
+        while time.monotonic() < end:
+            changing("SET_SERVICE", MARK=2)
+
+
+def test_a_reader_outwaits_constant_changes(host: Namespace, link: Client) -> None:
+    """However many dumps are in vain: somebody else's changes end."""
+    set_services(link, range(1, 200))
+    link("ADD", MARK=1, PREFIXES4=VIP4)
+    with host:
+        child = os.fork()
+        if not child:
+            change_all_the_time()
+            os._exit(0)
+        try:
+            assert len(shim.services()) == 199
+            assert len(list(batch.entries(shim.prefixes()))) == 1
+        finally:
+            assert os.waitpid(child, 0)[1] == 0
 
 
 # counters

@@ -24,6 +24,7 @@ TROUBLE = re.compile(
 )
 MEMORY = ("MemFree", "Slab", "SUnreclaim", "Percpu", "VmallocUsed")
 SLACK = {"SUnreclaim": 4096, "Percpu": 256, "VmallocUsed": 512}  # kB
+FREED = 0.5  # seconds in which more nodes are freed, if any still are
 OTHERS = 200  # objects of merged caches that are not of the module
 
 
@@ -82,8 +83,17 @@ def held() -> Held:
     memory = {
         name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)
     }
-    nodes = {name: slabs.objects(name) for name in slabs.NODES if slabs.exist(name)}
-    return Held({name: memory[name] for name in MEMORY}, nodes)
+    return Held({name: memory[name] for name in MEMORY}, _nodes())
+
+
+def _nodes() -> dict[str, int]:
+    """Count the nodes in use, once no more are freed: the module does that by and by."""
+    before: dict[str, int] = {}
+    found = {name: slabs.objects(name) for name in slabs.NODES if slabs.exist(name)}
+    while found != before:
+        time.sleep(FREED)
+        before, found = found, {name: slabs.objects(name) for name in found}
+    return found
 
 
 @contextmanager
