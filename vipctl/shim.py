@@ -8,6 +8,7 @@ import errno
 import os
 import socket
 import struct
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -51,7 +52,7 @@ PORT = struct.Struct(">HBx")  # struct vip_shim_port
 PREFIX = {4: struct.Struct(">4sB3x"), 6: struct.Struct(">16sB3x")}  # struct vip_shim_prefix4, 6
 CHUNK = 24 * 2600  # bytes of whole prefixes in a message: an attribute ends at 65,535
 PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP, "sctp": socket.IPPROTO_SCTP}
-TRIES = 10  # for a dump that nothing was changed under
+PATIENCE = 60.0  # seconds, for a dump that nothing was changed under
 MODULES, MODULE = Path("/lib/modules"), Path("/sys/module") / NAME
 
 
@@ -222,7 +223,8 @@ def _dump(link: Any, command: str) -> tuple[int, Iterator[dict[str, Any]]]:
     from pyroute2.netlink import NLM_F_DUMP, NLM_F_REQUEST
 
     flags = NLM_F_REQUEST | NLM_F_DUMP
-    for _ in range(TRIES):
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
         before = _info(link)["GENERATION"]
         messages = list(_request(link, command, link.nlm_request, flags=flags))
         if _info(link)["GENERATION"] == before:
