@@ -2,7 +2,8 @@
 
 No rules, no tables: the module has hooks of its own.
 
-    PREROUTING, -140     destination → service: its mark, and a route to the host
+    PREROUTING, -90      destination → service: its mark, and a route to the host
+    LOCAL_OUT, -150      likewise its mark, for what the director itself sends to a VIP
     LOCAL_IN, 100        what came by that route and IPVS did not take is refused
 
 The route spares a packet the kernel's lookup, for which it costs less than one for an address of
