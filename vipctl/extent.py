@@ -4,10 +4,11 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 
-from vipctl import elements, methods, nft, shim
+from vipctl import elements, methods, shim, tables
 from vipctl.errors import VipctlError
 from vipctl.model import NOTHING
 from vipctl.ruleset import shape_of
+from vipctl.transactions import Owned
 
 TABLES = {"fwmark": "vipctl", "route": "vipctl_route", "tproxy": "vipctl_tproxy"}
 MOST = 10_000  # prefixes that are counted
@@ -40,8 +41,10 @@ def _of_method(name: str) -> Iterator[tuple[int, int]]:
     """Marks, and how many prefixes have them."""
     if name == "shim":
         yield from ((mark, loaded.prefixes) for mark, loaded in shim.services().items())
-    elif name in TABLES and (table := nft.declared(TABLES[name])):
-        for called in table.maps:
+    elif name in TABLES:
+        table = Owned("inet", TABLES[name])
+        found = tables.read(table, ())
+        for called in found.maps if found else ():
             if shape := shape_of(called):
-                where = elements.Map("inet", TABLES[name], called, shape.version)
+                where = elements.Map(table, called, shape.version)
                 yield from elements.counted(where, MOST).items()
