@@ -37,7 +37,7 @@ def test_what_another_took_over_stays_as_it_is(
     """Until it is taken back. Each says whom to ask."""
     vipctl(*RANGE, "--service", "web", *options(ours))
     assert other.error("add-range", "198.51.100.0/24", "--fwmark", "18")[0] == 3
-    assert other("restore")["changed"] is True
+    assert other("restore", "--force")["changed"] is True
     other("add-range", "198.51.100.0/24", "--service", "theirs", *options(theirs))
     before = snapshot.kernel(net.director), snapshot.directory(vipctl.state_dir)
     for words in CHANGING:
