@@ -19,11 +19,13 @@ SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33  # include/uapi/asm-generic/socket.h
 NETLINK_CAP_ACK, NETLINK_GET_STRICT_CHK = 10, 12
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 1, 4, 0x300
 NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE, NLM_F_APPEND = 0x100, 0x200, 0x400, 0x800
+NLM_F_DUMP_INTR = 0x10
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 NLA_F_NESTED, NLA_F_NET_BYTEORDER, NLA_TYPE_MASK = 0x8000, 0x4000, 0x3FFF
 BUFFER = 4 << 20  # bytes
 OVERHEAD = 32  # bytes of what is sent: netlink_sendmsg() of net/netlink/af_netlink.c
 PATIENCE = 60.0  # seconds for the kernel's answer
+TRIES = 100  # to read what somebody changes meanwhile
 LAST = 1  # sequence number of the message that is to be acknowledged
 
 HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
@@ -33,15 +35,20 @@ CODE = struct.Struct("=i")
 
 
 class Message(NamedTuple):
-    """What the kernel sent: type, sequence number, and the content behind the header."""
+    """What the kernel sent: type, flags, sequence number, and the content behind the header."""
 
     kind: int
+    flags: int
     sequence: int
     content: bytes
 
     def failure(self) -> int:
-        """The errno of an NLMSG_ERROR; 0 for an acknowledgement."""
-        return -int(CODE.unpack_from(self.content)[0]) if self.kind == NLMSG_ERROR else 0
+        """The errno of an NLMSG_ERROR or NLMSG_DONE; 0 for an acknowledgement."""
+        return -int(CODE.unpack_from(self.content)[0]) if self.ends() else 0
+
+    def ends(self) -> bool:
+        """Whether nothing more comes of a dump."""
+        return self.kind in (NLMSG_ERROR, NLMSG_DONE)
 
 
 @contextmanager
@@ -126,11 +133,14 @@ def attributes(content: bytes, at: int) -> Iterator[tuple[int, bytes]]:
 
 
 def receive(link: socket.socket) -> Iterator[Message]:
-    buffer = link.recv(BUFFER)
+    return _messages(link.recv(BUFFER))
+
+
+def _messages(buffer: bytes) -> Iterator[Message]:
     at = 0
     while at < len(buffer):
-        size, kind, _, sequence, _ = HEADER.unpack_from(buffer, at)
-        yield Message(kind, sequence, buffer[at + HEADER.size : at + size])
+        size, kind, flags, sequence, _ = HEADER.unpack_from(buffer, at)
+        yield Message(kind, flags, sequence, buffer[at + HEADER.size : at + size])
         at += (size + 3) & ~3
 
 
@@ -151,14 +161,29 @@ def failures(link: socket.socket) -> Iterator[Message]:
 
 
 def dump(link: socket.socket, kind: int, request: bytes) -> Iterator[bytes]:
-    """The content of each message; nothing if what is asked for does not exist."""
-    link.sendall(pack(kind, NLM_F_DUMP, request))
+    """The content of each message; nothing if what is asked for does not exist.
+
+    All of it is there before any is looked at: where something was changed meanwhile, entries may
+    be missing, and the kernel is asked again. Raises KernelError.
+    """
+    for _ in range(TRIES):
+        link.sendall(pack(kind, NLM_F_DUMP, request))
+        buffers, flags, failure = _gathered(link)
+        if failure == errno.ENOENT:
+            return iter(())
+        if failure:
+            raise KernelError(f"netlink: {os.strerror(failure)}", hint="try again")
+        if not flags & NLM_F_DUMP_INTR:
+            return (m.content for b in buffers for m in _messages(b) if not m.ends())
+    raise KernelError("netlink: what is read changes all the time", hint="try again")
+
+
+def _gathered(link: socket.socket) -> tuple[list[bytes], int, int]:
+    """The answers to a dump as they came, their flags, and the errno that they ended with."""
+    buffers, flags = list[bytes](), 0
     while True:
-        for answer in receive(link):
-            if answer.kind == NLMSG_DONE:
-                return
-            if (failure := answer.failure()) == errno.ENOENT:
-                return
-            if failure:
-                raise KernelError(f"netlink: {os.strerror(failure)}", hint="try again")
-            yield answer.content
+        buffers.append(link.recv(BUFFER))
+        for message in _messages(buffers[-1]):
+            flags |= message.flags
+            if message.ends():
+                return buffers, flags, message.failure()

@@ -1,0 +1,97 @@
+"""Dumps: what the kernel says of them, and what it does not say while others change things."""
+
+import errno
+import os
+import socket
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from vipctl import netlink
+from vipctl.errors import KernelError
+from vipctl.netlink import CODE, NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, TRIES
+
+KIND = 20
+
+
+def part(content: bytes, flags: int = 0) -> bytes:
+    return netlink.pack(KIND, flags, content)
+
+
+def done(code: int = 0, flags: int = 0) -> bytes:
+    return netlink.pack(NLMSG_DONE, flags, CODE.pack(-code))
+
+
+def error(code: int) -> bytes:
+    return netlink.pack(NLMSG_ERROR, 0, CODE.pack(-code) + bytes(netlink.HEADER.size))
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Ours and the kernel's."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.settimeout(5)
+    theirs.settimeout(0.1)
+    with ours, theirs:
+        yield ours, theirs
+
+
+def dumped(ends: tuple[socket.socket, socket.socket], *answers: bytes) -> tuple[list[bytes], int]:
+    """What is read, and how often it was asked for."""
+    ours, theirs = ends
+    for answer in answers:
+        theirs.send(answer)
+    found = list(netlink.dump(ours, KIND, b"four"))
+    return found, asked(theirs)
+
+
+def asked(theirs: socket.socket) -> int:
+    times = 0
+    try:
+        while theirs.recv(100) == netlink.pack(KIND, netlink.NLM_F_DUMP, b"four"):
+            times += 1
+    except TimeoutError:
+        return times
+    raise AssertionError("something else was asked")
+
+
+Ends = tuple[socket.socket, socket.socket]
+
+
+def test_all_parts(ends: Ends) -> None:
+    answers = part(b"1234") + part(b"5678"), part(b"9"), done()
+    assert dumped(ends, *answers) == ([b"1234", b"5678", b"9"], 1)
+    assert dumped(ends, part(b"1234") + done()) == ([b"1234"], 1)
+    assert dumped(ends, done()) == ([], 1)
+
+
+@pytest.mark.parametrize(
+    "interrupted",
+    [
+        [part(b"1234", NLM_F_DUMP_INTR), part(b"5678") + done()],
+        [part(b"1234") + part(b"5678", NLM_F_DUMP_INTR) + part(b"9"), done()],
+        [part(b"1234"), done(0, NLM_F_DUMP_INTR)],
+    ],
+)
+def test_an_interrupted_one_is_asked_for_again(ends: Ends, interrupted: list[bytes]) -> None:
+    again = [part(b"all of it"), done()]
+    assert dumped(ends, *interrupted, *interrupted, *again) == ([b"all of it"], 3)
+
+
+def test_not_for_ever(ends: Ends) -> None:
+    with pytest.raises(KernelError, match="changes all the time"):
+        dumped(ends, *[part(b"1234", NLM_F_DUMP_INTR) + done()] * (TRIES + 1))
+    assert asked(ends[1]) == TRIES
+
+
+@pytest.mark.parametrize("last", [error, done])
+def test_what_does_not_exist_has_nothing(ends: Ends, last: Callable[[int], bytes]) -> None:
+    assert dumped(ends, last(errno.ENOENT)) == ([], 1)
+    assert dumped(ends, part(b"1234"), last(errno.ENOENT)) == ([], 1)
+
+
+@pytest.mark.parametrize("last", [error, done])
+def test_an_error_is_not_the_end_of_what_there_is(ends: Ends, last: Callable[[int], bytes]) -> None:
+    for answers in ([last(errno.ENOMEM)], [part(b"1234") + last(errno.ENOMEM)]):
+        with pytest.raises(KernelError, match=os.strerror(errno.ENOMEM)):
+            dumped(ends, *answers)
