@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from vipctl import firewall, methods, routing, sysctl
+from vipctl import arrival, firewall, methods, sysctl, ways
 from vipctl.model import ROUTE, Change, Forward, Service, idle_versions
 from vipctl.store import Store
 
@@ -15,8 +15,7 @@ def warnings(store: Store, change: Change, *, done: bool = True) -> Iterator[str
 
     Before it is `done`: what will be so once it is.
     """
-    for rule in routing.ahead():
-        yield f"`{rule}` comes before vipctl's rules: VIPs that it matches are not accepted"
+    yield from arrival.findings(store)
     ranges = _with_ranges(store, Change() if done else change)
     coming = {} if done else _sysctls_to_come(store, change)
     before = {service.name: service.method for service in change.before}

@@ -29,7 +29,11 @@ RTM_F_FIB_MATCH = 0x2000
 RTN_LOCAL, RT_TABLE_LOCAL = 2, 255
 RT_SCOPE = {4: 254, 6: 0}  # host; IPv6 has no scopes
 RTA_DST, RTA_OIF, RTA_PRIORITY, RTA_TABLE = 1, 4, 6, 15
+OF_ANY_ROUTE = {RTA_DST, RTA_OIF, RTA_PRIORITY, 12, RTA_TABLE, 20}  # RTA_CACHEINFO, RTA_PREF
+USUAL_PRIORITY = {4: 0, 6: 1024}  # of a route that names none; the second is IP6_RT_PRIO_USER
+LOOPBACK = netlink.NUMBER.pack(1)  # LOOPBACK_IFINDEX of include/net/flow.h
 ROUTE = struct.Struct("=BBBBBBBBI")  # family, lengths, tos, table, protocol, scope, type, flags
+LENGTH_AT, TOS_AT = 1, 3
 
 
 def add(routes: Routes) -> None:
@@ -58,16 +62,39 @@ def read() -> Routes:
     """All that are ours in table `local`. Slow where there are many."""
     found: dict[Shape, bytearray] = {}
     for version in VERSIONS:
-        for start, length, priority in _dump(version, RT_TABLE_LOCAL):
-            if priority >= PRIORITY:
-                shape = Shape(version, priority - PRIORITY, length)
-                found.setdefault(shape, bytearray()).extend(start)
+        for content in _dump(version, RT_TABLE_LOCAL, RTN_LOCAL):
+            attributes = dict(netlink.attributes(content, ROUTE.size))
+            priority = _priority(attributes)
+            if priority >= PRIORITY and _is_plain(content, attributes):
+                shape = Shape(version, priority - PRIORITY, content[LENGTH_AT])
+                found.setdefault(shape, bytearray()).extend(attributes.get(RTA_DST, b""))
     return {shape: bytes(addresses) for shape, addresses in found.items()}
 
 
-def has_default(version: int, table: int) -> bool:
-    """Whether everything is local in a table of ours."""
-    return any(length == 0 for _, length, _ in _dump(version, table))
+def ours(version: int, table: int) -> Iterator[bytes]:
+    """All that carries our protocol number in a table, as the kernel has it."""
+    for content in _dump(version, table, 0):
+        *header, _ = ROUTE.unpack_from(content)
+        # Without the flags, which are the kernel's own.
+        yield ROUTE.pack(*header, 0) + content[ROUTE.size :]
+
+
+def is_default(version: int, content: bytes) -> bool:
+    """Whether it is `local default dev lo`, as `default` makes it."""
+    _, length, _, _, _, _, _, kind, _ = ROUTE.unpack_from(content)
+    attributes = dict(netlink.attributes(content, ROUTE.size))
+    usual = kind, length, _priority(attributes)
+    return usual == (RTN_LOCAL, 0, USUAL_PRIORITY[version]) and _is_plain(content, attributes)
+
+
+def _is_plain(content: bytes, attributes: Mapping[int, bytes]) -> bool:
+    """Whether it leads to `lo`, and nobody added anything."""
+    tos = content[TOS_AT]
+    return not tos and attributes.get(RTA_OIF) == LOOPBACK and attributes.keys() <= OF_ANY_ROUTE
+
+
+def _priority(attributes: Mapping[int, bytes]) -> int:
+    return int(netlink.NUMBER.unpack(attributes.get(RTA_PRIORITY, bytes(4)))[0])
 
 
 def present(prefix: Entry) -> bool:
@@ -82,17 +109,23 @@ def present(prefix: Entry) -> bool:
 
 
 def _leads_to(link: socket.socket, where: IPAddress, length: int) -> bool:
-    answer = netlink.ask(link, RTM_GETROUTE, 0, asking(where.version, where))
+    found, kind = _best(link, where)
+    return (found, kind) == (length, RTN_LOCAL) or found > length
+
+
+def best_length(link: socket.socket, where: IPAddress) -> int:
+    """Of the route that the kernel takes to an address: 0 for a default route, -1 for none."""
+    return _best(link, where)[0]
+
+
+def _best(link: socket.socket, where: IPAddress) -> tuple[int, int]:
+    """Its length and its type."""
+    route = ROUTE.pack(FAMILY[where.version], BITS[where.version], *[0] * 6, RTM_F_FIB_MATCH)
+    answer = netlink.ask(link, RTM_GETROUTE, 0, route + attribute(RTA_DST, where.packed))
     if answer.kind != RTM_NEWROUTE:
-        return False
-    _, found, _, _, _, _, _, kind, _ = ROUTE.unpack_from(answer.content)  # the table may be wrong
-    return (found, kind) == (length, RTN_LOCAL) or int(found) > length
-
-
-def asking(version: int, where: IPAddress) -> bytes:
-    """Which route the kernel takes to an address."""
-    route = ROUTE.pack(FAMILY[version], BITS[version], 0, 0, 0, 0, 0, 0, RTM_F_FIB_MATCH)
-    return route + attribute(RTA_DST, where.packed)
+        return -1, 0
+    _, length, _, _, _, _, _, kind, _ = ROUTE.unpack_from(answer.content)  # the table may be wrong
+    return length, kind
 
 
 def default(version: int, table: int) -> bytes:
@@ -141,18 +174,16 @@ def _refusal(failure: netlink.Message) -> KernelError:
     )
 
 
-def _dump(version: int, table: int) -> Iterator[tuple[bytes, int, int]]:
-    """Our local routes in a table: address, length, priority."""
-    wanted = ROUTE.pack(FAMILY[version], 0, 0, 0, 0, PROTOCOL, 0, RTN_LOCAL, 0)
+def _dump(version: int, table: int, kind: int) -> Iterator[bytes]:
+    """Our routes of a type in a table, or of all types."""
+    wanted = ROUTE.pack(FAMILY[version], 0, 0, 0, 0, PROTOCOL, 0, kind, 0)
     request = wanted + attribute(RTA_TABLE, netlink.NUMBER.pack(table))
     with netlink.connect() as link:
         for content in netlink.dump(link, RTM_GETROUTE, request):
-            family, length, _, _, _, protocol, _, kind, _ = ROUTE.unpack_from(content)
+            family, _, _, _, _, protocol, _, found, _ = ROUTE.unpack_from(content)
             # Where IPv6 is disabled, the kernel answers a question for it with all that it has.
-            if (family, protocol, kind) == (FAMILY[version], PROTOCOL, RTN_LOCAL):
-                found = dict(netlink.attributes(content, ROUTE.size))
-                priority = found.get(RTA_PRIORITY, bytes(4))
-                yield found.get(RTA_DST, b""), length, netlink.NUMBER.unpack(priority)[0]
+            if (family, protocol) == (FAMILY[version], PROTOCOL) and found in (kind or found,):
+                yield content
 
 
 def _destination(content: bytes, at: int) -> bytes:

@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vipctl import ipvs, methods, pieces, routing, syntax, sysctl, transaction
+from vipctl import arrival, ipvs, methods, pieces, syntax, sysctl, transaction
 from vipctl.controller import Outcome, refuse_foreign_state
 from vipctl.errors import Missing, Refused, VipctlError
 from vipctl.model import Change, Held, Place, Service, Shape, joined
@@ -77,7 +77,7 @@ class Reporter(NamedTuple):
                 "services": listed,
                 "methods": _methods({service.method for service in services.values()}),
                 "sysctls": _sysctls(services.values()),
-                "rules_ahead": routing.ahead(),
+                "findings": list(arrival.findings(store)),
             } | _pending(store)
 
 

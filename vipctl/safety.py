@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from ipaddress import ip_address
 from pathlib import Path
 
-from vipctl import routing, sysctl
+from vipctl import sysctl, ways
 from vipctl.errors import Refused
 from vipctl.model import ROUTE, Change, Forward, Held, Service
 from vipctl.planner import View
@@ -60,7 +60,7 @@ def check_reals(
 def check_arp(view: View, change: Change) -> None:
     """Raises Refused where neighbours would find the director itself no more."""
     silent = [s for s in change.after if s.method == ROUTE and not s.arp]
-    for own in routing.addresses() if silent else ():
+    for own in ways.addresses() if silent else ():
         for service in silent:
             mine = {p: s for p, s in change.taken.items() if p.service == service.name}
             taken = _holder(mine, own) is not None
@@ -109,7 +109,7 @@ def _refuse_undrainable(service: Service) -> None:
 
 
 def _refuse_local_reals(reals: Iterable[IPAddress], service: Service) -> None:
-    own = routing.addresses()
+    own = ways.addresses()
     for rip in reals:
         if rip in own:
             raise Refused(
@@ -122,7 +122,7 @@ def _refuse_local_reals(reals: Iterable[IPAddress], service: Service) -> None:
 def _refuse_remote_reals(reals: Iterable[IPAddress], service: Service) -> None:
     """A gateway routes such a packet by its destination, the VIP: back, until its TTL ends."""
     for rip in reals:
-        if gateway := routing.gateway_to(rip):
+        if gateway := ways.gateway_to(rip):
             raise Refused(
                 f"real server {rip} is behind {gateway}, and --forward {service.forward} leaves "
                 f"the VIP as the packet's destination: {gateway} would send it back",
@@ -133,9 +133,9 @@ def _refuse_remote_reals(reals: Iterable[IPAddress], service: Service) -> None:
 
 def _precious(services: Iterable[Service]) -> Iterator[tuple[str, set[IPAddress]]]:
     reals = {real.address for service in services for real in service.reals}
-    yield "an address of this director", routing.addresses()
+    yield "an address of this director", ways.addresses()
     yield "a real server", reals
-    yield "the default gateway", routing.gateways()
+    yield "the default gateway", ways.gateways()
     yield "the peer of your SSH connection", ssh_peers()
 
 

@@ -30,11 +30,17 @@ DAMAGE = [
     "ip link set lo down; ip link set lo up",
     "ip route del local 203.0.113.0/24 dev lo table local",
     "ip -6 route del local 2001:db8:1::/64 dev lo table local",
+    "ip route replace blackhole 203.0.113.0/24 table local proto 118 metric 30320",
+    "ip route replace unreachable 203.0.113.0/24 table local metric 30320",
+    "ip -6 route replace blackhole 2001:db8:1::/64 table local proto 118 metric 30320",
 ]
 # What only a comparison of every prefix sees.
 UNSEEN = [
     "ip route del local 203.0.112.0/26 dev lo table local",
     "ip -6 route del local 2001:db8:1:8::/64 dev lo table local",
+    "ip route replace blackhole 203.0.112.0/26 table local proto 118 metric 30320",
+    "ip route replace local 203.0.112.0/26 dev eth1 table local proto 118 metric 30320",
+    "ip -6 route replace blackhole 2001:db8:1:8::/64 table local proto 118 metric 30320",
     "ip route add local 192.88.99.1 dev lo table local proto 118 metric 30320",
     "nft delete element inet vipctl_route v4_24_1024 { 203.0.113.0 : 17 }",
     "nft delete element arp vipctl_route v4_24_1024 { 203.0.113.0 : 17 }",

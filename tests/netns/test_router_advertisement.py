@@ -77,7 +77,7 @@ def test_the_kernel_drops_it_otherwise(director: Namespace) -> None:
 
 def test_the_route_stays_and_all_is_put_back(director: Namespace, tmp_path: Path) -> None:
     with director, Store.open(tmp_path / "s") as store:
-        assert routing.advertised() == {DEVICE}
+        assert ways.advertised() == {DEVICE}
         take(store, [SERVICE])
         assert (sysctl.read(FORWARD), sysctl.read(ACCEPT)) == ("1", "2")
         assert "default via" in learned(director)

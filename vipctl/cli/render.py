@@ -110,7 +110,7 @@ def status(report: Report) -> str:
         for name, found in report["methods"].items()
         for note in found["notes"]
     ]
-    parts += [printable(f"`{rule}` comes before vipctl's rules") for rule in report["rules_ahead"]]
+    parts += map(printable, report["findings"])
     colour = "green" if report["kernel"] == "as stored" else "red"
     parts.append("kernel: " + click.style(printable(report["kernel"]), fg=colour))
     return "\n\n".join(parts)

@@ -17,11 +17,13 @@ NAMES = ("shim", "fwmark", "fwmark-iptables", "route", PROXY)  # best first
 class Method(Protocol):
     """One module of this package, acting on the calling thread's network namespace.
 
-    If it is SIZED, each `Shape` that it is given has room for its prefixes.
+    If it is SIZED, each `Shape` that it is given has room for its prefixes. LOCAL is the table
+    that makes VIPs local; None where packets for them are not routed.
     """
 
     WITNESSED: bool  # whether it needs those of an `Acceptance`
     SIZED: bool
+    LOCAL: int | None
 
     def probe(self) -> Iterable[str]:
         """What the operator should know of it here, found out as it is read. Cheap.

@@ -42,6 +42,7 @@ from vipctl.spans import BITS, WIDTH
 WITNESSED = True
 SIZED = False
 BLOCK = Block(priority=4310, table=30321)
+LOCAL = BLOCK.table
 OUR_SETS = re.compile(r"vipctl[46](_p\d+)?(_new)?")
 NEW = "_new"  # a set that is being filled
 PORTS, REPLIES = f"{CHAIN}-PORTS", f"{CHAIN}-REPLIES"

@@ -152,5 +152,6 @@ def silent_chains(silent: Acceptance) -> Chains:
 
 WITNESSED = True
 SIZED = True
+LOCAL = localroutes.RT_TABLE_LOCAL
 MARKS = nft.Table("vipctl_route", chains)
 SILENCE = nft.Table("vipctl_route", silent_chains, family="arp")

@@ -21,6 +21,7 @@ from vipctl.shim import Settings
 
 WITNESSED = False
 SIZED = False
+LOCAL = None
 BRIDGED = {
     f"net.bridge.bridge-nf-call-{name}": Path(f"/proc/sys/net/bridge/bridge-nf-call-{name}")
     for name in ("iptables", "ip6tables")

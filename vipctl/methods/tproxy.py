@@ -102,6 +102,7 @@ def _listeners(service: Service) -> Iterator[str]:
 
 WITNESSED = False
 SIZED = True
+LOCAL = BLOCK.table
 TABLE = nft.Table("vipctl_tproxy", chains)
 _METHOD = Marking(TABLE, BLOCK)
 probe, owner, seal, apply = _METHOD.probe, _METHOD.owner, _METHOD.seal, _METHOD.apply
