@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vipctl import localroutes, methods, netlink, routing, rules, ways
+from vipctl.errors import KernelError
 from vipctl.localroutes import PROTOCOL, RT_TABLE_LOCAL, RTN_LOCAL
 from vipctl.model import Port, Service
 from vipctl.prefixes import VERSIONS, IPAddress, address
@@ -43,8 +44,15 @@ Source = tuple[int, IPAddress]  # the device that a client's packets arrive by, 
 
 def findings(store: Store) -> Iterator[str]:
     """What keeps packets for VIPs from being accepted, and VIPs that are the director's own."""
-    own = ways.own()
-    yield from _own_vips(store, own)
+    try:
+        own = ways.own()
+        yield from _own_vips(store, own)
+        yield from _astray(store, own)
+    except KernelError as e:
+        yield f"whether packets for VIPs arrive could not be found out: {e.message}"
+
+
+def _astray(store: Store, own: list[Own]) -> Iterator[str]:
     services = list(_accepted(store))
     if not services:
         return

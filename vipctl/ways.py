@@ -107,11 +107,11 @@ def gateways() -> set[IPAddress]:
 
 def defaults() -> set[Hop]:
     """The next hops of the default routes in all tables that a rule leads to, or a VRF."""
-    present = rules.steady(lambda: list(rules.read()))
+    tables = rules.steady(lambda: {found for rule in rules.read() for found in _tables(rule)})
     with netlink.connect() as link:
         return {
             hop
-            for version, table in {found for rule in present for found in _tables(rule)}
+            for version, table in tables
             for route in _defaults(link, version, table)
             for hop in _hops(link, version, route)
         }

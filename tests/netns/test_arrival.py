@@ -14,6 +14,7 @@ from tests.harness.netns import Namespace
 from tests.netns.arrivals import accepted
 from tests.netns.conftest import _settled_lab
 from vipctl import arrival, ways
+from vipctl.localroutes import RTN_LOCAL
 
 VIP4, VIP6 = "203.0.113.7", "2001:db8:1::7"
 FAR = "198.51.100.0/24"  # of no client
@@ -217,8 +218,11 @@ def test_many_rules_and_services_cost_a_bounded_number_of_questions(
         vipctl("add-range", f"203.0.113.{mark}", "--fwmark", str(mark))
     net.director.ip(*(f"rule add pref {n} to 203.0.113.{n} lookup 99" for n in range(1, 256)))
     asked = []
-    monkeypatch.setattr(
-        ways, "taken_by", lambda link, packet: asked.append(packet) or ways.Way(kind=2)
-    )
+
+    def taken_by(_: object, packet: ways.Packet) -> ways.Way:
+        asked.append(packet)
+        return ways.Way(kind=RTN_LOCAL)
+
+    monkeypatch.setattr(ways, "taken_by", taken_by)
     vipctl("status")
     assert 8 <= len(asked) <= arrival.MOST_TARGETS
