@@ -62,11 +62,86 @@ def test_neighbours_of_precious_addresses_are_free(vipctl: Vipctl) -> None:
     assert vipctl("add-range", *ranges, "--fwmark", "17")["changed"] is True
 
 
-def test_gateway_of_ipv4_may_have_an_ipv6_address(net: Lab, vipctl: Vipctl) -> None:
-    net.director.run(
-        ["ip", "-4", "route", "add", "default", "via", "inet6", "fd00::2", "dev", "eth0"]
-    )
-    assert "gateway" in _assert_refused(vipctl, "add-range", "fd00::2", "--fwmark", "17")["message"]
+NEXTHOPS = [
+    "nexthop add id 1 via 10.0.0.2 dev eth0",
+    "nexthop add id 2 via fd00::3 dev eth0",
+    "nexthop add id 3 group 1/2",
+    "-4 route add default nhid 3",
+    "-6 route add default nhid 2",
+]
+# How a director may have come by its gateways, and all of them.
+GATEWAYS = [
+    (["-4 route add blackhole 0.0.0.0/8", "-4 route add default via 10.0.0.2"], ["10.0.0.2"]),
+    (["-6 route add unreachable 100::/64", "-6 route add default via fd00::2"], ["fd00::2"]),
+    (["-4 route add default via inet6 fd00::2 dev eth0"], ["fd00::2"]),
+    (
+        [
+            "-4 route add default via 10.0.0.2 metric 5",
+            "-4 route add default via 10.0.0.3 metric 9",
+            "-4 route add default via 10.0.0.4 tos 0x10",
+        ],
+        ["10.0.0.2", "10.0.0.3", "10.0.0.4"],
+    ),
+    (
+        [
+            "-4 route add default nexthop via 10.0.0.2 "
+            "nexthop via inet6 fd00::3 dev eth0 nexthop via 10.0.1.2",
+        ],
+        ["10.0.0.2", "fd00::3", "10.0.1.2"],
+    ),
+    (
+        [
+            "-6 route add default nexthop via fd00::2 dev eth0 nexthop via fd00:1::2 dev eth1",
+            "-6 route append default via fd00::4 dev eth0",
+        ],
+        ["fd00::2", "fd00:1::2", "fd00::4"],
+    ),
+    (NEXTHOPS, ["10.0.0.2", "fd00::3"]),
+    (
+        ["rule add pref 100 from 10.9.0.0/16 lookup 99", "route add default via 10.0.0.5 table 99"],
+        ["10.0.0.5"],
+    ),
+    (
+        [
+            "-6 rule add pref 100 iif eth1 lookup 9999",
+            "-6 route add default via fd00::5 table 9999",
+        ],
+        ["fd00::5"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("commands", "gateways"), GATEWAYS)
+def test_every_default_gateway(
+    net: Lab, vipctl: Vipctl, commands: list[str], gateways: list[str]
+) -> None:
+    for command in commands:
+        net.director.run(["ip", *command.split()])
+    for gateway in gateways:
+        error = _assert_refused(vipctl, "add-range", gateway, "--fwmark", "17")
+        assert "the default gateway" in error["message"]
+
+
+def test_default_gateways_that_a_route_does_not_say(net: Lab, vipctl: Vipctl) -> None:
+    """It names an object alone."""
+    net.director.sysctl("net.ipv4.nexthop_compat_mode", 0)
+    test_every_default_gateway(net, vipctl, NEXTHOPS, ["10.0.0.2", "fd00::3"])
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "route add 198.51.100.0/24 via 10.0.0.2",
+        "route add blackhole default",
+        "route add default dev eth0",
+        "route add default via 10.0.0.2 table 99",
+        "-6 route add default dev eth0",
+        "-6 route add 2000::/3 via fd00::2",
+    ],
+)
+def test_other_gateways_may_be_vips(net: Lab, vipctl: Vipctl, command: str) -> None:
+    net.director.run(["ip", *command.split()])
+    assert vipctl("add-range", "10.0.0.2", "fd00::2", "--fwmark", "17")["changed"] is True
 
 
 def test_apply_refuses_them_too(net: Lab, vipctl: Vipctl, tmp_path: Path) -> None:
