@@ -20,7 +20,7 @@ NETLINK_CAP_ACK, NETLINK_GET_STRICT_CHK = 10, 12
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 1, 4, 0x300
 NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE, NLM_F_APPEND = 0x100, 0x200, 0x400, 0x800
 NLM_F_DUMP_INTR = 0x10
-NLMSG_ERROR, NLMSG_DONE = 2, 3
+NLMSG_ERROR, NLMSG_DONE = ENDS = 2, 3  # nothing more comes of a dump after either
 NLA_F_NESTED, NLA_F_NET_BYTEORDER, NLA_TYPE_MASK = 0x8000, 0x4000, 0x3FFF
 BUFFER = 4 << 20  # bytes
 OVERHEAD = 32  # bytes of what is sent: netlink_sendmsg() of net/netlink/af_netlink.c
@@ -44,11 +44,7 @@ class Message(NamedTuple):
 
     def failure(self) -> int:
         """The errno of an NLMSG_ERROR or NLMSG_DONE; 0 for an acknowledgement."""
-        return -int(CODE.unpack_from(self.content)[0]) if self.ends() else 0
-
-    def ends(self) -> bool:
-        """Whether nothing more comes of a dump."""
-        return self.kind in (NLMSG_ERROR, NLMSG_DONE)
+        return _failure(self.content, 0) if self.kind in ENDS else 0
 
 
 @contextmanager
@@ -133,14 +129,17 @@ def attributes(content: bytes, at: int) -> Iterator[tuple[int, bytes]]:
 
 
 def receive(link: socket.socket) -> Iterator[Message]:
-    return _messages(link.recv(BUFFER))
+    buffer = link.recv(BUFFER)
+    for at, size, kind, flags, sequence in _headers(buffer):
+        yield Message(kind, flags, sequence, buffer[at + HEADER.size : at + size])
 
 
-def _messages(buffer: bytes) -> Iterator[Message]:
+def _headers(buffer: bytes) -> Iterator[tuple[int, int, int, int, int]]:
+    """Where each message begins, and what its header says."""
     at = 0
     while at < len(buffer):
         size, kind, flags, sequence, _ = HEADER.unpack_from(buffer, at)
-        yield Message(kind, flags, sequence, buffer[at + HEADER.size : at + size])
+        yield at, size, kind, flags, sequence
         at += (size + 3) & ~3
 
 
@@ -172,18 +171,45 @@ def dump(link: socket.socket, kind: int, request: bytes) -> Iterator[bytes]:
         if failure == errno.ENOENT:
             return iter(())
         if failure:
-            raise KernelError(f"netlink: {os.strerror(failure)}", hint="try again")
+            raise _refusal(failure)
         if not flags & NLM_F_DUMP_INTR:
-            return (m.content for b in buffers for m in _messages(b) if not m.ends())
+            return (content for buffer in buffers for content in _contents(buffer))
     raise KernelError("netlink: what is read changes all the time", hint="try again")
 
 
 def _gathered(link: socket.socket) -> tuple[list[bytes], int, int]:
     """The answers to a dump as they came, their flags, and the errno that they ended with."""
-    buffers, flags = list[bytes](), 0
+    buffers, all_flags = list[bytes](), 0
     while True:
-        buffers.append(link.recv(BUFFER))
-        for message in _messages(buffers[-1]):
-            flags |= message.flags
-            if message.ends():
-                return buffers, flags, message.failure()
+        buffer = link.recv(BUFFER)
+        buffers.append(buffer)
+        for at, _, kind, flags, _ in _headers(buffer):
+            all_flags |= flags
+            if kind in ENDS:
+                return buffers, all_flags, _failure(buffer, at + HEADER.size)
+
+
+def _contents(buffer: bytes) -> Iterator[bytes]:
+    for at, size, kind, _, _ in _headers(buffer):
+        if kind not in ENDS:
+            yield buffer[at + HEADER.size : at + size]
+
+
+def beginning(link: socket.socket, kind: int, request: bytes) -> Iterator[bytes]:
+    """The same as it comes, for who will not read it to its end; that leaves the link useless."""
+    link.sendall(pack(kind, NLM_F_DUMP, request))
+    while True:
+        for answer in receive(link):
+            if answer.failure() not in (0, errno.ENOENT):
+                raise _refusal(answer.failure())
+            if answer.kind in ENDS:
+                return
+            yield answer.content
+
+
+def _failure(buffer: bytes, at: int) -> int:
+    return -int(CODE.unpack_from(buffer, at)[0])
+
+
+def _refusal(code: int) -> KernelError:
+    return KernelError(f"netlink: {os.strerror(code)}", hint="try again")

@@ -108,13 +108,7 @@ def gateways() -> set[IPAddress]:
 def defaults() -> set[Hop]:
     """The next hops of the default routes in all tables that a rule leads to, or a VRF."""
     tables = rules.steady(lambda: {found for rule in rules.read() for found in _tables(rule)})
-    with netlink.connect() as link:
-        return {
-            hop
-            for version, table in tables
-            for route in _defaults(link, version, table)
-            for hop in _hops(link, version, route)
-        }
+    return {hop for version, table in tables for hop in _hops_of_defaults(version, table)}
 
 
 def _tables(rule: rules.Rule) -> Iterator[tuple[int, int]]:
@@ -123,13 +117,30 @@ def _tables(rule: rules.Rule) -> Iterator[tuple[int, int]]:
         yield rule.version, rule.table
 
 
-def _defaults(link: socket.socket, version: int, table: int) -> Iterator[Attributes]:
+def _hops_of_defaults(version: int, table: int) -> Iterator[Hop]:
+    routes = list(_defaults(version, table))
+    with netlink.connect() as link:
+        for route in routes:
+            yield from _hops(link, version, route)
+
+
+def _defaults(version: int, table: int) -> Iterator[Attributes]:
+    """Of IPv4 they are the first in a table, of IPv6 the last."""
     request = ROUTE.pack(FAMILY[version], 0, 0, 0, 0, 0, 0, RTN_UNICAST, 0)
     request += attribute(RTA_TABLE, NUMBER.pack(table)) if table else b""
-    for content in netlink.dump(link, RTM_GETROUTE, request):
-        family, length, *_, kind, _ = ROUTE.unpack_from(content)
-        if (family, length, kind) == (FAMILY[version], 0, RTN_UNICAST):
-            yield dict(netlink.attributes(content, ROUTE.size))
+    read = netlink.beginning if version == 4 and table else netlink.dump
+    with netlink.connect() as link:
+        for content in read(link, RTM_GETROUTE, request):
+            family, length, *_, kind, _ = ROUTE.unpack_from(content)
+            if (family, length, kind) == (FAMILY[version], 0, RTN_UNICAST):
+                yield dict(netlink.attributes(content, ROUTE.size))
+            elif version == 4 and table and _behind_defaults(content):
+                return
+
+
+def _behind_defaults(content: bytes) -> bool:
+    """Whether no default route comes after this one: they are at 0.0.0.0, as 0.0.0.0/8 is."""
+    return any(dict(netlink.attributes(content, ROUTE.size)).get(RTA_DST, b""))
 
 
 def _hops(link: socket.socket, version: int, route: Attributes) -> Iterator[Hop]:
