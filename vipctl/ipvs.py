@@ -8,7 +8,7 @@ import os
 import struct
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from typing import NamedTuple
 
@@ -25,18 +25,18 @@ COMMANDS = {
     "add service": 1, "set service": 2, "del service": 3, "get service": 4,
     "add real server": 5, "set real server": 6, "del real server": 7, "list real servers": 8,
 }  # fmt: skip
-SVC_AF, SVC_FWMARK, SVC_SCHED, SVC_FLAGS, SVC_TIMEOUT, SVC_NETMASK = 1, 5, 6, 7, 8, 9
+SVC_AF, SVC_FWMARK, SVC_SCHED, SVC_FLAGS, SVC_TIMEOUT, SVC_NETMASK, SVC_PE = 1, 5, 6, 7, 8, 9, 11
 DEST_ADDR, DEST_PORT, DEST_FWD, DEST_WEIGHT, DEST_UPPER, DEST_LOWER = 1, 2, 3, 4, 5, 6
 DEST_ACTIVE, DEST_INACTIVE, DEST_AF = 7, 8, 11
+DEST_TUNNEL = 13, 14, 15  # type, port, flags
 STATS64 = 12  # of either
 STATISTICS = 1, 2, 3, 4, 5  # IPVS_STATS_ATTR_CONNS, INPKTS, OUTPKTS, INBYTES, OUTBYTES
 BY_ORDER = ("sh", "mh", "dh")  # schedulers that map clients by the order of the kernel's list
 IP_VS_SVC_F_PERSISTENT = 0x0001
-IP_VS_SVC_F_SCHED1 = 0x0008
-IP_VS_SVC_F_SCHED2 = 0x0010
+IP_VS_SVC_F_HASHED = 0x0002  # the kernel's own
+ALL_FLAGS = 0xFFFFFFFF
 IP_VS_CONN_F_FWD_MASK = 0x0007
 FORWARD_FLAG = {Forward.NAT: 0, Forward.TUN: 2, Forward.DR: 3}
-OUR_FLAGS = IP_VS_SVC_F_PERSISTENT | IP_VS_SVC_F_SCHED1 | IP_VS_SVC_F_SCHED2
 # Of a fwmark service: an address for IPv4, for IPv6 a prefix length in the machine's byte order.
 NETMASK = {4: b"\xff\xff\xff\xff", 6: NUMBER.pack(128)}
 FLAGS = struct.Struct("=II")  # struct ip_vs_flags
@@ -51,18 +51,28 @@ class Key(NamedTuple):
     version: int
 
 
+class Dest(NamedTuple):
+    """A real server; what follows `forward` is nothing that vipctl sets."""
+
+    real: RealServer
+    forward: int
+    thresholds: tuple[int, int] = (0, 0)  # upper, lower
+    tunnel: tuple[int, ...] = (0, 0, 0)  # type, port, flags
+
+
 @dataclass(frozen=True, slots=True)
 class Virtual:
     """One IPVS service: one IP version of a `Service`.
 
-    `reals` are sorted, or as `listed`, where the order matters: as they were added to the kernel.
+    `dests` are sorted, or as `listed`, where the order matters: as they were added to the kernel.
     """
 
     scheduler: str
     flags: int
     timeout: int
-    forward: int
-    reals: tuple[RealServer, ...]
+    netmask: bytes
+    dests: tuple[Dest, ...]
+    persistence_engine: bytes = b""
     listed: tuple[RealServer, ...] = field(default=(), compare=False)
 
 
@@ -93,12 +103,10 @@ def _virtual(service: Service, version: int) -> Virtual:
     flags = sum(known[flag] for flag in service.scheduler.flags)
     if service.persistence:
         flags |= IP_VS_SVC_F_PERSISTENT
+    forward = FORWARD_FLAG[service.forward]
+    dests = (Dest(r, forward) for r in service.reals if r.address.version == version)
     return Virtual(
-        service.scheduler.name,
-        flags,
-        service.persistence,
-        FORWARD_FLAG[service.forward],
-        tuple(r for r in service.reals if r.address.version == version),
+        service.scheduler.name, flags, service.persistence, NETMASK[version], tuple(dests)
     )
 
 
@@ -150,36 +158,34 @@ def remove(wanted: dict[Key, Virtual], present: dict[Key, Virtual]) -> None:
             _service(family, "del", key, present[key])
 
 
-def _settings(virtual: Virtual) -> tuple[str, int, int]:
-    return virtual.scheduler, virtual.flags, virtual.timeout
+def _settings(virtual: Virtual) -> Virtual:
+    return replace(virtual, dests=())
 
 
 def _change_reals(family: Family, key: Key, new: Virtual, old: Virtual | None) -> None:
-    before = {real_key(r): r for r in old.reals} if old else {}
-    forward_changed = old is not None and old.forward != new.forward
-    moved = _moved(new, old.listed if old else ())
-    again = moved & before.keys()
+    before = {real_key(d.real): d for d in old.dests} if old else {}
+    again = _moved(new, old.listed if old else ()) & before.keys()
     with sysctl.held(sysctl.EXPIRE_NODEST, "0") if again else nullcontext():
-        for real in new.reals:
-            was = before.pop(real_key(real), None)
-            if real_key(real) in again:
-                _dest(family, "del", key, real, new.forward)
+        for dest in new.dests:
+            was = before.pop(real_key(dest.real), None)
+            if real_key(dest.real) in again:
+                _dest(family, "del", key, dest)
                 was = None
             if was is None:
-                _dest(family, "add", key, real, new.forward)
-            elif was != real or forward_changed:
-                _dest(family, "set", key, real, new.forward)
-    for real in before.values():
-        _dest(family, "del", key, real, new.forward)
+                _dest(family, "add", key, dest)
+            elif was != dest:
+                _dest(family, "set", key, dest)
+    for dest in before.values():
+        _dest(family, "del", key, dest)
 
 
 def _moved(new: Virtual, listed: Iterable[RealServer]) -> set[tuple[int, int, int]]:
-    """Those to be added, some again, so that the kernel lists all in the order of `reals`.
+    """Those to be added, some again, so that the kernel lists all in the order of `dests`.
 
     One that comes back gets its connections back. With expire_nodest_conn=1, a packet that comes
     in between would end its connection; with 0 it is only lost.
     """
-    wanted = [real_key(real) for real in new.reals]
+    wanted = [real_key(dest.real) for dest in new.dests]
     if new.scheduler not in BY_ORDER:
         return set()
     stay = 0
@@ -193,18 +199,18 @@ def _read_one(family: Family, key: Key) -> Virtual | None:
     service = _get(family, key)
     if service is None:
         return None
-    dests = _dests(family, key)
     scheduler = service[SVC_SCHED].rstrip(b"\0").decode()
-    listed = tuple(map(_real, reversed(dests)))  # the kernel puts each before those it has
-    forwards = {_number(d, DEST_FWD) & IP_VS_CONN_F_FWD_MASK for d in dests}
-    flags = FLAGS.unpack(service[SVC_FLAGS])[0] & OUR_FLAGS
+    # The kernel puts each before those it has.
+    dests = tuple(map(_parsed_dest, reversed(_dests(family, key))))
+    in_order = dests if scheduler in BY_ORDER else sorted(dests, key=lambda d: real_key(d.real))
     return Virtual(
         scheduler,
-        flags,
-        _number(service, SVC_TIMEOUT) if flags & IP_VS_SVC_F_PERSISTENT else 0,
-        forwards.pop() if len(forwards) == 1 else -1,
-        listed if scheduler in BY_ORDER else tuple(sorted(listed, key=real_key)),
-        listed,
+        FLAGS.unpack(service[SVC_FLAGS])[0] & ~IP_VS_SVC_F_HASHED,
+        _number(service, SVC_TIMEOUT),
+        service[SVC_NETMASK],
+        tuple(in_order),
+        service.get(SVC_PE, b""),
+        tuple(dest.real for dest in dests),
     )
 
 
@@ -228,6 +234,15 @@ def _real(dest: Attributes) -> RealServer:
         ip_address(dest[DEST_ADDR][: WIDTH[version]]),
         PORT.unpack(dest[DEST_PORT])[0],
         _number(dest, DEST_WEIGHT),
+    )
+
+
+def _parsed_dest(dest: Attributes) -> Dest:
+    return Dest(
+        _real(dest),
+        _number(dest, DEST_FWD) & IP_VS_CONN_F_FWD_MASK,
+        (_number(dest, DEST_UPPER), _number(dest, DEST_LOWER)),
+        tuple(int.from_bytes(dest.get(kind, b""), "big") for kind in DEST_TUNNEL),
     )
 
 
@@ -257,9 +272,9 @@ def _service(family: Family, verb: str, key: Key, virtual: Virtual) -> None:
     log.debug("ipvs: %s service of %s %s", verb, _text(key), virtual)
     settings = (
         (SVC_SCHED, virtual.scheduler.encode() + b"\0"),
-        (SVC_FLAGS, FLAGS.pack(virtual.flags, OUR_FLAGS)),
+        (SVC_FLAGS, FLAGS.pack(virtual.flags, ALL_FLAGS)),
         (SVC_TIMEOUT, NUMBER.pack(virtual.timeout)),
-        (SVC_NETMASK, NETMASK[key.version]),
+        (SVC_NETMASK, virtual.netmask),
     )
     content = _identity(key, b"".join(attribute(*setting) for setting in settings))
     failure = family.do(COMMANDS[f"{verb} service"], content)
@@ -272,13 +287,15 @@ def _service(family: Family, verb: str, key: Key, virtual: Virtual) -> None:
         raise _refusal(f"{verb} service of {_text(key)} ({virtual.scheduler})", failure)
 
 
-def _dest(family: Family, verb: str, key: Key, real: RealServer, forward: int) -> None:
+def _dest(family: Family, verb: str, key: Key, dest: Dest) -> None:
+    """Whatever it does not name the kernel sets to 0."""
+    real = dest.real
     log.debug("ipvs: %s real server %s of %s", verb, real, _text(key))
     settings = (
         (DEST_ADDR, real.address.packed.ljust(16, b"\0")),  # union nf_inet_addr
         (DEST_PORT, PORT.pack(real.port)),
         (DEST_AF, SHORT.pack(FAMILY[real.address.version])),
-        (DEST_FWD, NUMBER.pack(forward)),
+        (DEST_FWD, NUMBER.pack(dest.forward)),
         (DEST_WEIGHT, NUMBER.pack(real.weight)),
         (DEST_UPPER, NUMBER.pack(0)),
         (DEST_LOWER, NUMBER.pack(0)),

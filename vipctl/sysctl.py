@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vipctl.errors import KernelError
 from vipctl.model import Forward, Service
-from vipctl.routing import advertised
+from vipctl.ways import advertised
 
 ROOT = Path("/proc/sys")
 SWAPPED = str.maketrans("./", "/.")

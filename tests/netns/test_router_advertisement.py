@@ -14,7 +14,7 @@ import pytest
 from tests.harness.netns import Namespace, execute
 from tests.harness.waiting import wait_until
 from tests.unit.committing import commit
-from vipctl import advice, routing, sysctl
+from vipctl import advice, sysctl, ways
 from vipctl.model import Change, RealServer, Service
 from vipctl.store import Store
 

@@ -13,14 +13,15 @@ from hypothesis import strategies as st
 
 from vipctl import genetlink, ipvs, netlink
 from vipctl.errors import KernelError, Missing
-from vipctl.ipvs import Key, Virtual
+from vipctl.ipvs import Dest, Key, Virtual
 from vipctl.model import RealServer
 from vipctl.netlink import CODE, HEADER, NLA_F_NESTED, NLMSG_DONE, NLMSG_ERROR, attribute
 
 NUMBER = 29  # of the family
 WEB = Key(17, 4)
 REAL = RealServer(ip_address("10.0.1.11"), 80, 3)
-VIRTUAL = Virtual("wrr", 1, 300, 3, (REAL,))
+ALL = b"\xff\xff\xff\xff"
+VIRTUAL = Virtual("wrr", 1, 300, ALL, (Dest(REAL, 3),))
 FOREIGN = attribute(200, b"of a later kernel")
 
 
@@ -46,9 +47,9 @@ FAMILY = answer(
 )
 SERVICE = (
     FOREIGN,
-    attribute(9, b"\xff\xff\xff\xff"),
+    attribute(9, ALL),
     attribute(8, number(300)),
-    attribute(7, number(0xF001) + number(0xFFFFFFFF)),  # with flags that are not ours
+    attribute(7, number(3) + number(0xFFFFFFFF)),  # with a flag of the kernel's own
     attribute(6, b"wrr\0"),
 )
 DEST = (
@@ -58,7 +59,27 @@ DEST = (
     attribute(3, number(0x103)),  # with flags of a connection
     FOREIGN,
     attribute(4, number(3)),
+    attribute(5, number(0)),
+    attribute(6, number(0)),
+    attribute(13, b"\0"),
+    attribute(14, b"\0\0"),
+    attribute(15, b"\0\0"),
 )
+# What ipvsadm sets, and nothing of vipctl's.
+OF_SERVICES = [
+    attribute(7, number(7) + number(0xFFFFFFFF)),  # one packet
+    attribute(7, number(0x43) + number(0xFFFFFFFF)),  # of a later kernel
+    attribute(8, number(301)),
+    attribute(9, b"\xff\xff\xff\0"),
+    attribute(11, b"sip\0"),
+]
+OF_DESTS = [
+    attribute(5, number(100)),
+    attribute(6, number(50)),
+    attribute(13, b"\1"),
+    attribute(14, b"\0\x50"),
+    attribute(15, b"\1\0"),
+]
 FOUND = answer(b"\4\1\0\0" + FOREIGN + nested(1, *SERVICE))
 LISTED = answer(b"\5\1\0\0" + nested(2, *DEST) + FOREIGN) + answer(bytes(4), NLMSG_DONE)
 
@@ -99,6 +120,39 @@ def test_reads_what_it_knows_among_foreign_attributes(kernel: socket.socket) -> 
     assert genetlink.parsed(named[1]) == {1: b"\x0a\0", 5: number(17)}
 
 
+def service(*more: bytes) -> bytes:
+    return answer(b"\4\1\0\0" + nested(1, *SERVICE, *more))
+
+
+def dest(*more: bytes) -> bytes:
+    return answer(b"\5\1\0\0" + nested(2, *DEST, *more)) + answer(bytes(4), NLMSG_DONE)
+
+
+@pytest.mark.parametrize(
+    ("found", "listed", "command"),
+    [(service(more), LISTED, "set service") for more in OF_SERVICES]
+    + [(FOUND, dest(more), "set real server") for more in OF_DESTS],
+)
+def test_what_others_set_is_seen_and_set_back(
+    kernel: socket.socket, found: bytes, listed: bytes, command: str
+) -> None:
+    answers(kernel, FAMILY, found, listed, error(errno.ESRCH))
+    read = ipvs.read([17])
+    assert read != {WEB: VIRTUAL}
+    for _ in range(4):
+        asked(kernel)
+    answers(kernel, FAMILY, error(0))
+    ipvs.add({WEB: VIRTUAL}, read)
+    asked(kernel)
+    assert asked(kernel)[2] == ipvs.COMMANDS[command]
+
+
+def test_a_kernel_that_knows_no_tunnels_has_none(kernel: socket.socket) -> None:
+    old = answer(b"\5\1\0\0" + nested(2, *DEST[:-3])) + answer(bytes(4), NLMSG_DONE)
+    answers(kernel, FAMILY, FOUND, old, error(errno.ESRCH))
+    assert ipvs.read([17]) == {WEB: VIRTUAL}
+
+
 def test_an_answer_cut_short_is_not_half_understood(kernel: socket.socket) -> None:
     whole = nested(1, *SERVICE)
     size = netlink.ATTRIBUTE.pack(len(whole) - 3, 1)
@@ -117,9 +171,9 @@ def test_writes_a_service_and_its_real_servers(kernel: socket.socket) -> None:
         1: b"\2\0",
         5: number(17),
         6: b"wrr\0",
-        7: number(1) + number(0x19),
+        7: number(1) + number(0xFFFFFFFF),
         8: number(300),
-        9: b"\xff\xff\xff\xff",
+        9: ALL,
     }
     *message, named = asked(kernel)
     assert message == [NUMBER, 5, 5]
@@ -137,7 +191,7 @@ def test_writes_a_service_and_its_real_servers(kernel: socket.socket) -> None:
 
 def test_changes_only_what_differs(kernel: socket.socket) -> None:
     answers(kernel, FAMILY, error(0))
-    heavier = replace(VIRTUAL, reals=(REAL._replace(weight=4),))
+    heavier = replace(VIRTUAL, dests=(Dest(REAL._replace(weight=4), 3),))
     ipvs.add({WEB: heavier}, {WEB: VIRTUAL})
     asked(kernel)
     *_, command, named = asked(kernel)
@@ -146,6 +200,10 @@ def test_changes_only_what_differs(kernel: socket.socket) -> None:
 
 def _reals(*numbers: int) -> tuple[RealServer, ...]:
     return tuple(RealServer(ip_address(f"10.0.1.{number}")) for number in numbers)
+
+
+def _dests(*numbers: int) -> tuple[Dest, ...]:
+    return tuple(Dest(real, 0) for real in _reals(*numbers))
 
 
 @pytest.mark.parametrize(
@@ -168,8 +226,8 @@ def test_real_servers_are_added_in_order_where_it_matters(
     wanted: tuple[int, ...],
     commands: str,
 ) -> None:
-    new = Virtual(scheduler, 0, 0, 0, _reals(*wanted))
-    old = replace(new, reals=_reals(*sorted(listed)), listed=_reals(*listed))
+    new = Virtual(scheduler, 0, 0, ALL, _dests(*wanted))
+    old = replace(new, dests=_dests(*sorted(listed)), listed=_reals(*listed))
     words = commands.split()
     answers(kernel, FAMILY, *[error(0)] * len(words))
     ipvs.add({WEB: new}, {WEB: old})
@@ -197,7 +255,7 @@ def test_the_order_is_compared_where_it_matters(kernel: socket.socket, scheduler
         kernel, FAMILY, found, b"".join(dests) + answer(bytes(4), NLMSG_DONE), error(errno.ESRCH)
     )
     (virtual,) = ipvs.read([17]).values()
-    added = [int(real.address) & 255 for real in virtual.reals]
+    added = [int(dest.real.address) & 255 for dest in virtual.dests]
     assert added == ([12, 11] if scheduler == "sh" else [11, 12])
 
 

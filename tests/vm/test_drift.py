@@ -22,6 +22,16 @@ DAMAGE = [
     "ipvsadm -e -f 4096 -r 10.0.1.12:0 -m -w 9",
     "ipvsadm -e -f 4096 -r 10.0.1.12:0 -g -w 2",
     "ipvsadm -E -f 4096 -s wrr -p 60",
+    "ipvsadm -e -f 4096 -r 10.0.1.12:0 -m -w 2 -x 100 -y 50",
+    "ipvsadm -e -f 4096 -r 10.0.1.12:0 -m -w 2 -x 100",
+    "ipvsadm -e -f 4096 -r 10.0.1.12:0 -m -w 2 -y 50",
+    "ipvsadm -e -f 4096 -r 10.0.1.12:0 -i -w 2 --tun-type gue --tun-port 6080 --tun-nocsum",
+    "ipvsadm -e -f 4096 -r 10.0.1.12:0 -i -w 2 --tun-type gre --tun-csum",
+    "ipvsadm -E -f 4096 -s wrr -o",
+    "ipvsadm -E -f 4096 -s wrr -p 60 -M 255.255.255.0",
+    "ipvsadm -E -f 4096 -s wrr -M 255.255.255.0",
+    "ipvsadm -E -f 4096 -6 -s wrr -p 60 -M 64",
+    "ipvsadm -E -f 4096 -s wrr -b flag-3",
     "ipvsadm -A -f 4097 -s rr",  # of a service that has no IPv4 real server
     "ipvsadm -C; nft flush ruleset; ip rule del pref 4301; ip -6 route flush table 30320",
 ]
@@ -44,6 +54,30 @@ def test_the_next_add_range_restores_ipvs(net: Lab, stored: Vipctl, damage: str)
     done = stored(*AGAIN)
     assert (done["changed"], done["restored"]) == (True, True)
     assert ipvs(net.director) == before
+
+
+@pytest.mark.parametrize("damage", [d for d in DAMAGE if " -e " in d or " -E " in d])
+def test_status_sees_it_and_restore_puts_it_back(net: Lab, stored: Vipctl, damage: str) -> None:
+    before = ipvs(net.director)
+    net.director.run(["bash", "-ec", damage])
+    assert stored("status")["kernel"] == "differs"
+    assert stored("--check", "restore")["changed"] is True
+    assert stored("restore")["changed"] is True
+    assert stored("status")["kernel"] == "as stored"
+    assert ipvs(net.director) == before
+
+
+def test_tunnels_of_another_kind(direct: Lab, tmp_path: Path) -> None:
+    with traceless(direct.director, tmp_path) as vipctl:
+        vipctl("add-range", VIP4, "--service=web", "--forward=tun", "--real=10.0.1.11")
+        before = ipvs(direct.director)
+        edit = "ipvsadm -e -f 4096 -r 10.0.1.11:0 -i --tun-type gue --tun-port 6080 --tun-nocsum"
+        direct.director.run(edit.split())
+        assert ipvs(direct.director) != before
+        assert vipctl("status")["kernel"] == "differs"
+        assert vipctl("set-real", "web", "10.0.1.11,weight=3")["restored"] is True
+        assert vipctl("set-real", "web", "10.0.1.11,weight=1")["restored"] is False
+        assert ipvs(direct.director) == before
 
 
 def test_restore(net: Lab, stored: Vipctl) -> None:
