@@ -19,7 +19,7 @@ from vipctl.model import Port, Service
 from vipctl.prefixes import VERSIONS, IPAddress, address
 from vipctl.rules import FR_ACT_NOP, Rule
 from vipctl.spans import Spans
-from vipctl.store import Store
+from vipctl.store import FEW, Store
 from vipctl.ways import Hop, Own, Packet, Way
 
 MOST_DEVICES, MOST_RULES, MOST_TARGETS = 8, 32, 64
@@ -56,7 +56,8 @@ def _astray(store: Store, own: list[Own]) -> Iterator[str]:
     services = list(_accepted(store))
     if not services:
         return
-    present, hops = rules.steady(lambda: list(rules.read())), ways.defaults()
+    present = rules.steady(lambda: list(rules.read()))
+    hops = ways.defaults(ways.tables_of(present))
     for version, table, accepted in services:
         ahead = _ahead(present, version, table)
         targets = islice(_targets(store, version, table, accepted, ahead), MOST_TARGETS)
@@ -65,17 +66,30 @@ def _astray(store: Store, own: list[Own]) -> Iterator[str]:
 
 def _own_vips(store: Store, own: Iterable[Own]) -> Iterator[str]:
     for version in VERSIONS:
-        mine = sorted({int(o.address) for o in own if o.address.version == version})
-        held = store.touching(Spans.from_pairs(version, [(n, n) for n in mine]))
-        for place, spans in held.items():
-            taken = [address(version, n) for n in mine if spans.holds(n)]
-            more = f" and {len(taken) - 1} more" if len(taken) > 1 else ""
-            if taken:
-                yield (
-                    f"{taken[0]}{more}, an address of this director, is a VIP of service "
-                    f"{place.service!r}, which gets what is meant for the director; or: "
-                    f"vipctl remove-range {taken[0]} --service {place.service}"
-                )
+        mine = sorted({int(o.address) for o in own if _may_be_vip(o.address, version)})
+        taken: dict[str, set[int]] = {}
+        for at in range(0, len(mine), FEW):
+            some = mine[at : at + FEW]
+            held = store.touching(Spans.from_pairs(version, [(n, n) for n in some]))
+            for place, spans in held.items():
+                taken.setdefault(place.service, set()).update(filter(spans.holds, some))
+        for service, found in sorted(taken.items()):
+            if found:
+                yield _told([address(version, n) for n in sorted(found)], service)
+
+
+def _may_be_vip(mine: IPAddress, version: int) -> bool:
+    return mine.version == version and not (mine.is_loopback or mine.is_link_local)
+
+
+def _told(taken: list[IPAddress], service: str) -> str:
+    are = f"{taken[0]}, an address of this director, is a VIP"
+    if len(taken) > 1:
+        are = f"{taken[0]} and {len(taken) - 1} more, addresses of this director, are VIPs"
+    return (
+        f"{are} of service {service!r}, which gets what is sent to the director there: "
+        f"vipctl remove-range {taken[0]} --service {service}"
+    )
 
 
 def _accepted(store: Store) -> Iterator[tuple[int, int, list[Service]]]:

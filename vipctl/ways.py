@@ -5,12 +5,13 @@ Numbers are from include/uapi/linux/rtnetlink.h unless said.
 
 import socket
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import ip_address
 from typing import NamedTuple
 
 from vipctl import netlink, rules
 from vipctl.localroutes import (
+    PROTOCOL,
     ROUTE,
     RT_TABLE_LOCAL,
     RTA_DST,
@@ -39,6 +40,7 @@ NEXT_HOP_OBJECT = struct.Struct("=BBBBI")  # struct nhmsg
 MEMBER = struct.Struct("=IBBH")  # struct nexthop_grp
 
 Attributes = Mapping[int, bytes]
+Table = tuple[int, int]  # of an IP version; 0 stands for all, as that of a VRF is not known
 
 
 class Own(NamedTuple):
@@ -102,19 +104,22 @@ def addresses() -> set[IPAddress]:
 
 
 def gateways() -> set[IPAddress]:
-    return {hop.gateway for hop in defaults() if hop.gateway}
+    tables = rules.steady(lambda: tables_of(rules.read()))
+    return {hop.gateway for hop in defaults(tables) if hop.gateway}
 
 
-def defaults() -> set[Hop]:
-    """The next hops of the default routes in all tables that a rule leads to, or a VRF."""
-    tables = rules.steady(lambda: {found for rule in rules.read() for found in _tables(rule)})
+def tables_of(present: Iterable[rules.Rule]) -> set[Table]:
+    """Those that rules lead to."""
+    return {
+        (rule.version, rule.table)
+        for rule in present
+        if rule.l3mdev() or (rule.table not in (0, RT_TABLE_LOCAL) and rule.protocol != PROTOCOL)
+    }
+
+
+def defaults(tables: Iterable[Table]) -> set[Hop]:
+    """The next hops of all default routes there."""
     return {hop for version, table in tables for hop in _hops_of_defaults(version, table)}
-
-
-def _tables(rule: rules.Rule) -> Iterator[tuple[int, int]]:
-    """By IP version; 0 stands for all, as that of a VRF is not known."""
-    if rule.l3mdev() or rule.table not in (0, RT_TABLE_LOCAL):
-        yield rule.version, rule.table
 
 
 def _hops_of_defaults(version: int, table: int) -> Iterator[Hop]:
