@@ -4,7 +4,7 @@ What is ours carries PROTOCOL; nothing else is ever changed.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -151,23 +151,13 @@ def _is_altered(item: Owned) -> bool:
 
 def add(owned: set[Owned]) -> None:
     """Routes before rules, so that no packet meets a rule whose table is empty."""
-    _change("add", _adding, sorted(owned, key=_order))
+    flags = NLM_F_CREATE | NLM_F_EXCL
+    _change("add", flags, sorted(owned, key=_order), (RTM_NEWRULE, RTM_NEWROUTE))
 
 
 def delete(owned: set[Owned]) -> None:
     """In the reverse order of `add`."""
-    _change("del", _deleting, sorted(owned, key=_order, reverse=True))
-
-
-def _adding(item: Owned) -> tuple[int, int]:
-    """The kind of message and its flags: in IPv4 what comes last is before others' of its kind."""
-    if isinstance(item, Rule):
-        return RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL
-    return RTM_NEWROUTE, NLM_F_CREATE if item.version == 4 else NLM_F_CREATE | NLM_F_EXCL
-
-
-def _deleting(item: Owned) -> tuple[int, int]:
-    return RTM_DELRULE if isinstance(item, Rule) else RTM_DELROUTE, 0
+    _change("del", 0, sorted(owned, key=_order, reverse=True), (RTM_DELRULE, RTM_DELROUTE))
 
 
 def _order(item: Owned) -> tuple[int, int, str]:
@@ -177,13 +167,14 @@ def _order(item: Owned) -> tuple[int, int, str]:
     return {FR_ACT_NOP: 1, FR_ACT_GOTO: 2}.get(item.action, 3), item.mark, str(item)
 
 
-def _change(verb: str, how: Callable[[Owned], tuple[int, int]], owned: list[Owned]) -> None:
+def _change(verb: str, flags: int, owned: list[Owned], kinds: tuple[int, int]) -> None:
+    """`kinds` are the types of messages, of rules and of routes."""
     if not owned:
         return
     with netlink.connect() as link:
         for item in owned:
             log.debug("routing: %s %s", verb, item)
-            kind, flags = how(item)
+            kind = kinds[not isinstance(item, Rule)]
             code = netlink.ask(link, kind, flags | NLM_F_ACK, item.packed()).failure()
             if code:
                 raise KernelError(

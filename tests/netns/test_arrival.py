@@ -201,15 +201,6 @@ def test_somebody_elses_route_in_our_table(net: Lab, vipctl: Vipctl) -> None:
     )
 
 
-def test_a_default_route_of_others_in_our_table_gives_way(net: Lab, vipctl: Vipctl) -> None:
-    vipctl("add-range", "203.0.113.0/24", "--fwmark", "17")
-    net.director.ip("route replace blackhole default table 30320")
-    done = vipctl("add-range", "203.0.113.0/24", "--fwmark", "17")
-    assert (done["restored"], done["warnings"]) == (True, [])
-    with LocalInCounter(net.director) as counter:
-        assert accepted(net, counter, [VIP4]) == {VIP4: 17}
-
-
 def test_many_rules_and_services_cost_a_bounded_number_of_questions(
     net: Lab, vipctl: Vipctl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
