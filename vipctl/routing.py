@@ -17,7 +17,6 @@ from vipctl.prefixes import VERSIONS
 from vipctl.rules import FR_ACT_GOTO, FR_ACT_NOP, FR_ACT_TO_TBL, RTM_DELRULE, RTM_NEWRULE, Rule
 
 
-
 class LocalDefault(NamedTuple):
     """`local default dev lo` in a table of ours."""
 
