@@ -15,7 +15,7 @@ def warnings(store: Store, change: Change, *, done: bool = True) -> Iterator[str
 
     Before it is `done`: what will be so once it is.
     """
-    yield from arrival.findings(store)
+    yield from arrival.findings(store, change)
     ranges = _with_ranges(store, Change() if done else change)
     coming = {} if done else _sysctls_to_come(store, change)
     before = {service.name: service.method for service in change.before}

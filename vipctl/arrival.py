@@ -15,14 +15,16 @@ from typing import NamedTuple
 from vipctl import localroutes, methods, netlink, routing, rules, ways
 from vipctl.errors import KernelError
 from vipctl.localroutes import PROTOCOL, RT_TABLE_LOCAL, RTN_LOCAL
-from vipctl.model import Port, Service
+from vipctl.model import Change, Port, Service
 from vipctl.prefixes import VERSIONS, IPAddress, address
 from vipctl.rules import FR_ACT_NOP, Rule
-from vipctl.spans import Spans
+from vipctl.spans import BITS, Spans
 from vipctl.store import FEW, Store
 from vipctl.ways import Hop, Own, Packet, Way
 
 MOST_DEVICES, MOST_RULES, MOST_TARGETS = 8, 32, 64
+FIRST_PRIORITY = 4300  # of ours
+OF_NO_VRF = (0, 253, 254)  # none, RT_TABLE_DEFAULT and RT_TABLE_MAIN of rtnetlink.h
 LOOPBACK_IFINDEX = 1  # include/net/flow.h
 # Anywhere: one of them is hoped to be where only the default route leads.
 SOMEWHERE = {
@@ -42,26 +44,31 @@ class Target(NamedTuple):
 Source = tuple[int, IPAddress]  # the device that a client's packets arrive by, and its address
 
 
-def findings(store: Store) -> Iterator[str]:
-    """What keeps packets for VIPs from being accepted, and VIPs that are the director's own."""
+def findings(store: Store, change: Change) -> Iterator[str]:
+    """What keeps packets for VIPs from being accepted, and VIPs that are the director's own.
+
+    The change may have been made, or not yet.
+    """
     try:
         own = ways.own()
         yield from _own_vips(store, own)
-        yield from _astray(store, own)
+        yield from _astray(store, change, own)
     except KernelError as e:
         yield f"whether packets for VIPs arrive could not be found out: {e.message}"
 
 
-def _astray(store: Store, own: list[Own]) -> Iterator[str]:
-    services = list(_accepted(store))
-    if not services:
+def _astray(store: Store, change: Change, own: list[Own]) -> Iterator[str]:
+    accepted = list(_accepted(store, change))
+    if not accepted:
         return
     present = rules.steady(lambda: list(rules.read()))
     hops = ways.defaults(ways.tables_of(present))
-    for version, table, accepted in services:
+    for version, table, services in accepted:
         ahead = _ahead(present, version, table)
-        targets = islice(_targets(store, version, table, accepted, ahead), MOST_TARGETS)
-        yield from _lost(list(targets), _sources(version, hops, own), ahead)
+        vips = Vips(store, change, version)
+        targets = dict.fromkeys(_targets(vips, table, services, ahead.rules))
+        sources = _sources(version, hops, own)
+        yield from _lost(list(targets)[:MOST_TARGETS], sources, ahead)
 
 
 def _own_vips(store: Store, own: Iterable[Own]) -> Iterator[str]:
@@ -92,60 +99,77 @@ def _told(taken: list[IPAddress], service: str) -> str:
     )
 
 
-def _accepted(store: Store) -> Iterator[tuple[int, int, list[Service]]]:
+def _accepted(store: Store, change: Change) -> Iterator[tuple[int, int, list[Service]]]:
     """By method and IP version: the table that makes VIPs local, and services that have some."""
-    services, names = store.services(), dict[tuple[str, int], set[str]]()
-    for name, shape, _ in store.tallies():
-        names.setdefault((services[name].method, shape.version), set()).add(name)
-    for (method, version), found in sorted(names.items()):
+    services = {**store.services(), **{service.name: service for service in change.after}}
+    having = {(name, shape.version) for name, shape, _ in store.tallies()}
+    having |= {(place.service, place.version) for place in change.taken}
+    found: dict[tuple[str, int], list[Service]] = {}
+    for name, version in sorted(having):
+        found.setdefault((services[name].method, version), []).append(services[name])
+    for (method, version), accepted in sorted(found.items()):
         if table := methods.get(method).LOCAL:
-            yield version, table, [services[name] for name in sorted(found)]
+            yield version, table, accepted
 
 
-def _ahead(present: Iterable[Rule], version: int, table: int) -> list[Rule]:
-    """Rules of others that come before the last one that makes VIPs local."""
+class Ahead(NamedTuple):
+    """Rules of others before the last one that makes VIPs local, if that is there already."""
+
+    rules: list[Rule]
+    complete: bool
+
+
+def _ahead(present: Iterable[Rule], version: int, table: int) -> Ahead:
     found = [rule for rule in present if rule.version == version]
-    last = max((n for n, rule in enumerate(found) if rule.table == table), default=0)
-    return [
-        rule
-        for rule in found[:last]
-        if rule.protocol != PROTOCOL and rule.table != RT_TABLE_LOCAL and rule.action != FR_ACT_NOP
-    ][:MOST_RULES]
+    ours = [n for n, rule in enumerate(found) if rule.table == table]
+    before = found[: ours[-1]] if ours else [r for r in found if r.priority < FIRST_PRIORITY]
+    foreign = [r for r in before if r.protocol != PROTOCOL and r.table != RT_TABLE_LOCAL]
+    return Ahead([r for r in foreign if r.action != FR_ACT_NOP][:MOST_RULES], bool(ours))
 
 
 def _targets(
-    store: Store, version: int, table: int, services: Iterable[Service], ahead: Iterable[Rule]
+    vips: "Vips", table: int, services: Iterable[Service], ahead: Iterable[Rule]
 ) -> Iterator[Target]:
     """For each of our rules one VIP, and one more for each rule that is looked at before."""
     groups: dict[tuple[int, int], list[Service]] = {}
     for service in services:
         groups.setdefault(routing.selector(service.fwmark), []).append(service)
-    for group in groups.values():
-        for rule in (None, *ahead):
-            if found := _vip(store, version, group, rule):
+    for rule in (None, *ahead):
+        for group in groups.values():
+            if found := vips.matching(rule, group):
                 vip, service = found
                 port = service.ports[0] if service.ports else Port("tcp", 0)
                 yield Target(vip, 0 if table == RT_TABLE_LOCAL else service.fwmark, port)
 
 
-def _vip(
-    store: Store, version: int, services: Iterable[Service], rule: Rule | None
-) -> tuple[IPAddress, Service] | None:
-    """One that the rule may match."""
-    marked = [s for s in services if not rule or rule.inverted or rule.has_mark(s.fwmark)]
-    if not marked:
+class Vips(NamedTuple):
+    """The VIPs of an IP version, with those that a change brings."""
+
+    store: Store
+    change: Change
+    version: int
+
+    def matching(
+        self, rule: Rule | None, services: Iterable[Service]
+    ) -> tuple[IPAddress, Service] | None:
+        """One that the rule may match."""
+        marked = {
+            s.name: s for s in services if not rule or rule.inverted or rule.has_mark(s.fwmark)
+        }
+        if rule and rule.destination and not rule.inverted:
+            network = rule.destination.network
+            low, high = int(network.network_address), int(network.broadcast_address)
+            held = self.store.touching(Spans.from_pairs(self.version, [(low, high)]))
+        else:
+            low, high = 0, (1 << BITS[self.version]) - 1
+            marked = dict(islice(marked.items(), 1))
+            held = {p: s for n in marked for p, s in self.store.outermost(n, self.version).items()}
+        for place, spans in (*held.items(), *self.change.taken.items()):
+            if place.service in marked and place.version == self.version:
+                for first, last in spans:
+                    if first <= high and last >= low:
+                        return address(self.version, max(first, low)), marked[place.service]
         return None
-    if rule is None or rule.inverted or not rule.destination:
-        ends = store.outermost(marked[0].name, version).values()
-        return address(version, min(spans[0][0] for spans in ends)), marked[0]
-    network = rule.destination.network
-    low, high = int(network.network_address), int(network.broadcast_address)
-    by_name = {service.name: service for service in marked}
-    for place, spans in store.touching(Spans.from_pairs(version, [(low, high)])).items():
-        for first, last in spans:
-            if place.service in by_name and first <= high and last >= low:
-                return address(version, max(first, low)), by_name[place.service]
-    return None
 
 
 def _sources(version: int, hops: Iterable[Hop], own: Iterable[Own]) -> list[Source]:
@@ -185,7 +209,7 @@ def _neighbours(own: Iterable[Own], mine: set[IPAddress]) -> list[Source]:
     return sorted(found.items())
 
 
-def _lost(targets: Iterable[Target], sources: Iterable[Source], ahead: list[Rule]) -> Iterator[str]:
+def _lost(targets: Iterable[Target], sources: Iterable[Source], ahead: Ahead) -> Iterator[str]:
     """Once for each cause and device."""
     told = set[tuple[object, ...]]()
     with netlink.connect() as link:
@@ -195,7 +219,7 @@ def _lost(targets: Iterable[Target], sources: Iterable[Source], ahead: list[Rule
                 way = ways.taken_by(link, packet)
                 guilty = _guilty(packet, way, ahead)
                 cause = device, way.failure, guilty
-                if not _arrives(way) and cause not in told:
+                if not _arrives(way) and cause not in told and (guilty or ahead.complete):
                     told.add(cause)
                     yield _words(packet, way, guilty)
 
@@ -208,13 +232,13 @@ def _arrives(way: Way) -> bool:
     return way.kind == RTN_LOCAL or way.table == RT_TABLE_LOCAL or way.failure == errno.ENODEV
 
 
-def _guilty(packet: Packet, way: Way, ahead: Iterable[Rule]) -> tuple[Rule, ...]:
+def _guilty(packet: Packet, way: Way, ahead: Ahead) -> tuple[Rule, ...]:
     """The rule that leads to the table; where that is not known, all that may be it."""
-    matching = tuple(rule for rule in ahead if _may_match(rule, packet))
-    if not way.table:
-        return matching
-    leading = [r for r in matching if r.table == way.table] or [r for r in matching if r.l3mdev()]
-    return tuple(leading[:1]) or matching
+    matching = tuple(rule for rule in ahead.rules if _may_match(rule, packet))
+    leading = [r for r in matching if r.table == way.table and not r.l3mdev()]
+    if way.table not in OF_NO_VRF:
+        leading = leading or [r for r in matching if r.l3mdev()]
+    return tuple(leading[:1]) or (matching if ahead.complete else ())
 
 
 def _may_match(rule: Rule, packet: Packet) -> bool:

@@ -77,7 +77,7 @@ class Reporter(NamedTuple):
                 "services": listed,
                 "methods": _methods({service.method for service in services.values()}),
                 "sysctls": _sysctls(services.values()),
-                "findings": list(arrival.findings(store)),
+                "findings": list(arrival.findings(store, Change())),
             } | _pending(store)
 
 

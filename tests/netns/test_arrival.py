@@ -139,6 +139,41 @@ def test_a_rule_without_preference_comes_before_ours(
     assert "203.0.113.0 that arrive by eth0" in found
 
 
+@pytest.mark.parametrize("rule", ["lookup 99", "to 203.0.113.128/25 lookup 99", "blackhole"])
+def test_what_would_be_the_first_range_is_asked_for(net: Lab, vipctl: Vipctl, rule: str) -> None:
+    """With --check too, where nothing of vipctl's is there yet."""
+    _default_routes(net.director, "main", "99")
+    net.director.ip("rule add pref 99 lookup 98", "rule add pref 32000 lookup main")
+    words = ["add-range", "203.0.113.0/24", "2001:db8:1::/64", "--fwmark", "17"]
+    assert vipctl("--check", *words)["warnings"] == []
+    net.director.ip(f"rule add pref 100 {rule}")
+    (found,) = vipctl("--check", *words)["warnings"]
+    assert f"ip -4 rule pref 100 {rule}" in found
+    assert vipctl(*words)["warnings"] == [found]
+
+
+def test_what_is_repaired_is_no_finding(net: Lab, vipctl: Vipctl) -> None:
+    _default_routes(net.director, "main")
+    words = ["add-range", "203.0.113.0/24", "--fwmark", "17"]
+    vipctl(*words)
+    net.director.ip("rule del pref 4301")
+    assert (vipctl("status")["kernel"], vipctl("status")["findings"]) == ("differs", [])
+    assert vipctl("--check", *words)["warnings"] == []
+
+
+def test_many_services_of_a_rule_each(net: Lab, vipctl: Vipctl) -> None:
+    """A rule of one mark is found among others."""
+    _default_routes(net.director, "main", "99")
+    for mark in range(17, 27):
+        vipctl("add-range", f"203.0.113.{mark}", "--fwmark", str(mark))
+    net.director.ip(*(f"rule add pref {n} fwmark {n} lookup 99" for n in (20, 26)))
+    found = vipctl("status")["findings"]
+    assert [words.split(" lookup")[0] for words in found] == [
+        "`ip -4 rule pref 20 fwmark 0x14/0xffffffff",
+        "`ip -4 rule pref 26 fwmark 0x1a/0xffffffff",
+    ]
+
+
 def test_a_rule_of_equal_priority_between_two_of_ours(net: Lab, vipctl: Vipctl) -> None:
     _default_routes(net.director, "main", "99")
     vipctl("add-range", "203.0.113.0/24", "--fwmark", "17")
