@@ -81,6 +81,12 @@ class Block(NamedTuple):
             owned.add(Rule(version, accept, FR_ACT_TO_TBL, mark, mask, table=self.table))
         return owned
 
+    def could_have_made(self, item: Owned) -> bool:
+        if isinstance(item, Rule):
+            marks = [(item.mark, item.mask)] if item.mark and item.mask else []
+            return item in self._accepting(item.version, marks)
+        return isinstance(item, LocalDefault)
+
     @property
     def priorities(self) -> range:
         return range(self.priority, self.priority + 3)
@@ -132,20 +138,15 @@ def changing(block: Block, wanted: set[Owned]) -> Iterator[None]:
 def _without_altered(block: Block) -> set[Owned]:
     """What is there, once what somebody made of it is gone: to the kernel that may be the same.
 
-    It deletes the first rule that is as it is told, but for a `not`, and takes none that is as one
-    with a `not` or a `from`.
+    It compares neither `not` nor the target of a `goto`, and takes for any what it is not told.
     """
     for _ in range(TRIES):
         present = read(block)
-        altered = {item for item in present if _is_altered(item)}
+        altered = {item for item in present if not block.could_have_made(item)}
         if not altered:
             break
         delete(altered)
     return present
-
-
-def _is_altered(item: Owned) -> bool:
-    return item.is_altered() if isinstance(item, Rule) else isinstance(item, AlteredRoute)
 
 
 def add(owned: set[Owned]) -> None:

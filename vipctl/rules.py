@@ -74,10 +74,6 @@ class Rule(NamedTuple):
         """Whether it looks up the table of the VRF that a packet came by."""
         return any(kind == FRA_L3MDEV for kind, _ in self.more)
 
-    def is_altered(self) -> bool:
-        """Whether it has what no rule of vipctl's has."""
-        return any((self.inverted, self.source, self.destination, self.tos, self.more))
-
     def has_mark(self, mark: int) -> bool:
         """Whether it is for packets with this mark, or any."""
         return mark & self.mask == self.mark

@@ -96,6 +96,15 @@ ALTERED = [
     f"ip -6 rule add from 2001:db8:9::/48 {OURS}",
     "ip rule del pref 4300 fwmark 17; "
     "ip rule add not pref 4300 fwmark 17 iif lo goto 4302 protocol 118",
+    "ip rule add pref 4301 lookup 30320 protocol 118",
+    "ip rule add pref 4301 fwmark 0/0xffffffff lookup 30320 protocol 118",
+    "ip rule add pref 4301 fwmark 17 iif eth0 lookup 30320 protocol 118",
+    "ip rule add pref 4301 fwmark 17 lookup 99 protocol 118",
+    "ip rule add pref 4301 fwmark 17 blackhole protocol 118",
+    "ip rule add pref 4300 fwmark 17 goto 4302 protocol 118",
+    "ip rule del pref 4300 fwmark 17; "
+    "ip rule add pref 4300 fwmark 17 iif lo goto 5000 protocol 118",
+    "ip rule add pref 4302 nop protocol 118",
     "ip rule del pref 4302; ip rule add not pref 4302 fwmark 0x1000/0xfffff080 nop protocol 118",
     "ip -4 route replace blackhole default table 30320 proto 118",
     "ip -6 route add blackhole default table 30320 proto 118 metric 5",
