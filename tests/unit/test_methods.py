@@ -186,6 +186,7 @@ KERNEL = Path(os.environ["FAKE_KERNEL"])
 
 
 SIZED = False
+LOCAL = None
 WITNESSED = False
 
 
