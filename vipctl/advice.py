@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from vipctl import arrival, firewall, methods, sysctl, ways
+from vipctl import arrival, firewall, methods, sysctl
 from vipctl.model import ROUTE, Change, Forward, Service, idle_versions
 from vipctl.store import Store
 
