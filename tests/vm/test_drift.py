@@ -25,7 +25,6 @@ DAMAGE = [
     "ipvsadm -E -f 4096 -s wrr -p 60",
     "ipvsadm -e -f 4096 -r 10.0.1.12:0 -m -w 2 -x 100 -y 50",
     "ipvsadm -e -f 4096 -r 10.0.1.12:0 -m -w 2 -x 100",
-    "ipvsadm -e -f 4096 -r 10.0.1.12:0 -m -w 2 -y 50",
     "ipvsadm -e -f 4096 -r 10.0.1.12:0 -i -w 2 --tun-type gue --tun-port 6080 --tun-nocsum",
     "ipvsadm -e -f 4096 -r 10.0.1.12:0 -i -w 2 --tun-type gre --tun-csum",
     "ipvsadm -E -f 4096 -s wrr -o",
