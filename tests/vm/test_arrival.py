@@ -24,4 +24,4 @@ def test_a_vrf_that_clients_come_by_is_named(net: Lab, vipctl: Vipctl, version: 
         assert vipctl("status")["findings"] == []
     finally:
         net.director.ip("link del blue", "link del red", "rule del pref 1000")
-        net.director.run("ip -6 rule del pref 1000".split())
+        net.director.run(["ip", "-6", "rule", "del", "pref", "1000"])
