@@ -1,7 +1,7 @@
 """What each method has to accept, by the store, and what it loses and gains by a change."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from vipctl import batch, methods
@@ -10,6 +10,7 @@ from vipctl.model import NOTHING, Acceptance, Change, Entry, Held, Service, Shap
 from vipctl.store import Store
 
 Tally = tuple[str, Shape, int]  # of a service: how many prefixes of a shape
+Without = Collection[tuple[str, int]]  # methods and IP versions: what cannot be had
 
 
 @dataclass(slots=True)
@@ -21,19 +22,22 @@ class Delta:
     arriving: Batch = field(default_factory=dict)
 
 
-def acceptances(store: Store) -> dict[str, Acceptance]:
+def acceptances(store: Store, without: Without = ()) -> dict[str, Acceptance]:
     """What each method in use has to accept."""
-    if "acceptances" not in store.derived:
-        store.derived["acceptances"] = _acceptances(store)
-    found: dict[str, Acceptance] = store.derived["acceptances"]
+    key = f"acceptances without {sorted(without)}"
+    if key not in store.derived:
+        store.derived[key] = _acceptances(store, without)
+    found: dict[str, Acceptance] = store.derived[key]
     return found
 
 
-def _acceptances(store: Store) -> dict[str, Acceptance]:
+def _acceptances(store: Store, without: Without) -> dict[str, Acceptance]:
     services = store.services()
     tallies: dict[str, list[Tally]] = {}
-    for tally in store.tallies():
-        tallies.setdefault(services[tally[0]].method, []).append(tally)
+    for name, shape, count in store.tallies():
+        method = services[name].method
+        if (method, shape.version) not in without:
+            tallies.setdefault(method, []).append((name, shape, count))
     return {
         method: Acceptance(
             tuple(services[name] for name in sorted({name for name, _, _ in found})),
@@ -70,7 +74,8 @@ def prefixes(store: Store, method: str, acceptance: Acceptance) -> Batch:
     marks = {s.name: s.fwmark for s in store.services().values() if s.method == method}
     found: Batch = {}
     for name in marks:
-        found = batch.joined(found, batch.of(store.held(name), marks))
+        held = {p: spans for p, spans in store.held(name).items() if acceptance.has(p.version)}
+        found = batch.joined(found, batch.of(held, marks))
     return batch.sized(found, acceptance.shapes)
 
 
@@ -79,31 +84,32 @@ def differences(
     change: Change,
     before: Mapping[str, Acceptance],
     after: Mapping[str, Acceptance],
+    without: Without = (),
 ) -> dict[str, Delta]:
     """By method."""
     return {
         name: _sized(store, name, delta, before.get(name, NOTHING), after.get(name, NOTHING))
-        for name, delta in _deltas(store, change).items()
+        for name, delta in _deltas(store, change, without).items()
     }
 
 
-def _deltas(store: Store, change: Change) -> dict[str, Delta]:
+def _deltas(store: Store, change: Change, without: Without) -> dict[str, Delta]:
     """By method. A service whose mark, method or ARP changes takes all its prefixes along."""
     old = {s.name: s for s in change.before}
     new = {s.name: s for s in change.after}
     deltas: dict[str, Delta] = {}
     for service, held in _by_service(old, change.released):
-        _collect(deltas, service, "removed", held)
+        _collect(deltas, service, "removed", held, without)
     for service, held in _by_service(new, change.taken):
-        _collect(deltas, service, "added", held)
+        _collect(deltas, service, "added", held, without)
     for delta in deltas.values():
         removed, added = delta.removed, delta.added
         delta.removed, delta.added = batch.minus(removed, added), batch.minus(added, removed)
     for name in old.keys() & new.keys():
         if _lane(old[name]) != _lane(new[name]):
             stay = _stayed(store.held(name), change.taken)
-            _collect(deltas, old[name], "removed", stay)
-            _collect(deltas, new[name], "added", stay)
+            _collect(deltas, old[name], "removed", stay, without)
+            _collect(deltas, new[name], "added", stay, without)
     for name, delta in deltas.items():
         if any(other.removed for method, other in deltas.items() if method != name):
             delta.arriving = batch.elsewhere(delta.added, delta.removed)
@@ -111,9 +117,12 @@ def _deltas(store: Store, change: Change) -> dict[str, Delta]:
     return deltas
 
 
-def _collect(deltas: dict[str, Delta], service: Service, side: str, held: Held) -> None:
+def _collect(
+    deltas: dict[str, Delta], service: Service, side: str, held: Held, without: Without
+) -> None:
     delta = deltas.setdefault(service.method, Delta())
-    found = batch.of(held, {service.name: service.fwmark})
+    had = {p: spans for p, spans in held.items() if (service.method, p.version) not in without}
+    found = batch.of(had, {service.name: service.fwmark})
     setattr(delta, side, batch.joined(getattr(delta, side), found))
 
 

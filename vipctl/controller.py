@@ -7,7 +7,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
-from vipctl import advice, asked, methods, planner, safety, transaction
+from vipctl import advice, asked, healing, lacking, methods, planner, safety, transaction
 from vipctl.asked import Given
 from vipctl.errors import Missing, Refused, VipctlError
 from vipctl.model import (
@@ -183,27 +183,25 @@ class Controller(NamedTuple):
             foreign = refuse_foreign_state(store, adopt=adopt)
             change = plan(store)
             safety.check_arp(store, change)
-            transaction.check(store, change)
-            restored = foreign or transaction.drifted(store, full=full)
-            if restored and not (store.in_use() or (adopt and self.force)):
+            found = healing.look(store, (s.method for s in change.after), full=full)
+            found.everything |= foreign
+            if found.differs() and not (store.in_use() or (adopt and self.force)):
                 raise self._nothing_stored()
-            if restored and not adopt:
-                transaction.refuse_taken_over(store)
-            if full and not (restored or self.check):
-                transaction.compared(store)
-            gone = transaction.lost(store) if restored else {}
-            unmet = transaction.still_used(store, change, gone)
-            if unmet and not adopt:
-                raise _unmet(store, unmet)
-            if restored and not self.check:
-                transaction.heal(store, self.notify, gone=gone, adopt=foreign)
-            if change and not self.check:
-                transaction.commit(store, change, self.notify, gone=gone)
-            if unmet:
-                raise _unmet(store, unmet)
-            found = self._advice(store, change)
+            if found.differs() and not adopt:
+                healing.refuse_taken_over(store)
+            transaction.check(store, change, found.lacking)
+            if self.check:
+                transaction.foresee(store, change, found)
+                restored = found.differs()
+            else:
+                restored = healing.heal(store, found, self.notify, adopt=foreign)
+                transaction.commit(store, change, found, self.notify)
+            problems = list(found.lacking.problems(store, change if self.check else Change()))
+            if problems and adopt:
+                raise lacking.raised(problems)
+            known = self._advice(store, change)
             stay = self._stay(store, change) if self.diff else {}
-            return Outcome(change, restored, found, stay)
+            return Outcome(change, restored, (*known, *map(str, problems), *found.warnings), stay)
 
     def _advice(self, store: Store, change: Change) -> tuple[str, ...]:
         """A change that is made has not failed because of what else there may be to know."""
@@ -297,17 +295,6 @@ def refuse_foreign_state(store: Store, *, adopt: bool) -> bool:
     raise Refused(
         "this state belongs to another network namespace",
         hint="name this namespace's own with --state-dir, or move it here: vipctl restore",
-    )
-
-
-def _unmet(store: Store, lost: transaction.Lost) -> Missing:
-    """What to say of services whose method the director cannot use any more."""
-    method, problem = next(iter(lost.items()))
-    names = [name for name, service in store.services().items() if service.method == method]
-    return Missing(
-        f"VIPs of {', '.join(names)} are not accepted, as {problem.message}",
-        hint=f"{problem.hint}; then vipctl restore; "
-        f"or have another method: vipctl set-service {names[0]} --method auto",
     )
 
 

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
+from pathlib import Path
 from typing import NamedTuple
 
 from vipctl import genetlink, log, sysctl
-from vipctl.errors import KernelError, Missing
+from vipctl.errors import KernelError, Missing, VipctlError
 from vipctl.genetlink import SHORT, Attributes, Family, parsed
 from vipctl.model import SCHEDULER_FLAGS, Forward, RealServer, Service, real_key
 from vipctl.netlink import NLA_F_NESTED, NUMBER, attribute
@@ -40,6 +41,7 @@ FORWARD_FLAG = {Forward.NAT: 0, Forward.TUN: 2, Forward.DR: 3}
 # Of a fwmark service: an address for IPv4, for IPv6 a prefix length in the machine's byte order.
 NETMASK = {4: b"\xff\xff\xff\xff", 6: NUMBER.pack(128)}
 FLAGS = struct.Struct("=II")  # struct ip_vs_flags
+MODULES = Path("/lib/modules")
 LONG = struct.Struct("=Q")
 PORT = struct.Struct(">H")
 
@@ -134,18 +136,55 @@ def counters(marks: Iterable[int]) -> dict[Key, tuple[Counters, dict[str, Counte
     return found
 
 
-def add(wanted: dict[Key, Virtual], present: dict[Key, Virtual]) -> None:
-    """Creates and changes until the kernel has at least what is wanted."""
+def add(wanted: dict[Key, Virtual], present: dict[Key, Virtual]) -> dict[Key, VipctlError]:
+    """Creates and changes until the kernel has at least what is wanted.
+
+    Returns what it refuses: one service is nothing to the others.
+    """
+    refused: dict[Key, VipctlError] = {}
     if not wanted:
-        return
+        return refused
     with _connect() as family:
         for key, virtual in wanted.items():
-            old = present.get(key)
-            if old is None:
-                _service(family, "add", key, virtual)
-            elif _settings(old) != _settings(virtual):
-                _service(family, "set", key, virtual)
-            _change_reals(family, key, virtual, old)
+            try:
+                _add(family, key, virtual, present.get(key))
+            except (KernelError, Missing) as e:
+                refused[key] = e
+    return refused
+
+
+def _add(family: Family, key: Key, virtual: Virtual, old: Virtual | None) -> None:
+    if old is None:
+        _service(family, "add", key, virtual)
+    elif settings(old) != settings(virtual):
+        _service(family, "set", key, virtual)
+    _change_reals(family, key, virtual, old)
+
+
+def foreseen(wanted: dict[Key, Virtual]) -> dict[Key, Missing]:
+    """Those that this kernel cannot have, as far as its files tell."""
+    found: dict[Key, Missing] = {}
+    no_ipv6 = sysctl.without_ipv6()
+    for key, virtual in wanted.items():
+        if key.version == 6 and no_ipv6:
+            found[key] = no_ipv6
+        elif not _has_scheduler(virtual.scheduler):
+            found[key] = _without(virtual.scheduler)
+    return found
+
+
+def _has_scheduler(name: str) -> bool:
+    """Also where the modules may not be looked at: systemd's ProtectKernelModules= hides them."""
+    known = [MODULES / os.uname().release / f"modules.{kind}" for kind in ("dep", "builtin")]
+    if Path(f"/sys/module/ip_vs_{name}").exists() or not all(path.exists() for path in known):
+        return True
+    return any(f"/ip_vs_{name}.ko" in path.read_text() for path in known)
+
+
+def _without(scheduler: str) -> Missing:
+    return Missing(
+        f"this kernel has no IPVS scheduler {scheduler!r}", hint=f"modprobe ip_vs_{scheduler}"
+    )
 
 
 def remove(wanted: dict[Key, Virtual], present: dict[Key, Virtual]) -> None:
@@ -158,7 +197,7 @@ def remove(wanted: dict[Key, Virtual], present: dict[Key, Virtual]) -> None:
             _service(family, "del", key, present[key])
 
 
-def _settings(virtual: Virtual) -> Virtual:
+def settings(virtual: Virtual) -> Virtual:
     return replace(virtual, dests=())
 
 
@@ -216,7 +255,7 @@ def _read_one(family: Family, key: Key) -> Virtual | None:
 
 def _get(family: Family, key: Key) -> Attributes | None:
     failure, found = family.get(COMMANDS["get service"], _identity(key))
-    if failure in (errno.ESRCH, errno.ENOENT):
+    if failure in (errno.ESRCH, errno.ENOENT, errno.EAFNOSUPPORT):
         return None
     if failure:
         raise _refusal(f"get service of {_text(key)}", failure)
@@ -279,10 +318,7 @@ def _service(family: Family, verb: str, key: Key, virtual: Virtual) -> None:
     content = _identity(key, b"".join(attribute(*setting) for setting in settings))
     failure = family.do(COMMANDS[f"{verb} service"], content)
     if failure == errno.ENOENT and verb != "del":
-        raise Missing(
-            f"this kernel has no IPVS scheduler {virtual.scheduler!r}",
-            hint=f"modprobe ip_vs_{virtual.scheduler}",
-        )
+        raise _without(virtual.scheduler)
     if failure:
         raise _refusal(f"{verb} service of {_text(key)} ({virtual.scheduler})", failure)
 

@@ -129,9 +129,13 @@ def _best(link: socket.socket, where: IPAddress) -> tuple[int, int]:
 
 
 def default(version: int, table: int) -> bytes:
-    """The route that makes everything local, in a table of ours."""
+    """The route that makes everything local, in a table of ours.
+
+    An IPv4 route that is added comes before those of its priority; for IPv6, none means 1024.
+    """
     where = 0, PROTOCOL, RT_SCOPE[version], RTN_LOCAL
     numbers = {RTA_OIF: socket.if_nametoindex("lo"), RTA_TABLE: table}
+    numbers |= {RTA_PRIORITY: 1} if version == 6 else {}
     parts = (attribute(kind, netlink.NUMBER.pack(value)) for kind, value in numbers.items())
     return ROUTE.pack(FAMILY[version], 0, 0, 0, *where, 0) + b"".join(parts)
 

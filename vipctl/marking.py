@@ -28,11 +28,11 @@ class Marking(NamedTuple):
             return None
         return self.table.seal(acceptance)
 
-    def apply(self, before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -> None:
-        self._commit(after, self.table.changing(before, after, removed, added))
+    def apply(self, before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -> int:
+        return self._commit(after, self.table.changing(before, after, removed, added))
 
-    def load(self, after: Acceptance, batch: Batch) -> None:
-        self._commit(after, self.table.replacing(after, batch))
+    def load(self, after: Acceptance, batch: Batch) -> int:
+        return self._commit(after, self.table.replacing(after, batch))
 
     def epoch(self) -> str:
         return transactions.generation()
@@ -40,6 +40,6 @@ class Marking(NamedTuple):
     def holds(self, acceptance: Acceptance, batch: Batch, since: str) -> bool:
         return since == transactions.generation() or self.table.holds(acceptance, batch)
 
-    def _commit(self, after: Acceptance, work: nft.Work) -> None:
+    def _commit(self, after: Acceptance, work: nft.Work) -> int:
         with routing.changing(self.block, self.block.accepting(after)):
-            nft.commit(work)
+            return nft.commit(work)

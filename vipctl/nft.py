@@ -155,8 +155,8 @@ class Work(NamedTuple):
         return self.table.redraws(both(self.before, self.after), self.after)
 
 
-def commit(*works: Work) -> None:
-    """All in one transaction. Raises KernelError or Missing.
+def commit(*works: Work) -> int:
+    """All in one transaction; how many it took. Raises KernelError or Missing.
 
     Where the kernel does not take so many messages at once, of root in a user namespace, in steps:
     no VIP of both states of a table is refused on the way, but where the table is replaced.
@@ -166,10 +166,10 @@ def commit(*works: Work) -> None:
     messages += elements.messages(edits)
     if transactions.fits(messages):
         return transactions.send(messages)
-    transactions.send([message for work in works for message in work.wide()])
+    steps = transactions.send([message for work in works for message in work.wide()])
     for part in elements.parts(edits, transactions.largest()):
-        transactions.send(elements.messages([part]))
-    return transactions.send([message for work in works for message in work.narrow()])
+        steps += transactions.send(elements.messages([part]))
+    return steps + transactions.send([message for work in works for message in work.narrow()])
 
 
 def both(before: Acceptance, after: Acceptance) -> Acceptance:

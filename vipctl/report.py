@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vipctl import arrival, ipvs, methods, pieces, syntax, sysctl, transaction
+from vipctl import arrival, healing, ipvs, methods, pieces, syntax, sysctl
 from vipctl.controller import Outcome, refuse_foreign_state
 from vipctl.errors import Missing, Refused, VipctlError
 from vipctl.model import Change, Held, Place, Service, Shape, joined
@@ -64,6 +64,7 @@ class Reporter(NamedTuple):
         with Store.read(self.state_dir) as store:
             refuse_foreign_state(store, adopt=False)
             services, sizes = store.services(), _sizes(store)
+            kernel, problems = _kernel(store)
             in_kernel, packets = _counters(services.values()), _packets(services.values())
             listed = {
                 name: syntax.plain(service)
@@ -73,7 +74,8 @@ class Reporter(NamedTuple):
                 for name, service in services.items()
             }
             return {
-                "kernel": _kernel(store),
+                "kernel": kernel,
+                "problems": problems,
                 "services": listed,
                 "methods": _methods({service.method for service in services.values()}),
                 "sysctls": _sysctls(services.values()),
@@ -107,16 +109,19 @@ def _summary(counts: Iterable[tuple[str, Shape, int]]) -> list[Report]:
     ]
 
 
-def _kernel(store: Store) -> str:
+def _kernel(store: Store) -> tuple[str, list[str]]:
+    """How it is, and what the director cannot have of what is stored."""
     try:
-        if not transaction.drifted(store):
-            return "as stored"
-        transaction.refuse_taken_over(store)
-        return "differs"
+        found = healing.look(store)
+        healing.foresee(store, found)
+        if found.differs():
+            healing.refuse_taken_over(store)
     except Refused as e:
-        return f"differs: {e.message}"
+        return f"differs: {e.message}", []
     except VipctlError as e:
-        return f"unknown: {e.message}"
+        return f"unknown: {e.message}", []
+    problems = [str(problem) for problem in found.lacking.problems(store)]
+    return "differs" if found.differs() or problems else "as stored", problems
 
 
 def _methods(used: set[str]) -> dict[str, Report]:

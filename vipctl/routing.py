@@ -12,7 +12,7 @@ from vipctl import localroutes, log, netlink, rules
 from vipctl.errors import KernelError
 from vipctl.localroutes import PROTOCOL, RTM_DELROUTE, RTM_NEWROUTE
 from vipctl.model import MARK_MASK, MARK_VALUE, Acceptance
-from vipctl.netlink import NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, TRIES
+from vipctl.netlink import NLM_F_ACK, NLM_F_CREATE, TRIES
 from vipctl.prefixes import VERSIONS
 from vipctl.rules import FR_ACT_GOTO, FR_ACT_NOP, FR_ACT_TO_TBL, RTM_DELRULE, RTM_NEWRULE, Rule
 
@@ -150,9 +150,11 @@ def _without_altered(block: Block) -> set[Owned]:
 
 
 def add(owned: set[Owned]) -> None:
-    """Routes before rules, so that no packet meets a rule whose table is empty."""
-    flags = NLM_F_CREATE | NLM_F_EXCL
-    _change("add", flags, sorted(owned, key=_order), (RTM_NEWRULE, RTM_NEWROUTE))
+    """Routes before rules, so that no packet meets a rule whose table is empty.
+
+    Routes come before other people's of the same table, which stay.
+    """
+    _change("add", NLM_F_CREATE, sorted(owned, key=_order), (RTM_NEWRULE, RTM_NEWROUTE))
 
 
 def delete(owned: set[Owned]) -> None:

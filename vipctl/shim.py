@@ -121,6 +121,12 @@ def snapshot() -> tuple[int, dict[int, Loaded]]:
         return generation, {found["MARK"]: _loaded(found) for found in dumped}
 
 
+def generation() -> str:
+    """The count of changes of what is in use, in the network namespace, anybody's."""
+    with _netlink() as link:
+        return f"{NAME} {_info(link)['GENERATION']}"
+
+
 def services() -> dict[int, Loaded]:
     """By mark."""
     return snapshot()[1]
@@ -141,33 +147,41 @@ def _entries(dumped: Iterable[dict[str, Any]]) -> Iterator[Entry]:
 
 
 class Commands:
-    """Changes, each of them at once; of the state in use, or of one beside it."""
+    """Changes, each of them at once; of the state in use, or of one beside it.
+
+    `steps` is by how much they have moved the generation.
+    """
 
     def __init__(self, link: Any, *, staged: bool = False) -> None:
         self._link = link
         self._where = {"STAGED": True} if staged else {}
+        self.steps = 0
+
+    def _do(self, command: str, **attributes: Any) -> None:
+        _do(self._link, command, **attributes, **self._where)
+        self.steps += not self._where
 
     def set_service(self, mark: int, settings: Settings) -> None:
         ports = b"".join(
             PORT.pack(port.number, PROTOCOLS[port.protocol]) for port in settings.ports
         )
         named = {"PORTS": ports} if ports else {}
-        _do(self._link, "SET_SERVICE", MARK=mark, FLAGS=settings.flags, **named, **self._where)
+        self._do("SET_SERVICE", MARK=mark, FLAGS=settings.flags, **named)
 
     def delete_service(self, mark: int) -> None:
         """Once it has no prefix."""
-        _do(self._link, "DEL_SERVICE", MARK=mark, **self._where)
+        self._do("DEL_SERVICE", MARK=mark)
 
     def add(self, added: Batch) -> None:
         """To services that are there, whoever had these prefixes before."""
         for (shape, mark), addresses in added.items():
             for named in _chunks(shape, addresses):
-                _do(self._link, "ADD", MARK=mark, **named, **self._where)
+                self._do("ADD", MARK=mark, **named)
 
     def delete(self, removed: Batch) -> None:
         for (shape, _), addresses in removed.items():
             for named in _chunks(shape, addresses):
-                _do(self._link, "DEL", **named, **self._where)
+                self._do("DEL", **named)
 
 
 @contextmanager
@@ -182,14 +196,17 @@ def replacing() -> Iterator[Commands]:
     """Makes a new state, that takes the place of the one in use at the end."""
     with _netlink() as link:
         _do(link, "BEGIN")
-        yield Commands(link, staged=True)
+        commands = Commands(link, staged=True)
+        yield commands
         _do(link, "COMMIT")
+        commands.steps += 1
 
 
-def flush() -> None:
-    """Leaves nothing in the network namespace."""
+def flush() -> int:
+    """Leaves nothing in the network namespace. The generation moves by as much as is returned."""
     with _netlink() as link:
         _do(link, "FLUSH")
+    return 1
 
 
 def _chunks(shape: Shape, addresses: bytes) -> Iterator[dict[str, Any]]:

@@ -1,19 +1,21 @@
 """The director's sysctls that forwarding needs. What vipctl changes it remembers and puts back."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vipctl.errors import KernelError
+from vipctl.errors import KernelError, Missing
 from vipctl.model import Forward, Service
 from vipctl.ways import advertised
 
 ROOT = Path("/proc/sys")
 SWAPPED = str.maketrans("./", "/.")
 Kept = dict[str, tuple[str, str]]  # name → (value before vipctl, value that it set)
+Refusals = dict[str, KernelError]  # by name
 CONNTRACK = "net.ipv4.vs.conntrack"
 FORWARD6 = "net.ipv6.conf.all.forwarding"
 EXPIRE_NODEST = "net.ipv4.vs.expire_nodest_conn"
+DISABLED = "net.ipv6.conf.lo.disable_ipv6"
 
 
 def needed(services: Iterable[Service]) -> dict[str, str]:
@@ -59,8 +61,13 @@ def read(name: str) -> str | None:
 
 def write(name: str, value: str) -> None:
     """Raises KernelError."""
+    _open_and_write(name, value, value + "\n")
+
+
+def _open_and_write(name: str, value: str, text: str) -> None:
     try:
-        _path(name).write_text(value + "\n")
+        with _path(name).open("w") as file:
+            file.write(text)
     except OSError as e:
         raise KernelError(
             f"sysctl {name} = {value}: {e.strerror}",
@@ -137,17 +144,49 @@ def listens(name: str) -> bool:
     return name.startswith("net.ipv6.conf.") and name.endswith(".accept_ra")
 
 
-def enforce(kept: Kept, planned: Kept) -> None:
+def enforce(kept: Kept, planned: Kept) -> Refusals:
     """Sets what is planned and puts back what no longer is, if it is still as vipctl set it.
 
     A director listens to routers before it forwards, and as long.
+    As far as the kernel lets it: returns what it refused.
     """
+    return _refused(write, _due(kept, planned))
+
+
+def foreseen(kept: Kept, planned: Kept) -> Refusals:
+    """What `enforce` would return, as far as opening these files tells; nothing is changed."""
+    return _refused(lambda name, value: _open_and_write(name, value, ""), _due(kept, planned))
+
+
+def _due(kept: Kept, planned: Kept) -> dict[str, str]:
+    gone = {name: kept[name] for name in kept.keys() - planned.keys()}
+    back = {n: gone[n][0] for n in sorted(gone, key=listens) if read(n) == gone[n][1]}
     wanted = unmet({name: new for name, (_, new) in planned.items()})
-    for name in sorted(wanted, key=listens, reverse=True):
-        write(name, planned[name][1])
-    for name in sorted(kept.keys() - planned.keys(), key=listens):
-        if read(name) == kept[name][1]:
-            write(name, kept[name][0])
+    return {n: wanted[n] for n in sorted(wanted, key=listens, reverse=True)} | back
+
+
+def _refused(act: Callable[[str, str], None], due: dict[str, str]) -> Refusals:
+    found = {}
+    for name, value in due.items():
+        try:
+            act(name, value)
+        except KernelError as e:
+            found[name] = e
+    return found
+
+
+def without_ipv6() -> Missing | None:
+    """Why the kernel has no IPv6 at all, if it has none."""
+    if _path("net.ipv6.conf.all").exists():
+        return None
+    return Missing("the kernel runs without IPv6", hint="boot without ipv6.disable=1")
+
+
+def without_ipv6_routes() -> Missing | None:
+    """Why there can be no IPv6 route on `lo`, which most methods need."""
+    if read(DISABLED) == "1":
+        return Missing(f"IPv6 is disabled ({DISABLED}=1)", hint=f"sysctl -w {DISABLED}=0")
+    return without_ipv6()
 
 
 def _path(name: str) -> Path:

@@ -1,218 +1,54 @@
-"""Kernel and store together: is the kernel as stored, make it so, take it to the next state.
+"""Takes kernel and store together to the next state, or back.
 
 Traffic comes last and goes first: IPVS services are there before their packets are accepted, and
 stay until they no longer are.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Iterable
 
-from vipctl import ipvs, methods, sysctl
-from vipctl.acceptance import Delta, acceptances, differences, joined, prefixes
-from vipctl.errors import KernelError, Missing, Refused
-from vipctl.model import NOTHING, Acceptance, Change, Service
+from vipctl import healing, ipvs, methods, sysctl
+from vipctl.acceptance import Delta, acceptances, differences, joined
+from vipctl.epochs import Watch
+from vipctl.errors import Missing, Refused
+from vipctl.healing import Found, Notify
+from vipctl.ipvs import Key, Virtual
+from vipctl.lacking import Lacking, after, unaccepted
+from vipctl.model import NOTHING, Acceptance, Change
+from vipctl.model import joined as addresses
 from vipctl.store import Store
 from vipctl.sysctl import Kept
 
-Notify = Callable[[str], None]
-Lost = Mapping[str, Missing]
-MANY = 10_000  # ranges whose loading an operator notices
+Virtuals = dict[Key, Virtual]
 
 
-def drifted(store: Store, *, full: bool = False) -> bool:
-    """Whether the kernel is not as stored; without `full` it looks at few prefixes."""
-    if store.intent() is not None:
-        return True
-    wanted, seals = acceptances(store), store.seals()
-    for name in _methods(store):
-        seal = _seal(name, wanted.get(name, NOTHING))
-        if seal is None or seal != seals.get(name, ""):
-            return True
-    virtuals = ipvs.desired(store.services().values())
-    if ipvs.read(key.mark for key in virtuals) != virtuals:
-        return True
-    if sysctl.unmet({name: new for name, (_, new) in store.sysctls().items()}):
-        return True
-    epochs = store.epochs()
-    return full and any(
-        not methods.get(name).holds(found, prefixes(store, name, found), epochs.get(name, "none"))
-        for name, found in wanted.items()
-    )
-
-
-def refuse_taken_over(store: Store) -> None:
-    """Raises Refused where what is in the kernel is another state directory's."""
-    for name in methods.NAMES:
-        if (owner := _owner(name)) and owner != store.token():
-            raise Refused(
-                f"what vipctl has in this kernel (method {name}) is another state directory's",
-                hint="name that one with --state-dir; or take all back from it: vipctl restore",
-            )
-
-
-def _owner(name: str) -> str:
-    try:
-        return methods.get(name).owner()
-    except Missing:
-        return ""
-
-
-def compared(store: Store) -> None:
-    """Notes that all is as stored, so that it need not be compared again before it changes."""
-    if store.epochs() != (now := _epochs(store.seals())):
-        store.note(now)
-
-
-def _epochs(used: Iterable[str]) -> dict[str, str]:
-    return {name: methods.get(name).epoch() for name in used}
-
-
-def lost(store: Store) -> Lost:
-    """Methods in use that the director cannot use any more, and why; nothing of them is left."""
-    problems = {name: methods.unusable(name) for name in acceptances(store)}
-    return {name: problem for name, problem in problems.items() if problem}
-
-
-def still_used(store: Store, change: Change, gone: Lost) -> Lost:
-    """Those of the lost methods that the change does not leave."""
-    used = {service.method for service in _after(store, change)}
-    return {name: problem for name, problem in gone.items() if name in used}
-
-
-def heal(
-    store: Store,
-    notify: Notify,
-    *,
-    gone: Collection[str] = (),
-    adopt: bool = False,
-    sysctls: Kept | None = None,
-) -> None:
-    """Brings the kernel to the stored state, whatever it is in. Raises KernelError, Missing.
-
-    Lost methods, in `gone`, are left out. With `adopt`, what was there before vipctl changed
-    sysctls is looked up anew; `sysctls` are those to have, if they are not to be found out.
-    """
-    _announce(notify, sum(count for _, _, count in store.tallies()))
-    services = store.services().values()
-    virtuals = ipvs.desired(services)
-    present = ipvs.read({key.mark for key in virtuals} | (store.intent() or frozenset()))
-    kept = sysctl.of_routers(store.sysctls()) if adopt else store.sysctls()
-    sysctls = sysctl.plan(kept, services) if sysctls is None else sysctls
-    store.begin(Change(), {key.mark for key in virtuals}, kept | sysctls)
-    ipvs.add(virtuals, present)
-    sysctl.enforce(kept, sysctls)
-    wanted = acceptances(store)
-    for name in methods.NAMES:
-        if name not in gone and (name in wanted or _seal(name, NOTHING) != ""):
-            after = wanted.get(name, NOTHING)
-            methods.get(name).load(after, prefixes(store, name, after))
-    ipvs.remove(virtuals, present)
-    _finish(store, sysctls, gone)
-
-
-def check(store: Store, change: Change) -> None:
+def check(store: Store, change: Change, lacking: Lacking) -> None:
     """Raises what `commit` would raise before it begins."""
     old, new = ipvs.desired(change.before), ipvs.desired(change.after)
-    _refuse_foreign(ipvs.read({key.mark for key in (*old, *new)}), old)
-
-
-def commit(store: Store, change: Change, notify: Notify, *, gone: Collection[str] = ()) -> None:
-    """Takes kernel and store, which agree, to the next state; if that fails, both are as before.
-
-    Lost methods, in `gone`, are those that the change leaves.
-    """
-    _announce(notify, sum(map(len, (*change.released.values(), *change.taken.values()))))
-    before, kept = acceptances(store), store.sysctls()
-    old, new = ipvs.desired(change.before), ipvs.desired(change.after)
-    marks = {key.mark for key in (*old, *new)}
-    present = ipvs.read(marks)
-    sysctls = sysctl.plan(kept, _after(store, change))
-    store.begin(change, marks, kept | sysctls)
     try:
-        ipvs.add(new, present)
-        sysctl.enforce(kept, sysctls)
-        _accept(store, change, before, gone)
-        ipvs.remove(new, present)
-        _finish(store, sysctls)
-    except BaseException as e:
-        _roll_back(store, change, kept, gone, e)
-        raise
-
-
-def _methods(store: Store) -> list[str]:
-    """Those whose traces may be in the kernel: any, as far as an empty state can tell."""
-    if not store.services():
-        return list(methods.NAMES)
-    return sorted(acceptances(store).keys() | store.seals().keys())
-
-
-def _announce(notify: Notify, spans: int) -> None:
-    if spans >= MANY:
-        notify(f"loading {spans:,} ranges into the kernel")
-
-
-def _finish(store: Store, sysctls: Kept, gone: Collection[str] = ()) -> None:
-    """Verifies, and commits that kernel and store agree. Raises KernelError."""
-    wanted, seals = acceptances(store), {}
-    for name in set(_methods(store)).difference(gone):
-        seal = _seal(name, wanted.get(name, NOTHING))
-        if seal is None:
-            raise KernelError(
-                "what was just set is not in the kernel any more",
-                hint="something else (nftables.service, systemd-networkd?) changes it at this "
-                "moment; try again",
-            )
-        seals[name] = seal
-    found = {name: seal for name, seal in seals.items() if seal}
-    store.finish(found, sysctls, _epochs(found))
-
-
-def _seal(name: str, acceptance: Acceptance) -> str | None:
-    """A method that the director cannot use has left nothing in the kernel."""
-    try:
-        return methods.get(name).seal(acceptance)
+        _refuse_foreign(ipvs.read({key.mark for key in (*old, *new)}), old)
     except Missing:
-        return None if acceptance.active() else ""
+        if _asked(old, new, lacking):
+            raise
+    _refuse_unacceptable(change, lacking)
 
 
-def _accept(
-    store: Store, change: Change, before: dict[str, Acceptance], gone: Collection[str]
-) -> None:
-    """What goes from one method to another is there before it leaves."""
-    after = acceptances(store)
-    deltas = differences(store, change, before, after)
-    between = dict(before)
-    for name, delta in deltas.items():
-        if delta.arriving:
-            old = before.get(name, NOTHING)
-            between[name] = joined(old, after[name], delta)
-            methods.get(name).apply(old, between[name], {}, delta.arriving)
-    for name in sorted((before.keys() | after.keys()).difference(gone)):
-        delta = deltas.get(name, Delta())
-        methods.get(name).apply(
-            between.get(name, NOTHING), after.get(name, NOTHING), delta.removed, delta.added
-        )
+def _asked(old: Virtuals, new: Virtuals, lacking: Lacking) -> Virtuals:
+    """What is new in IPVS, and not of what it lacks anyway."""
+    return {
+        key: virtual
+        for key, virtual in new.items()
+        if old.get(key) != virtual and not _lacks_anyway(key, old, new, lacking)
+    }
 
 
-def _roll_back(
-    store: Store, change: Change, sysctls: Kept, gone: Collection[str], cause: BaseException
-) -> None:
-    try:
-        marks = {key.mark for key in ipvs.desired((*change.before, *change.after))}
-        store.begin(change.inverse(), marks, store.sysctls())
-        heal(store, lambda _: None, gone=gone, sysctls=sysctls)
-    except Exception as e:
-        cause.add_note(f"and the way back failed too ({e}): run vipctl restore")
+def _lacks_anyway(key: Key, old: Virtuals, new: Virtuals, lacking: Lacking) -> bool:
+    """A service that is missing in IPVS is no reason to refuse a change of its real servers."""
+    if key not in lacking.balanced or key not in old:
+        return False
+    return ipvs.settings(old[key]) == ipvs.settings(new[key])
 
 
-def _after(store: Store, change: Change) -> list[Service]:
-    gone = {service.name for service in change.before}
-    stay = [service for name, service in store.services().items() if name not in gone]
-    return [*stay, *change.after]
-
-
-def _refuse_foreign(
-    present: dict[ipvs.Key, ipvs.Virtual], ours: dict[ipvs.Key, ipvs.Virtual]
-) -> None:
+def _refuse_foreign(present: Virtuals, ours: Virtuals) -> None:
     marks = {key.mark for key in ours}
     for key in present:
         if key.mark not in marks:
@@ -221,3 +57,116 @@ def _refuse_foreign(
                 hint="name another with --fwmark, or remove that one: "
                 f"ipvsadm -D -f {key.mark}" + (" -6" if key.version == 6 else ""),
             )
+
+
+def _refuse_unacceptable(change: Change, lacking: Lacking) -> None:
+    """What is held already may go from one service to another; new addresses may not come."""
+    services = {service.name: service for service in change.after}
+    for place, spans in change.taken.items():
+        reasons = lacking.reasons(services[place.service].method)
+        error = reasons.get(place.version)
+        if error and spans - addresses(change.released, place.version):
+            versions = [version for version in reasons if reasons[version] is error]
+            problem = unaccepted([place.service], error, versions)
+            raise type(error)(str(problem), hint=problem.hint)
+
+
+def foresee(store: Store, change: Change, found: Found) -> None:
+    """What healing and `commit` would find and raise, as far as that shows without a change."""
+    healing.foresee(store, found)
+    if not change:
+        return
+    old, new = ipvs.desired(change.before), ipvs.desired(change.after)
+    for error in ipvs.foreseen(_asked(old, new, found.lacking)).values():
+        raise error
+    kept, planned = store.sysctls(), sysctl.plan(store.sysctls(), after(store, change))
+    _permit(sysctl.foreseen(kept, planned), planned, found)
+
+
+def commit(store: Store, change: Change, found: Found, notify: Notify) -> None:
+    """Takes kernel and store, which agree, to the next state; if that fails, both are as before.
+
+    They need not agree in what is lacking.
+    """
+    if not change:
+        return
+    lacking = found.lacking
+    _refuse_unacceptable(change, lacking)  # also by what healing has met
+    healing.announce(notify, sum(map(len, (*change.released.values(), *change.taken.values()))))
+    before, kept = acceptances(store, lacking.accepted), store.sysctls()
+    old, new = ipvs.desired(change.before), ipvs.desired(change.after)
+    marks = {key.mark for key in (*old, *new)}
+    present = healing.present(marks)
+    sysctls = sysctl.plan(kept, after(store, change))
+    watch = Watch({*before, *(service.method for service in change.after)})
+    vouched = _vouched(store, before, watch)
+    store.begin(change, marks, kept | sysctls)
+    try:
+        _balance(old, new, present, lacking)
+        _permit(sysctl.enforce(kept, sysctls), sysctls, found)
+        _accept(store, change, before, lacking, watch)
+        ipvs.remove(new, present)
+        epochs = {name: epoch for name, epoch in watch.undisturbed().items() if name in vouched}
+        healing.finish(store, sysctls, lacking, epochs)
+    except BaseException as e:
+        _roll_back(store, change, kept, lacking, e)
+        raise
+
+
+def _vouched(store: Store, before: Iterable[str], watch: Watch) -> set[str]:
+    """Methods whose prefixes were compared and are untouched, or that come to be used."""
+    known = store.epochs()
+    return {n for n, epoch in watch.start.items() if n not in before or known.get(n) == epoch}
+
+
+def _balance(old: Virtuals, new: Virtuals, present: Virtuals, lacking: Lacking) -> None:
+    """What IPVS lacks may be there now; if it still is not, that is no failure of this change."""
+    refused = healing.balance(new, present)
+    for key, error in refused.items():
+        if not _lacks_anyway(key, old, new, lacking):
+            raise error
+    for key in new.keys() & lacking.balanced.keys() - refused.keys():
+        del lacking.balanced[key]
+
+
+def _permit(refused: sysctl.Refusals, planned: Kept, found: Found) -> None:
+    """What cannot be put back stays; what cannot be set fails, unless it was so before."""
+    for name in refused.keys() & planned.keys() - found.lacking.sysctls.keys():
+        raise refused[name]
+    found.note(refused, planned)
+
+
+def _accept(
+    store: Store, change: Change, before: dict[str, Acceptance], lacking: Lacking, watch: Watch
+) -> None:
+    """What goes from one method to another is there before it leaves."""
+    wanted = acceptances(store, lacking.accepted)
+    deltas = differences(store, change, before, wanted, lacking.accepted)
+    between = dict(before)
+    for name, delta in deltas.items():
+        if delta.arriving:
+            old = before.get(name, NOTHING)
+            between[name] = joined(old, wanted[name], delta)
+            watch.took(name, methods.get(name).apply(old, between[name], {}, delta.arriving))
+    for name in sorted(before.keys() | wanted.keys()):
+        delta = deltas.get(name, Delta())
+        old, new = between.get(name, NOTHING), wanted.get(name, NOTHING)
+        watch.took(name, methods.get(name).apply(old, new, delta.removed, delta.added))
+
+
+def _roll_back(
+    store: Store, change: Change, sysctls: Kept, lacking: Lacking, cause: BaseException
+) -> None:
+    names = {service.method for service in (*store.services().values(), *change.before)}
+    known = {problem.words for problem in lacking.problems(store)}
+    found = Found(Watch(names), lacking, everything=True)
+    try:
+        marks = {key.mark for key in ipvs.desired((*change.before, *change.after))}
+        store.begin(change.inverse(), marks, store.sysctls())
+        healing.heal(store, found, lambda _: None, sysctls=sysctls)
+        failed = [p for p in lacking.problems(store) if p.words not in known]
+        said = [*map(str, failed), *found.warnings]
+    except Exception as e:
+        said = [str(e)]
+    if said:
+        cause.add_note(f"and the way back failed too ({'; '.join(said)}): run vipctl restore")

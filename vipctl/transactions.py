@@ -69,10 +69,13 @@ def largest() -> int:
     return _room(0) - _size(())
 
 
-def send(messages: Sequence[Message]) -> None:
-    """In one transaction. Raises KernelError that names what was refused, or Missing."""
+def send(messages: Sequence[Message]) -> int:
+    """In one transaction, or in none without messages: how many.
+
+    Raises KernelError that names what was refused, or Missing.
+    """
     if not messages:
-        return
+        return 0
     data = bytearray(_frame(BATCH_BEGIN))
     for number, (kind, content, flags) in enumerate(messages[:-1], FIRST):
         data += netlink.pack(kind, flags, content, number)
@@ -89,10 +92,11 @@ def send(messages: Sequence[Message]) -> None:
         for answer in netlink.failures(link):
             at = -1 if answer.sequence == netlink.LAST else answer.sequence - FIRST
             raise refusal(answer.failure(), _described(messages[at]))
+    return 1
 
 
 def generation() -> str:
-    """Another one after each change of anything of nftables in the network namespace.
+    """The count of transactions of nftables in the network namespace, anybody's.
 
     Raises Missing where the kernel has no nftables, or it is not for the caller.
     """
@@ -100,7 +104,8 @@ def generation() -> str:
         answer = netlink.ask(link, GETGEN, 0, NFGENMSG.pack(0, 0, 0))
         if failure := answer.failure():
             raise unreadable(failure)
-        return dict(attributes(answer.content, NFGENMSG.size))[GEN_ID].hex()
+        number = dict(attributes(answer.content, NFGENMSG.size))[GEN_ID]
+        return f"nftables {int.from_bytes(number)}"
 
 
 def unreadable(failure: int) -> Missing:

@@ -50,7 +50,8 @@ class Namespace:
         _live[namespace.name] = []
         execute(["ip", "netns", "add", namespace.name])
         for key, value in QUIET.items():
-            namespace.sysctl(key, value)
+            if key.startswith("net.ipv4") or Path("/proc/net/if_inet6").exists():
+                namespace.sysctl(key, value)
         namespace.ip("link set lo up")
         return namespace
 

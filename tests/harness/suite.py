@@ -49,6 +49,7 @@ class Selection:
     systems: tuple[str, ...]
     minutes: int  # on two processors
     choice: tuple[str, ...] = ()  # further options for guests
+    ipv4: tuple[str, ...] = ()  # for a guest that has no IPv6
 
 
 ALL = Selection(
@@ -56,7 +57,9 @@ ALL = Selection(
     (CONFORMANCE, "tests/vm"),
     tuple(METAPACKAGES),
     25,
+    ipv4=("tests/ipv4",),
 )
+WITHOUT_IPV6 = "6.12"  # booted once more
 SAMPLED = ("acceptance", "drift", "iptables", "missing", "route", "systemd_unit", "tproxy")
 SAMPLE = Selection(
     (
@@ -173,6 +176,10 @@ def run_guests(selection: Selection) -> list[Result]:
             name: guests.enter_context(boot(kernel(name), [*argv, *_choice(name)], MEMORY))
             for name in selection.systems
         }
+        if selection.ipv4:
+            alone = replace(kernel(WITHOUT_IPV6), options="ipv6.disable=1")
+            words = _pytest(selection.ipv4, SHARED / REPORT, *UNUSED)
+            booted["ipv4"] = guests.enter_context(boot(alone, words, MEMORY))
         return list(pool.map(_watch, booted.keys(), booted.values()))
 
 
@@ -187,7 +194,8 @@ def _watch(system: str, guest: Guest) -> Result:
         progress.emit("booting")
         status = guest.explain(guest.follow(progress.line, TIME_LIMIT), progress.line)
         result = read_report(system, guest.shared / REPORT, status, time.monotonic() - started)
-        lines = differences(system, guest.shared / RECORD)
+        record = guest.shared / RECORD
+        lines = differences(system, record) if record.exists() else []
         return _compared(result, lines, progress.emit)
 
 

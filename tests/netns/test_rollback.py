@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from nftables import Nftables
 
 from tests.harness.command import Vipctl
 from tests.harness.lab import Lab
@@ -34,15 +35,17 @@ def stored(vipctl: Vipctl) -> Vipctl:
     return vipctl
 
 
-def test_a_route_of_somebody_elses_is_in_the_way(net: Lab, vipctl: Vipctl) -> None:
-    net.director.ip("route add blackhole default table 30320")
-    before = snapshot.kernel(net.director)
-    code, error = vipctl.error("add-range", "203.0.113.0/24", "--fwmark", "17")
-    assert (code, error["kind"]) == (4, "kernel")
-    assert "File exists" in error["message"]
-    assert snapshot.kernel(net.director) == before
-    assert vipctl("list-services")["services"] == {}
-    assert vipctl("status")["pending"] is False
+def test_a_table_of_somebody_elses_is_in_the_way(net: Lab, vipctl: Vipctl) -> None:
+    """Its rules and routes are there already when the kernel refuses."""
+    vipctl("add-range", "198.51.100.0/24", "--fwmark=18", "--method=route")
+    with net.director:
+        owner = Nftables()
+        owner.cmd("add table inet vipctl { flags owner; }")
+    before = snapshot.unordered(net.director), vipctl("list-services")
+    code, error = vipctl.error("add-range", "203.0.113.0/24", "--fwmark=17", "--method=fwmark")
+    assert (code, "nftables" in error["message"]) == (5, True)
+    assert (snapshot.unordered(net.director), vipctl("list-services")) == before
+    del owner
 
 
 def test_there_is_no_ipv6(net: Lab, stored: Vipctl) -> None:
@@ -53,7 +56,8 @@ def test_there_is_no_ipv6(net: Lab, stored: Vipctl) -> None:
     net.director.sysctl("net.ipv6.conf.lo.disable_ipv6", 1)
     before = snapshot.kernel(net.director), stored("export")
     code, error = stored.error("add-range", "2001:db8:1::/64", "--fwmark", "17")
-    assert (code, error["kind"]) == (4, "kernel")
+    assert (code, error["kind"]) == (5, "missing")
+    assert "net.ipv6.conf.lo.disable_ipv6" in error["hint"]
     assert (snapshot.kernel(net.director), stored("export")) == before
 
 

@@ -65,7 +65,7 @@ def state(host: Namespace, tmp_path: Path) -> None:
 def test_any_words_get_an_answer(vipctl_check: Vipctl, words: list[str], as_json: bool) -> None:
     words = [word for word in words if word not in NO_ANSWER]
     done = vipctl_check(*(["--json"] if as_json else []), *words)
-    assert done.code in (0, 2, 3)
+    assert done.code in (0, 2, 3, 5)  # `restore` misses IPVS
     assert "Traceback" not in done.stdout + done.stderr
     if as_json:
         assert ("error" in json.loads(done.stdout)) == (done.code != 0)

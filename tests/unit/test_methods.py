@@ -185,9 +185,8 @@ from vipctl.model import Acceptance, Entry
 KERNEL = Path(os.environ["FAKE_KERNEL"])
 
 
-SIZED = False
+SIZED = ROUTED = WITNESSED = False
 LOCAL = None
-WITNESSED = False
 
 
 def probe() -> tuple[str, ...]:
@@ -204,12 +203,14 @@ def seal(acceptance: Acceptance) -> str | None:
     return hashlib.sha256(KERNEL.read_bytes()).hexdigest() if _read() else None
 
 
-def apply(before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -> None:
+def apply(before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -> int:
     _write(_read() - _all(removed) | _all(added))
+    return 0
 
 
-def load(after: Acceptance, wanted: Batch) -> None:
+def load(after: Acceptance, wanted: Batch) -> int:
     _write(_all(wanted))
+    return 0
 
 
 def epoch() -> str:

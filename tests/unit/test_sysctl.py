@@ -7,6 +7,7 @@ from ipaddress import ip_address
 import pytest
 
 from tests.harness.netns import Namespace
+from tests.harness.readonly import with_read_only_sysctls
 from vipctl import sysctl
 from vipctl.errors import KernelError
 from vipctl.model import Forward, RealServer, Service
@@ -127,3 +128,24 @@ def test_a_sysctl_that_the_kernel_does_not_have() -> None:
     with pytest.raises(KernelError, match=r"net\.ipv4\.vs\.no_such_thing = 1: ") as caught:
         sysctl.write("net.ipv4.vs.no_such_thing", "1")
     assert caught.value.hint
+
+
+def test_what_cannot_be_written_is_named_and_the_rest_is_done(host: Namespace) -> None:
+    planned = sysctl.plan({}, [replace(WEB, reals=(RIP, RIP6))])
+    sysctl.enforce({}, {FORWARDING: planned[FORWARDING]})
+
+    def put_back_and_set() -> tuple[sysctl.Refusals, ...]:
+        with host:
+            left, new = ({name: planned[name]} for name in (FORWARDING, FORWARDING6))
+            return sysctl.foreseen(left, new), sysctl.enforce(left, new)
+
+    for refused in with_read_only_sysctls(put_back_and_set):
+        assert {name: str(error) for name, error in refused.items()} == {
+            FORWARDING: f"sysctl {FORWARDING} = 0: Read-only file system",
+            FORWARDING6: f"sysctl {FORWARDING6} = 1: Read-only file system",
+        }
+    assert (sysctl.read(FORWARDING), sysctl.read(FORWARDING6)) == ("1", "0")
+    assert sysctl.foreseen({}, planned) == {}
+    assert sysctl.read(FORWARDING6) == "0", "to look is no change"
+    assert sysctl.enforce({}, planned | {"net.ipv4.vs.none": ("0", "1")}) == {}
+    assert sysctl.read(FORWARDING6) == "1"

@@ -243,7 +243,7 @@ def test_pings_are_answered_while_packets_are_stamped(net: Lab, vipctl: Vipctl) 
 # what goes wrong
 
 
-DAMAGE: dict[str, Callable[[], None]] = {
+DAMAGE: dict[str, Callable[[], object]] = {
     "everything": shim.flush,
     "a prefix less": lambda: changed("delete", entry(4, 0xCB007100, 24, 0)),
     "a prefix more": lambda: changed("add", entry(4, 0xC6336400, 24, 0x1000)),
@@ -264,7 +264,7 @@ def set_service(mark: int, settings: shim.Settings) -> None:
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
 def test_what_others_changed_is_restored(
-    net: Lab, vipctl: Vipctl, damage: Callable[[], None]
+    net: Lab, vipctl: Vipctl, damage: Callable[[], object]
 ) -> None:
     again = ("add-range", VIP4, "--service=web")
     vipctl("add-range", *WEB, "--port=tcp/80")

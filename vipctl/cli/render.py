@@ -111,6 +111,7 @@ def status(report: Report) -> str:
         for note in found["notes"]
     ]
     parts += map(printable, report["findings"])
+    parts += map(printable, report["problems"])
     colour = "green" if report["kernel"] == "as stored" else "red"
     parts.append("kernel: " + click.style(printable(report["kernel"]), fg=colour))
     return "\n\n".join(parts)

@@ -18,12 +18,14 @@ class Method(Protocol):
     """One module of this package, acting on the calling thread's network namespace.
 
     If it is SIZED, each `Shape` that it is given has room for its prefixes. LOCAL is the table
-    that makes VIPs local; None where packets for them are not routed.
+    that makes VIPs local; None where packets for them are not routed. If it is ROUTED, it needs
+    routes to `lo`.
     """
 
     WITNESSED: bool  # whether it needs those of an `Acceptance`
     SIZED: bool
     LOCAL: int | None
+    ROUTED: bool
 
     def probe(self) -> Iterable[str]:
         """What the operator should know of it here, found out as it is read. Cheap.
@@ -45,18 +47,24 @@ class Method(Protocol):
 
     def apply(
         self, before: "Acceptance", after: "Acceptance", removed: "Batch", added: "Batch"
-    ) -> None:
-        """From one state to the next. Raises KernelError.
+    ) -> int:
+        """From one state to the next, in so many steps of the epoch's count. Raises KernelError.
 
         A packet for a VIP of both states is accepted all the time. What is both in `removed` and in
         `added` is of a service that changed.
         """
 
-    def load(self, after: "Acceptance", wanted: "Batch") -> None:
-        """To `after` from whatever is there, with as little interruption. Raises KernelError."""
+    def load(self, after: "Acceptance", wanted: "Batch") -> int:
+        """To `after` from whatever is there, with as little interruption; steps as of `apply`.
+
+        Raises KernelError.
+        """
 
     def epoch(self) -> str:
-        """Another one after whatever may have changed prefixes in the kernel; "" if unknown."""
+        """The name of a count, and its value, which each change of prefixes makes another.
+
+        "" where the kernel counts none.
+        """
 
     def holds(self, acceptance: "Acceptance", wanted: "Batch", since: str) -> bool:
         """Whether the kernel has exactly these prefixes, as it had in epoch `since`.

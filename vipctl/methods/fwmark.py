@@ -61,6 +61,7 @@ def _marking(acceptance: Acceptance) -> list[str]:
 WITNESSED = False
 SIZED = True
 LOCAL = BLOCK.table
+ROUTED = True
 TABLE = nft.Table("vipctl", chains)
 _METHOD = Marking(TABLE, BLOCK)
 probe, owner, seal, apply = _METHOD.probe, _METHOD.owner, _METHOD.seal, _METHOD.apply

@@ -41,6 +41,7 @@ from vipctl.spans import BITS, WIDTH
 
 WITNESSED = True
 SIZED = False
+ROUTED = True
 BLOCK = Block(priority=4310, table=30321)
 LOCAL = BLOCK.table
 OUR_SETS = re.compile(r"vipctl[46](_p\d+)?(_new)?")
@@ -103,7 +104,7 @@ def _read() -> Tables:
     return {key: chains for key, chains in found.items() if chains}
 
 
-def apply(before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -> None:
+def apply(before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -> int:
     if not (before.active() and after.active()):
         return load(after, added)
     during = _together(before, after)
@@ -118,15 +119,15 @@ def apply(before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -
         if tables(after) != tables(during):
             _enforce(after)
         ipset.restore(map(ipset.destroy, stale))
-    return None
+    return 0
 
 
-def load(after: Acceptance, wanted: Batch) -> None:
+def load(after: Acceptance, wanted: Batch) -> int:
     """Fills new sets and swaps them with those that rules look into."""
     present, sets = _our_sets(), _sets(after)
     if not (present or after.active()):
         with routing.changing(BLOCK, set()):
-            return
+            return 0
     with routing.changing(BLOCK, BLOCK.accepting(after)):
         _remove_unfit(present, sets)
         try:
@@ -139,6 +140,7 @@ def load(after: Acceptance, wanted: Batch) -> None:
         _enforce(after)
         stale = (n for n in present if n not in sets and not n.endswith(NEW))
         ipset.restore(map(ipset.destroy, stale))
+    return 0
 
 
 def _remove_unfit(present: set[str], wanted: dict[str, int]) -> None:

@@ -43,31 +43,29 @@ def seal(acceptance: Acceptance) -> str | None:
     return hashlib.sha256(words.encode()).hexdigest() if words else ""
 
 
-def apply(before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -> None:
+def apply(before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -> int:
     """Marks come before their routes, and go after them."""
     old, new = _routes(removed), _routes(added)
     if not after.active():
         localroutes.delete(old)
         return nft.commit(*_replacing(after, {}))
     if not before.active():
-        nft.commit(*_replacing(after, added))
-        return localroutes.add(new)
+        steps = nft.commit(*_replacing(after, added))
+        localroutes.add(new)
+        return steps
     moved, both = batch.also_in(removed, added), nft.both(before, after)
-    nft.commit(*_changing(before, both, moved, added))
+    steps = nft.commit(*_changing(before, both, moved, added))
     localroutes.add(localroutes.without(new, old))
     localroutes.delete(localroutes.without(old, new))
-    nft.commit(*_changing(both, after, batch.minus(removed, moved), {}))
-    return None
+    return steps + nft.commit(*_changing(both, after, batch.minus(removed, moved), {}))
 
 
-def load(after: Acceptance, wanted: Batch) -> None:
+def load(after: Acceptance, wanted: Batch) -> int:
     routes, present = _routes(wanted), localroutes.read()
-    if after.active():
-        nft.commit(*_replacing(after, wanted))
+    steps = nft.commit(*_replacing(after, wanted)) if after.active() else 0
     localroutes.add(localroutes.without(routes, present))
     localroutes.delete(localroutes.without(present, routes))
-    if not after.active():
-        nft.commit(*_replacing(after, {}))
+    return steps if after.active() else nft.commit(*_replacing(after, {}))
 
 
 def epoch() -> str:
@@ -153,5 +151,6 @@ def silent_chains(silent: Acceptance) -> Chains:
 WITNESSED = True
 SIZED = True
 LOCAL = localroutes.RT_TABLE_LOCAL
+ROUTED = True
 MARKS = nft.Table("vipctl_route", chains)
 SILENCE = nft.Table("vipctl_route", silent_chains, family="arp")

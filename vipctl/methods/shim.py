@@ -22,6 +22,7 @@ from vipctl.shim import Settings
 WITNESSED = False
 SIZED = False
 LOCAL = None
+ROUTED = False
 BRIDGED = {
     f"net.bridge.bridge-nf-call-{name}": Path(f"/proc/sys/net/bridge/bridge-nf-call-{name}")
     for name in ("iptables", "ip6tables")
@@ -50,10 +51,10 @@ def seal(acceptance: Acceptance) -> str | None:
     return hashlib.sha256(words.encode()).hexdigest()
 
 
-def apply(before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -> None:
+def apply(before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -> int:
     """What comes does so before anything goes: nothing is ever in between."""
-    if not after.active():
-        return shim.flush()
+    if not (before.active() and after.active()):
+        return load(after, added)
     old, new = _wanted(before), _wanted(after)
     changed = {mark for mark, settings in new.items() if settings != old.get(mark)}
     with shim.changing() as commands:
@@ -65,21 +66,21 @@ def apply(before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -
             commands.set_service(mark, new[mark])
         for mark in old.keys() - new.keys():
             commands.delete_service(mark)
-    return None
+    return commands.steps
 
 
-def load(after: Acceptance, wanted: Batch) -> None:
+def load(after: Acceptance, wanted: Batch) -> int:
     if not after.active():
         return shim.flush()
     with shim.replacing() as commands:
         for mark, settings in _wanted(after).items():
             commands.set_service(mark, settings)
         commands.add(wanted)
-    return None
+    return commands.steps
 
 
 def epoch() -> str:
-    return str(shim.snapshot()[0])
+    return shim.generation()
 
 
 def holds(acceptance: Acceptance, wanted: Batch, since: str) -> bool:

@@ -103,6 +103,7 @@ def _listeners(service: Service) -> Iterator[str]:
 WITNESSED = False
 SIZED = True
 LOCAL = BLOCK.table
+ROUTED = True
 TABLE = nft.Table("vipctl_tproxy", chains)
 _METHOD = Marking(TABLE, BLOCK)
 probe, owner, seal, apply = _METHOD.probe, _METHOD.owner, _METHOD.seal, _METHOD.apply
