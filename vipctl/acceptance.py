@@ -172,3 +172,14 @@ def joined(before: Acceptance, after: Acceptance, delta: Delta) -> Acceptance:
     come = [s for s in after.services if s.fwmark in arriving]
     shapes = before.shapes | {shape for shape, _ in delta.arriving}
     return after._replace(services=(*stay, *come), shapes=frozenset(shapes), witnesses=())
+
+
+def with_ranges(store: Store, change: Change) -> set[tuple[str, int]]:
+    """Services and IP versions that have any, once the change is made."""
+    counts: Counter[tuple[str, int]] = Counter()
+    for name, shape, number in store.tallies():
+        counts[name, shape.version] += number
+    for sign, held in ((-1, change.released), (1, change.taken)):
+        for place, spans in held.items():
+            counts[place.service, place.version] += sign * sum(spans.lengths().values())
+    return {key for key, number in counts.items() if number > 0}

@@ -1,9 +1,9 @@
 """What an operator should know after a change, though nothing is wrong with it."""
 
-from collections import Counter
 from collections.abc import Iterator
 
 from vipctl import arrival, firewall, methods, sysctl
+from vipctl.acceptance import with_ranges
 from vipctl.model import ROUTE, Change, Forward, Service, idle_versions
 from vipctl.store import Store
 
@@ -15,8 +15,9 @@ def warnings(store: Store, change: Change, *, done: bool = True) -> Iterator[str
 
     Before it is `done`: what will be so once it is.
     """
-    yield from arrival.findings(store, change)
-    ranges = _with_ranges(store, Change() if done else change)
+    pending = Change() if done else change
+    yield from arrival.findings(store, pending)
+    ranges = with_ranges(store, pending)
     coming = {} if done else _sysctls_to_come(store, change)
     before = {service.name: service.method for service in change.before}
     others = {s.method for s in change.after if before.get(s.name) != s.method}
@@ -44,17 +45,6 @@ def warnings(store: Store, change: Change, *, done: bool = True) -> Iterator[str
                     f"service {service.name!r} needs {name}={value}: set {listening}it, or "
                     f"vipctl set-service {service.name} --set-sysctls"
                 )
-
-
-def _with_ranges(store: Store, change: Change) -> set[tuple[str, int]]:
-    """Services and IP versions that have any, once the change is made."""
-    counts: Counter[tuple[str, int]] = Counter()
-    for name, shape, number in store.tallies():
-        counts[name, shape.version] += number
-    for sign, held in ((-1, change.released), (1, change.taken)):
-        for place, spans in held.items():
-            counts[place.service, place.version] += sign * sum(spans.lengths().values())
-    return {key for key, number in counts.items() if number > 0}
 
 
 def _sysctls_to_come(store: Store, change: Change) -> dict[str, str]:

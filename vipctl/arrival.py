@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vipctl import localroutes, methods, netlink, routing, rules, ways
+from vipctl.acceptance import with_ranges
 from vipctl.errors import KernelError
 from vipctl.localroutes import PROTOCOL, RT_TABLE_LOCAL, RTN_LOCAL
 from vipctl.model import Change, Port, Service
@@ -47,7 +48,7 @@ Source = tuple[int, IPAddress]  # the device that a client's packets arrive by, 
 def findings(store: Store, change: Change) -> Iterator[str]:
     """What keeps packets for VIPs from being accepted, and VIPs that are the director's own.
 
-    The change may have been made, or not yet.
+    The change is not made yet.
     """
     try:
         own = ways.own()
@@ -102,10 +103,8 @@ def _told(taken: list[IPAddress], service: str) -> str:
 def _accepted(store: Store, change: Change) -> Iterator[tuple[int, int, list[Service]]]:
     """By method and IP version: the table that makes VIPs local, and services that have some."""
     services = {**store.services(), **{service.name: service for service in change.after}}
-    having = {(name, shape.version) for name, shape, _ in store.tallies()}
-    having |= {(place.service, place.version) for place in change.taken}
     found: dict[tuple[str, int], list[Service]] = {}
-    for name, version in sorted(having):
+    for name, version in sorted(with_ranges(store, change)):
         found.setdefault((services[name].method, version), []).append(services[name])
     for (method, version), accepted in sorted(found.items()):
         if table := methods.get(method).LOCAL:

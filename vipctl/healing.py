@@ -206,8 +206,9 @@ def heal(
     store.begin(Change(), {key.mark for key in virtuals}, kept | planned)
     found.lacking.balanced = balance(virtuals, there)
     found.note(sysctl.enforce(kept, planned), planned)
-    names = set(methods.NAMES) if found.everything else found.methods
+    names = set(methods.NAMES) if found.everything else set(found.methods)
     if names:
+        names |= set(methods.NAMES).difference(_methods(store, acceptances(store)))
         announce(notify, sum(count for _, _, count in store.tallies()))
     for name in sorted(names, key=methods.NAMES.index):
         _restore(store, found, name)

@@ -30,7 +30,7 @@ RTN_LOCAL, RT_TABLE_LOCAL = 2, 255
 RT_SCOPE = {4: 254, 6: 0}  # host; IPv6 has no scopes
 RTA_DST, RTA_OIF, RTA_PRIORITY, RTA_TABLE = 1, 4, 6, 15
 OF_ANY_ROUTE = {RTA_DST, RTA_OIF, RTA_PRIORITY, 12, RTA_TABLE, 20}  # RTA_CACHEINFO, RTA_PREF
-USUAL_PRIORITY = {4: 0, 6: 1024}  # of a route that names none; the second is IP6_RT_PRIO_USER
+DEFAULT_PRIORITY = {4: 0, 6: 1}  # of ours: nobody's route of the same table comes before it
 LOOPBACK = netlink.NUMBER.pack(1)  # LOOPBACK_IFINDEX of include/net/flow.h
 ROUTE = struct.Struct("=BBBBBBBBI")  # family, lengths, tos, table, protocol, scope, type, flags
 LENGTH_AT, TOS_AT = 1, 3
@@ -84,7 +84,7 @@ def is_default(version: int, content: bytes) -> bool:
     _, length, _, _, _, _, _, kind, _ = ROUTE.unpack_from(content)
     attributes = dict(netlink.attributes(content, ROUTE.size))
     usual = kind, length, _priority(attributes)
-    return usual == (RTN_LOCAL, 0, USUAL_PRIORITY[version]) and _is_plain(content, attributes)
+    return usual == (RTN_LOCAL, 0, DEFAULT_PRIORITY[version]) and _is_plain(content, attributes)
 
 
 def _is_plain(content: bytes, attributes: Mapping[int, bytes]) -> bool:
@@ -135,7 +135,7 @@ def default(version: int, table: int) -> bytes:
     """
     where = 0, PROTOCOL, RT_SCOPE[version], RTN_LOCAL
     numbers = {RTA_OIF: socket.if_nametoindex("lo"), RTA_TABLE: table}
-    numbers |= {RTA_PRIORITY: 1} if version == 6 else {}
+    numbers[RTA_PRIORITY] = DEFAULT_PRIORITY[version]
     parts = (attribute(kind, netlink.NUMBER.pack(value)) for kind, value in numbers.items())
     return ROUTE.pack(FAMILY[version], 0, 0, 0, *where, 0) + b"".join(parts)
 
