@@ -1,6 +1,6 @@
 """What an operator should know after a change, though nothing is wrong with it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from vipctl import arrival, firewall, methods, sysctl
 from vipctl.acceptance import with_ranges
@@ -23,9 +23,9 @@ def warnings(store: Store, change: Change, *, done: bool = True) -> Iterator[str
     others = {s.method for s in change.after if before.get(s.name) != s.method}
     for name in sorted(others):
         yield from methods.get(name).probe()
+    yield from _not_local(change.after)
     for service in change.after:
         yield from _martians(service)
-        yield from _not_local(service)
         for version in idle_versions(service):
             if (service.name, version) in ranges:
                 yield (
@@ -56,10 +56,10 @@ def _sysctls_to_come(store: Store, change: Change) -> dict[str, str]:
     return back | {name: new for name, (_, new) in planned.items()}
 
 
-def _not_local(service: Service) -> Iterator[str]:
-    if service.method == ROUTE or service.proxied:
-        return
-    if chain := firewall.drops_what_is_not_local():
+def _not_local(services: Iterable[Service]) -> Iterator[str]:
+    routed = [s for s in services if s.method != ROUTE and not s.proxied]
+    chain = firewall.drops_what_is_not_local() if routed else None
+    for service in routed if chain else ():
         yield (
             f"ufw drops packets for VIPs of service {service.name!r} (chain {chain}), as they are "
             "no addresses of the director: in /etc/ufw/before.rules, before `-j ufw-not-local`, "
