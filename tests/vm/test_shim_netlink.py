@@ -299,7 +299,8 @@ def test_a_dump_that_something_was_changed_under_says_so(
 ) -> None:
     dice = random.Random(1)
     set_services(link, (*range(1, 9), *range(10, 120)))
-    array = b"".join(shim.PREFIX[6].pack(dice.randbytes(16), 128) for _ in range(3000))
+    addresses = (b"\x20" + dice.randbytes(15) for _ in range(3000))  # of 2000::/8, none reserved
+    array = b"".join(shim.PREFIX[6].pack(address, 128) for address in addresses)
     link("ADD", MARK=1, PREFIXES6=array + VIP6)
     before = info(link, "GENERATION")
     with host, Client(receive=4096) as dumping:

@@ -33,7 +33,8 @@ def _loaded() -> Iterator[None]:
 @contextmanager
 def table(host: Namespace, *chains: str) -> Iterator[None]:
     """Somebody's nftables."""
-    host.run(["nft", "-f", "-"], input=f"table inet others {{ {' '.join(chains)} }}\n")
+    lines = ["table inet others {", *chains, "}", ""]
+    host.run(["nft", "-f", "-"], input="\n".join(lines))
     try:
         yield
     finally:

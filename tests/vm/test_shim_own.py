@@ -31,6 +31,9 @@ def pair() -> Iterator[tuple[Namespace, Namespace]]:
     """A host that accepts a VIP, and a client."""
     host = Namespace.create("shim")
     client = wired(host)
+    mac = host.run(["ip", "-brief", "link", "show", "toward"]).stdout.split()[2]
+    # It would ask for it with the address that it sends from, and a host does not answer its own.
+    client.ip(f"neigh replace 10.9.0.1 lladdr {mac} dev back nud permanent")
     try:
         with host, Client() as link:
             link("SET_SERVICE", MARK=1, FLAGS=shim.DROP)
