@@ -138,7 +138,7 @@ def test_a_new_service_whose_sysctl_cannot_be_set(net: Lab, vipctl: Vipctl) -> N
         words = ("add-range", VIP4, "--service=web", "--real=10.0.1.11", "--set-sysctls")
         for check in ((), ("--check",)):
             code, error = with_read_only_sysctls(lambda c=check: vipctl.error(*c, *words))  # type: ignore[misc]
-            assert (code, FORWARD4 in error["message"]) == (4, True)
+            assert (code, "Read-only file system" in error["message"]) == (4, True), error
             assert "way back" not in error["message"]
         assert kernel_state(net.director) == before
         assert vipctl("list-services")["services"] == {}
@@ -155,8 +155,8 @@ def test_ipv6_that_is_disabled(net: Lab, vipctl: Vipctl) -> None:
             assert (code, "IPv6 VIPs of web are not accepted" in error["message"]) == (5, True)
             assert "not balanced" not in error["message"]
         assert tcp(net.client, [VIP4]) == Counter(real1=1)
-        assert vipctl("remove-range", VIP6)["warnings"] == []
+        assert "IPv6" not in str(vipctl("remove-range", VIP6)["warnings"])
     finally:
         net.director.sysctl("net.ipv6.conf.lo.disable_ipv6", 0)
-    assert vipctl("add-range", VIP6, "--service=web")["warnings"] == []
+    assert "IPv6" not in str(vipctl("add-range", VIP6, "--service=web")["warnings"])
     assert tcp(net.client, [VIP4, VIP6]) == Counter(real1=2)
