@@ -70,7 +70,7 @@ SAMPLE = Selection(
     (CONFORMANCE, *(f"tests/vm/test_{name}.py" for name in ["guest", "forwarding", "one_line"])),
     ("6.1",),
     5,
-    ("--cells=ports",),
+    ("--cells=other-port",),
 )
 MEMORY = "1G"
 UNUSED = ("-p", "no:hypothesispytest")  # to import it takes a guest a quarter of a minute
