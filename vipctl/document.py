@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
-from ruamel.yaml.composer import Composer
+from ruamel.yaml.composer import Composer, MaxDepthExceededError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from vipctl import methods, model, pieces, rangelist, syntax
@@ -239,7 +239,7 @@ def _cannot_read(path: Path, reason: str) -> UsageError:
 def _parse(path: Path, text: str) -> object:
     try:
         return _json(text) if text.lstrip()[:1] == "{" else _yaml().load(text)
-    except RecursionError as e:
+    except (MaxDepthExceededError, RecursionError) as e:
         raise UsageError(f"{path}: is nested too deeply", hint="is it the right file?") from e
     except (YAMLError, ValueError, LookupError, TypeError) as e:  # odd tags and keys raise these
         words = " ".join(str(e).split())

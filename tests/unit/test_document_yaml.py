@@ -210,5 +210,11 @@ def test_a_bomb_is_refused_in_little_time_and_memory(tmp_path: Path, kind: str) 
     assert read_within_bounds(tmp_path / "vips.yaml") == UsageError.exit_code
 
 
+def test_a_document_is_not_deep(tmp_path: Path) -> None:
+    (tmp_path / "vips.yaml").write_text("services: " + "[" * 9 + "]" * 9)
+    with pytest.raises(UsageError, match="nested too deeply"):
+        document.load(tmp_path / "vips.yaml")({})
+
+
 def test_endless_input_is_refused_in_little_time_and_memory() -> None:
     assert read_within_bounds(Path("/dev/zero")) == UsageError.exit_code
