@@ -90,10 +90,10 @@ def without(width: int, left: bytes, right: bytes) -> bytes:
         kind = f"<u{width}"
         some, others = np.frombuffer(left, kind), np.frombuffer(right, kind)
         return bytes(some[~np.isin(some, others, assume_unique=True)].tobytes())
-    some, others = (
+    words, unwanted = (
         np.frombuffer(part, np.uint64).reshape(-1, width // 8) for part in (left, right)
     )
-    return bytes(some[~_among(some, others)].tobytes())
+    return bytes(words[~_among(words, unwanted)].tobytes())
 
 
 def _among(some: Words, others: Words) -> Mask:
