@@ -6,6 +6,7 @@ mostly is, is read as a whole; any other, or one with something wrong in it, lin
 
 import errno
 import os
+import select
 import stat
 import string
 import sys
@@ -19,6 +20,7 @@ from vipctl.errors import UsageError, VipctlError
 from vipctl.prefixes import FAMILY, VERSIONS, AddressSet, parse_range, reserved
 from vipctl.spans import BITS, MANY, WIDTH, Spans, packed
 
+WRITER_COMES = 2000  # milliseconds in which a pipe gets a writer
 BLOCK = 1 << 20  # bytes
 LINES = 50_000  # of a list that are read together
 MAX_LINE = 256  # bytes; the longest range, two full IPv6 addresses, has 79
@@ -106,15 +108,26 @@ def _file(name: str, notify: Callable[[str], None]) -> Iterator[Found]:
 
 
 def readable(name: str) -> BufferedReader:
-    """A file, or a pipe such as /dev/fd/63 whose writer is there or has been. Raises OSError."""
+    """A file, or a pipe such as /dev/fd/63 whose writer is there or has been, or comes at once.
+
+    Raises OSError.
+    """
     if "\0" in name:
         raise OSError(errno.EINVAL, "no file name has a NUL in it")
     file = open(name, "rb", opener=_without_waiting)  # noqa: SIM115 - the caller's
     os.set_blocking(file.fileno(), True)
-    if stat.S_ISFIFO(os.fstat(file.fileno()).st_mode) and not file.peek(1):
+    if stat.S_ISFIFO(os.fstat(file.fileno()).st_mode) and not _is_written(file):
         file.close()
         raise OSError(errno.ENODATA, "a pipe that nobody writes to")
     return file
+
+
+def _is_written(pipe: BufferedReader) -> bool:
+    """With a writer it waits for data as long as that takes."""
+    coming = select.poll()
+    coming.register(pipe, select.POLLIN)
+    coming.poll(WRITER_COMES)
+    return bool(pipe.peek(1))
 
 
 def _without_waiting(name: str, flags: int) -> int:
