@@ -56,7 +56,7 @@ ALL = Selection(
     ("tests/unit", "tests/kernel", "tests/netns", "tests/conformance/test_page.py"),
     (CONFORMANCE, "tests/vm"),
     tuple(METAPACKAGES),
-    25,
+    30,
     ipv4=("tests/ipv4",),
 )
 WITHOUT_IPV6 = "6.12"  # booted once more
@@ -69,7 +69,7 @@ SAMPLE = Selection(
     ),
     (CONFORMANCE, *(f"tests/vm/test_{name}.py" for name in ["guest", "forwarding", "one_line"])),
     ("6.1",),
-    5,
+    8,
     ("--cells=other-port",),
 )
 MEMORY = "1G"
