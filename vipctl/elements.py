@@ -124,8 +124,8 @@ def read(where: Map) -> dict[int, bytes]:
 def counted(where: Map, most: int) -> dict[int, int]:
     """How many elements of a map have each mark; of a large map, about the first `most`."""
     found: dict[int, int] = {}
-    with netlink.connect(netlink.NETLINK_NETFILTER, "nftables") as link:
-        for content in netlink.dump(link, GETSETELEM, _where(where)):
+    with asking() as link:
+        for content in netlink.beginning(link, GETSETELEM, _where(where)):
             for mark, addresses in _listed(where.version, content):
                 found[mark] = found.get(mark, 0) + len(addresses) // WIDTH[where.version]
             if sum(found.values()) >= most:
