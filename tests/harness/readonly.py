@@ -2,8 +2,8 @@
 
 import ctypes
 import os
-import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 CLONE_FS, CLONE_NEWNS = 0x200, 0x20000  # linux/sched.h
@@ -16,22 +16,13 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def with_read_only_sysctls(act: Callable[[], T]) -> T:
     """Call it in a thread that has mounts of its own; return what it returns."""
-    found: list[T] = []
-    failed: list[BaseException] = []
 
-    def run() -> None:
-        try:
-            _mount_read_only()
-            found.append(act())
-        except BaseException as e:
-            failed.append(e)
+    def run() -> T:
+        _mount_read_only()
+        return act()
 
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    for error in failed:
-        raise error
-    return found[0]
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        return pool.submit(run).result()
 
 
 def _mount_read_only() -> None:
