@@ -62,7 +62,7 @@ def _astray(store: Store, change: Change, own: list[Own]) -> Iterator[str]:
     accepted = list(_accepted(store, change))
     if not accepted:
         return
-    present = rules.steady(lambda: list(rules.read()))
+    present = rules.read()
     hops = ways.defaults(ways.tables_of(present))
     for version, table, services in accepted:
         ahead = _ahead(present, version, table)

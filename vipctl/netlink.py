@@ -5,9 +5,10 @@ Numbers are from include/uapi/linux/netlink.h unless said.
 
 import errno
 import os
+import select
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -165,19 +166,50 @@ def failures(link: socket.socket) -> Iterator[Message]:
 def dump(link: socket.socket, kind: int, request: bytes) -> Iterator[bytes]:
     """The content of each message; nothing if what is asked for does not exist.
 
-    All of it is there before any is looked at: where something was changed meanwhile, entries may
-    be missing, and the kernel is asked again. Raises KernelError.
+    Where something was changed meanwhile, entries may be missing, and the kernel is asked again.
+    Raises KernelError.
     """
     for _ in range(TRIES):
-        link.sendall(pack(kind, NLM_F_DUMP, request))
-        buffers, flags, failure = _gathered(link)
-        if failure in ABSENT:
-            return iter(())
-        if failure:
-            raise _refusal(failure)
-        if not flags & NLM_F_DUMP_INTR:
-            return (content for buffer in buffers for content in _contents(buffer))
+        found, whole = once(link, kind, request)
+        if whole:
+            return found
     raise KernelError("netlink: what is read changes all the time", hint="try again")
+
+
+def once(link: socket.socket, kind: int, request: bytes) -> tuple[Iterator[bytes], bool]:
+    """The content of each message, and whether nothing was changed meanwhile.
+
+    The kernel counts how far it came, so what goes in the one part of a dump makes it miss as many
+    in the next. Raises KernelError.
+    """
+    link.sendall(pack(kind, NLM_F_DUMP, request))
+    buffers, flags, failure = _gathered(link)
+    if failure in ABSENT:
+        return iter(()), True
+    if failure:
+        raise _refusal(failure)
+    found = (content for buffer in buffers for content in _contents(buffer))
+    return found, not flags & NLM_F_DUMP_INTR
+
+
+def staying(read: Callable[[], tuple[Iterable[bytes], bool]]) -> Iterable[bytes]:
+    """All that is there the whole time, and, where others never rest, some of what comes and goes.
+
+    `read` says what there is and whether it is whole. An entry that one reading missed is in
+    another.
+    """
+    seen: dict[bytes, None] = {}
+    for _ in range(TRIES):
+        found, whole = read()
+        if whole:
+            return found
+        seen |= dict.fromkeys(found)
+    return seen
+
+
+def heard(link: socket.socket) -> bool:
+    """Whether the kernel has announced anything, or more than there was room for."""
+    return bool(select.select([link], [], [], 0)[0])
 
 
 def _gathered(link: socket.socket) -> tuple[list[bytes], int, int]:

@@ -108,11 +108,7 @@ def read(block: Block) -> set[Owned]:
         for version in VERSIONS
         for content in localroutes.ours(version, block.table)
     }
-    return routes | rules.steady(lambda: _ours(block))
-
-
-def _ours(block: Block) -> set[Rule]:
-    return {
+    return routes | {
         rule
         for rule in rules.read()
         if rule.protocol == PROTOCOL and rule.priority in block.priorities

@@ -3,14 +3,14 @@
 Numbers are from include/uapi/linux/fib_rules.h.
 """
 
+import socket
 import struct
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from vipctl import netlink
-from vipctl.errors import KernelError
 from vipctl.localroutes import PROTOCOL
 from vipctl.netlink import attribute
 from vipctl.prefixes import FAMILY, VERSIONS
@@ -29,10 +29,10 @@ FORMS = {  # how other attributes are written, and packed
 }  # fmt: skip
 NO_SUPPRESSION = b"\xff\xff\xff\xff"
 RTM_NEWRULE, RTM_DELRULE, RTM_GETRULE = 32, 33, 34  # include/uapi/linux/rtnetlink.h
+RTMGRP_RULES = 1 << 8 - 1 | 1 << 19 - 1  # of IPv4 and IPv6
 RULE = struct.Struct("=BBBBBxxBI")  # family, lengths of to and from, tos, table, action, flags
 
 Interface = IPv4Interface | IPv6Interface
-T = TypeVar("T")
 
 
 class Rule(NamedTuple):
@@ -106,32 +106,33 @@ def _text(kind: int, value: bytes) -> str:
     return f"{name} " + "-".join(dict.fromkeys(map(str, struct.unpack(form, value))))
 
 
-def steady(read: Callable[[], T]) -> T:
-    """What is read twice in a row: a dump of rules loses some, without a word, while others change.
+def read() -> list[Rule]:
+    """All there are, anybody's, in the order in which the kernel looks at them.
 
-    Raises KernelError.
+    Where others change rules all the time, some that have just gone are among them. Raises
+    KernelError.
     """
-    last = read()
-    for _ in range(netlink.TRIES):
-        before, last = last, read()
-        if before == last:
-            return last
-    raise KernelError("the rules of policy routing change all the time", hint="try again")
+    found = (_rule(content) for content in netlink.staying(_dumped))
+    return sorted(found, key=lambda rule: (rule.version, rule.priority))
 
 
-def read() -> Iterator[Rule]:
-    """All there are, anybody's, in the order in which the kernel looks at them."""
-    with netlink.connect() as link:
-        for version in VERSIONS:
-            request = RULE.pack(FAMILY[version], 0, 0, 0, 0, 0, 0)
-            for content in netlink.dump(link, RTM_GETRULE, request):
-                # Where IPv6 is disabled, the kernel answers for it with all that it has.
-                if content[0] == FAMILY[version]:
-                    yield _rule(version, content)
+def _dumped() -> tuple[list[bytes], bool]:
+    """With whether they stayed as they were, which a dump of rules does not say itself."""
+    with netlink.connect() as link, netlink.connect() as news:
+        news.bind((0, RTMGRP_RULES))
+        found = [content for version in VERSIONS for content in _of_version(link, version)]
+        return found, not netlink.heard(news)
 
 
-def _rule(version: int, content: bytes) -> Rule:
-    _, to_length, from_length, tos, _, action, flags = RULE.unpack_from(content)
+def _of_version(link: socket.socket, version: int) -> Iterator[bytes]:
+    """Where IPv6 is disabled, the kernel answers for it with all that it has."""
+    request = RULE.pack(FAMILY[version], 0, 0, 0, 0, 0, 0)
+    dumped = netlink.dump(link, RTM_GETRULE, request)
+    return (content for content in dumped if content[0] == FAMILY[version])
+
+
+def _rule(content: bytes) -> Rule:
+    family, to_length, from_length, tos, _, action, flags = RULE.unpack_from(content)
     found = dict(netlink.attributes(content, RULE.size))
     if found.get(FRA_SUPPRESS_PREFIXLEN) == NO_SUPPRESSION:
         del found[FRA_SUPPRESS_PREFIXLEN]
@@ -145,7 +146,8 @@ def _rule(version: int, content: bytes) -> Rule:
     protocol = _number(found.pop(FRA_PROTOCOL, b""))
     found.pop(FRA_PAD, None)
     return Rule(
-        version, priority, action, mark, mask, table, goto, iif, bool(flags & FIB_RULE_INVERT),
+        4 if family == FAMILY[4] else 6, priority, action, mark, mask, table, goto, iif,
+        bool(flags & FIB_RULE_INVERT),
         source, destination, tos, tuple(sorted(found.items())), protocol,
     )  # fmt: skip
 

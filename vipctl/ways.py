@@ -86,10 +86,13 @@ def name_of(device: int) -> str:
 
 
 def own() -> list[Own]:
-    """Every address on an interface of the director."""
+    """Every address on an interface of the director; where others change them all the time, some
+    that it had a moment ago.
+    """
+    request = ADDRESS.pack(0, 0, 0, 0, 0)
     with netlink.connect() as link:
-        dumped = list(netlink.dump(link, RTM_GETADDR, ADDRESS.pack(0, 0, 0, 0, 0)))
-    return [found for content in dumped for found in _own(content)]
+        dumped = netlink.staying(lambda: netlink.once(link, RTM_GETADDR, request))
+    return list(dict.fromkeys(found for content in dumped for found in _own(content)))
 
 
 def _own(content: bytes) -> Iterator[Own]:
@@ -104,8 +107,7 @@ def addresses() -> set[IPAddress]:
 
 
 def gateways() -> set[IPAddress]:
-    tables = rules.steady(lambda: tables_of(rules.read()))
-    return {hop.gateway for hop in defaults(tables) if hop.gateway}
+    return {hop.gateway for hop in defaults(tables_of(rules.read())) if hop.gateway}
 
 
 def tables_of(present: Iterable[rules.Rule]) -> set[Table]:

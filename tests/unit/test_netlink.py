@@ -1,6 +1,7 @@
 """Dumps: what the kernel says of them, and what it does not say while others change things."""
 
 import errno
+import itertools
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -83,6 +84,13 @@ def test_not_for_ever(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(KernelError, match="changes all the time"):
         dumped(ends, *[part(b"1234", NLM_F_DUMP_INTR) + done()] * 6)
     assert asked(ends[1]) == 5
+
+
+def test_what_stays_is_in_one_of_many_readings() -> None:
+    readings = iter([([b"1", b"2"], False), ([b"3", b"1"], False), ([b"4"], True), ([b"5"], True)])
+    assert list(netlink.staying(lambda: next(readings))) == [b"4"]
+    missing = itertools.cycle([([b"1", b"2"], False), ([b"2", b"3"], False)])
+    assert list(netlink.staying(lambda: next(missing))) == [b"1", b"2", b"3"]
 
 
 @pytest.mark.parametrize("last", [error, done])
