@@ -5,10 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tests.harness.command import Vipctl
 from tests.harness.netns import Namespace
-from tests.harness.traffic import Outcome, Reply, tcp_get, udp_ask
+from tests.harness.traffic import TIME_LIMIT, Outcome, Reply, tcp_get, udp_ask
 from tests.netns.addresses import RANGES
 
 PATIENCE = 0.5  # for what must not come
+PATIENCE_WITH_ERRORS = 2.0  # where some is an error, which must come, and some must not
 # Of VIPS. Linux has nowhere to send an IPv4 error from: its source would be the VIP.
 REJECTED = [
     *(Outcome.REFUSED, Outcome.REFUSED, Outcome.TIMEOUT, Outcome.TIMEOUT),
@@ -59,7 +60,9 @@ ARRANGEMENTS: list[Arrange] = [
 ]
 
 
-def outcomes(host: Namespace, addresses: Iterable[str]) -> list[Outcome]:
+def outcomes(
+    host: Namespace, addresses: Iterable[str], timeout: float = TIME_LIMIT
+) -> list[Outcome]:
     """TCP to 22 and 9999, then UDP to 53 and 9999, of each address; all at the same time."""
     asked: list[tuple[Callable[..., Reply], str, int]] = [
         (ask, address, port)
@@ -67,5 +70,5 @@ def outcomes(host: Namespace, addresses: Iterable[str]) -> list[Outcome]:
         for ask, port in ((tcp_get, 22), (tcp_get, 9999), (udp_ask, 53), (udp_ask, 9999))
     ]
     with ThreadPoolExecutor(len(asked)) as pool:
-        waiting = [pool.submit(ask, host, *to, timeout=PATIENCE) for ask, *to in asked]
+        waiting = [pool.submit(ask, host, *to, timeout=timeout) for ask, *to in asked]
         return [one.result().outcome for one in waiting]

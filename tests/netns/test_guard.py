@@ -9,7 +9,15 @@ from tests.harness.traffic import Outcome, tcp_get, udp_send
 from tests.netns import foreign
 from tests.netns.addresses import OWN, RANGES, VIPS
 from tests.netns.arrivals import settle
-from tests.netns.guard import ARRANGEMENTS, REJECTED, Arrange, acceptance_only, outcomes
+from tests.netns.guard import (
+    ARRANGEMENTS,
+    PATIENCE,
+    PATIENCE_WITH_ERRORS,
+    REJECTED,
+    Arrange,
+    acceptance_only,
+    outcomes,
+)
 
 pytestmark = pytest.mark.usefixtures("listeners")
 
@@ -19,14 +27,14 @@ def test_own_sockets_are_reachable_at_own_addresses_only(
     net: Lab, vipctl: Vipctl, arrange: Arrange
 ) -> None:
     arrange(vipctl)
-    assert outcomes(net.client, VIPS) == REJECTED
+    assert outcomes(net.client, VIPS, PATIENCE_WITH_ERRORS) == REJECTED
     assert set(outcomes(net.client, OWN)) == {Outcome.ANSWERED}
 
 
 @pytest.mark.parametrize("arrange", ARRANGEMENTS)
 def test_dropping_is_silent(net: Lab, vipctl: Vipctl, arrange: Arrange) -> None:
     arrange(vipctl, "--leftover", "drop")
-    assert set(outcomes(net.client, VIPS)) == {Outcome.TIMEOUT}
+    assert set(outcomes(net.client, VIPS, PATIENCE)) == {Outcome.TIMEOUT}
     assert set(outcomes(net.client, OWN)) == {Outcome.ANSWERED}
 
 
@@ -61,4 +69,4 @@ def test_what_ipvs_sent_to_the_director_itself_passes(net: Lab, vipctl: Vipctl) 
         net.director, "ipvs", "input priority 98", *(f"{match} meta mark set 17" for match in own)
     )
     assert set(outcomes(net.client, OWN)) == {Outcome.ANSWERED}
-    assert Outcome.ANSWERED not in outcomes(net.client, VIPS)
+    assert Outcome.ANSWERED not in outcomes(net.client, VIPS, PATIENCE)

@@ -13,6 +13,7 @@ from tests.netns.addresses import OWN, RANGES, VIPS
 from tests.netns.arrivals import settle
 from tests.netns.guard import (
     PATIENCE,
+    PATIENCE_WITH_ERRORS,
     REJECTED,
     Arrange,
     outcomes,
@@ -42,7 +43,7 @@ def test_own_sockets_are_not_reachable_where_ipvs_has_nothing(
     net: Lab, vipctl: Vipctl, arrange: Arrange
 ) -> None:
     arrange(vipctl)
-    assert outcomes(net.client, VIPS) == REJECTED
+    assert outcomes(net.client, VIPS, PATIENCE_WITH_ERRORS) == REJECTED
     assert set(outcomes(net.client, OWN)) == {Outcome.ANSWERED}
 
 
@@ -50,7 +51,7 @@ def test_own_sockets_are_not_reachable_where_ipvs_has_nothing(
 @pytest.mark.parametrize("arrange", ARRANGEMENTS)
 def test_dropping_is_silent(net: Lab, vipctl: Vipctl, arrange: Arrange) -> None:
     arrange(vipctl, "--leftover", "drop")
-    assert set(outcomes(net.client, VIPS)) == {Outcome.TIMEOUT}
+    assert set(outcomes(net.client, VIPS, PATIENCE)) == {Outcome.TIMEOUT}
     assert set(outcomes(net.client, OWN)) == {Outcome.ANSWERED}
 
 
@@ -64,7 +65,7 @@ def test_what_is_exposed_while_the_ipvs_service_is_missing(net: Lab, vipctl: Vip
             exposed.settimeout(PATIENCE)
             udp_send(net.client, [vip], 5353, nbytes=7)
             assert len(exposed.recv(100)) == 7
-    assert set(outcomes(net.client, VIPS)) == {Outcome.TIMEOUT}
+    assert set(outcomes(net.client, VIPS, PATIENCE)) == {Outcome.TIMEOUT}
     assert tcp_get(net.client, VIPS[1], 23).outcome is Outcome.REFUSED, "a reset leaves"
     assert set(outcomes(net.client, OWN)) == {Outcome.ANSWERED}
 

@@ -24,7 +24,7 @@ def test_the_directors_listeners_are_unreachable_through_vips(
     assert found[OWN4] == found[OWN6] == ("director", "director")
     assert "director" not in (*found[VIP4], *found[VIP6])
     assert found[VIP4][0] == found[VIP6][0] == "refused"
-    dns = [udp_ask(net.client, vip, 53, timeout=1) for vip in (VIP4, VIP6, OWN4, OWN6)]
+    dns = [udp_ask(net.client, vip, 53) for vip in (VIP4, VIP6, OWN4, OWN6)]
     by_guard = ["", ""] if ports else ["real1", "real1"]
     assert [reply.server for reply in dns] == [*by_guard, "director", "director"]
     assert tcp(net.client, [VIP4, VIP6] * 2)["real1"] == 4
