@@ -34,7 +34,8 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 INTERVAL = 60.0  # seconds between two lines of a command that goes on
 TAIL = 60
 
-# `ip netns exec` needs a root that is a mount point.
+# `ip netns exec` needs a root that is a mount point; in one that was reached by chroot the kernel
+# allows nobody a user namespace, and files of another mount namespace have other names.
 ENTER = """
 set -e
 mount --bind "$0" "$0"
@@ -42,7 +43,11 @@ mount -t proc proc "$0/proc"
 mount --rbind /sys "$0/sys"
 mount --rbind /dev "$0/dev"
 mount -t tmpfs tmpfs "$0/run"
-exec chroot "$0" "$@"
+cd "$0"
+pivot_root . .
+umount -l .
+cd /
+exec "$@"
 """
 UNSHARE = ("unshare", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child")
 

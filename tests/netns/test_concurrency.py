@@ -75,7 +75,7 @@ def _held(state_dir: Path) -> Iterator[None]:
 
 def _has_open(pid: int, path: Path) -> bool:
     for link in Path(f"/proc/{pid}/fd").iterdir():
-        with suppress(FileNotFoundError):  # closed meanwhile
-            if link.readlink() == path:
+        with suppress(OSError):  # closed meanwhile
+            if link.samefile(path):
                 return True
     return False
