@@ -2,10 +2,9 @@
 
 import gc
 import os
-from typing import NoReturn
 
 
-def main() -> NoReturn:
+def main() -> None:
     """What a command makes it needs to its end, and then all goes at once.
 
     Looking for garbage and taking the interpreter apart are a fifth of a small command.

@@ -1,10 +1,9 @@
 """A method's table of nftables: what leads it from one state to another, in one transaction."""
 
-import hashlib
 from collections.abc import Callable
 from typing import NamedTuple
 
-from vipctl import elements, replay, tables, transactions
+from vipctl import digests, elements, replay, tables, transactions
 from vipctl.batch import Batch, by_shape, same
 from vipctl.elements import Edit
 from vipctl.model import NOTHING, Acceptance, Shape
@@ -50,7 +49,7 @@ class Table(NamedTuple):
         )
         if not found.complete or (found.comment, found.maps, found.lengths()) != wanted:
             return None
-        return hashlib.sha256(found.words().encode()).hexdigest()
+        return digests.of(found.words())
 
     def changing(
         self, before: Acceptance, after: Acceptance, removed: Batch, added: Batch

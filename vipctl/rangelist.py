@@ -8,7 +8,6 @@ import errno
 import os
 import select
 import stat
-import string
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from io import BufferedReader
@@ -196,7 +195,7 @@ def _text(name: str, number: int, line: bytes) -> str:
     if len(line) >= MAX_LINE:
         raise UsageError(f"{name}:{number}: no range is that long", hint="one range a line")
     try:
-        return line.decode("utf-8").strip(string.whitespace)
+        return line.strip().decode("utf-8")
     except UnicodeDecodeError as e:
         raise UsageError(
             f"{name}:{number}: not a text of ranges",

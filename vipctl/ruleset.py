@@ -25,7 +25,7 @@ from vipctl.spans import BITS
 Chains = dict[str, tuple[str, list[str]]]  # each after those that it jumps to: (hook, rules)
 KEPT = 4  # of what a command draws it needs the last again: before, between and after
 PROTOCOL_NAME = {4: "ip", 6: "ip6"}
-MAP_NAME = re.compile(r"v([46])_(\d+)(?:_p(\d+))?(?:_(\d+))?")
+MAP_NAME = r"v([46])_(\d+)(?:_p(\d+))?(?:_(\d+))?"
 FAMILY_NAME = {4: "ipv4", 6: "ipv6"}
 ICMP, NO_ICMP = (f"meta l4proto {word}{{ icmp, ipv6-icmp }}" for word in ("", "!= "))
 
@@ -38,7 +38,7 @@ def map_name(shape: Shape) -> str:
 
 def shape_of(name: str) -> Shape | None:
     """That of a map with this name; None if `map_name` gave it to none."""
-    found = MAP_NAME.fullmatch(name)
+    found = re.fullmatch(MAP_NAME, name)
     if found is None:
         return None
     version, length, plane, room = (int(number or 0) for number in found.groups())

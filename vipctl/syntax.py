@@ -20,7 +20,7 @@ from vipctl.model import (
 )
 from vipctl.prefixes import IPAddress
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}"
 MAX_WEIGHT = 65535
 MAX_PERSISTENCE = 31 * 24 * 3600  # seconds; as ipvsadm bounds it
 SCHEDULERS = (
@@ -30,7 +30,7 @@ SCHEDULERS = (
 
 
 def check_name(name: str) -> str:
-    if not NAME.fullmatch(name):
+    if not re.fullmatch(NAME, name):
         raise UsageError(
             f"{name!r} is not a service name",
             hint="1 to 63 letters, digits, '.', '_' and '-', the first a letter or digit",

@@ -10,11 +10,10 @@ The route spares a packet the kernel's lookup, for which it costs less than one 
 the director; sources are validated as the kernel would. kernel/ has the module.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from vipctl import batch, shim
+from vipctl import batch, digests, shim
 from vipctl.batch import Batch
 from vipctl.model import Acceptance, Leftover, Service, idle_versions
 from vipctl.shim import Settings
@@ -47,8 +46,7 @@ def seal(acceptance: Acceptance) -> str | None:
     if not found:
         return ""
     counts = sorted((mark, loaded.prefixes) for mark, loaded in found.items())
-    words = f"{generation} {counts}"
-    return hashlib.sha256(words.encode()).hexdigest()
+    return digests.of(f"{generation} {counts}")
 
 
 def apply(before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -> int:
