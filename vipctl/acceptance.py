@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 
 from vipctl import batch, methods
 from vipctl.batch import Batch
@@ -10,16 +9,15 @@ from vipctl.model import NOTHING, Acceptance, Change, Entry, Held, Service, Shap
 from vipctl.store import Store
 
 Tally = tuple[str, Shape, int]  # of a service: how many prefixes of a shape
+NONE: Batch = {}
 Without = Collection[tuple[str, int]]  # methods and IP versions: what cannot be had
 
 
-@dataclass(slots=True)
 class Delta:
     """Prefixes that one method loses and gains; those `arriving` come from another method."""
 
-    removed: Batch = field(default_factory=dict)
-    added: Batch = field(default_factory=dict)
-    arriving: Batch = field(default_factory=dict)
+    def __init__(self, removed: Batch = NONE, added: Batch = NONE, arriving: Batch = NONE) -> None:
+        self.removed, self.added, self.arriving = removed, added, arriving
 
 
 def acceptances(store: Store, without: Without = ()) -> dict[str, Acceptance]:

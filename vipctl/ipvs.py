@@ -8,7 +8,6 @@ import os
 import struct
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
@@ -62,11 +61,10 @@ class Dest(NamedTuple):
     tunnel: tuple[int, ...] = (0, 0, 0)  # type, port, flags
 
 
-@dataclass(frozen=True, slots=True)
-class Virtual:
+class Virtual(NamedTuple):
     """One IPVS service: one IP version of a `Service`.
 
-    `dests` are sorted, or as `listed`, where the order matters: as they were added to the kernel.
+    `dests` are sorted; or, where the order matters, as they were added to the kernel.
     """
 
     scheduler: str
@@ -75,7 +73,6 @@ class Virtual:
     netmask: bytes
     dests: tuple[Dest, ...]
     persistence_engine: bytes = b""
-    listed: tuple[RealServer, ...] = field(default=(), compare=False)
 
 
 class Counters(NamedTuple):
@@ -198,12 +195,12 @@ def remove(wanted: dict[Key, Virtual], present: dict[Key, Virtual]) -> None:
 
 
 def settings(virtual: Virtual) -> Virtual:
-    return replace(virtual, dests=())
+    return virtual._replace(dests=())
 
 
 def _change_reals(family: Family, key: Key, new: Virtual, old: Virtual | None) -> None:
     before = {real_key(d.real): d for d in old.dests} if old else {}
-    again = _moved(new, old.listed if old else ()) & before.keys()
+    again = _moved(family, key, new, old) & before.keys() if old else set()
     with sysctl.held(sysctl.EXPIRE_NODEST, "0") if again else nullcontext():
         for dest in new.dests:
             was = before.pop(real_key(dest.real), None)
@@ -218,18 +215,17 @@ def _change_reals(family: Family, key: Key, new: Virtual, old: Virtual | None) -
         _dest(family, "del", key, dest)
 
 
-def _moved(new: Virtual, listed: Iterable[RealServer]) -> set[tuple[int, int, int]]:
+def _moved(family: Family, key: Key, new: Virtual, old: Virtual) -> set[tuple[int, int, int]]:
     """Those to be added, some again, so that the kernel lists all in the order of `dests`.
 
     One that comes back gets its connections back. With expire_nodest_conn=1, a packet that comes
     in between would end its connection; with 0 it is only lost.
     """
-    wanted = [real_key(dest.real) for dest in new.dests]
     if new.scheduler not in BY_ORDER:
         return set()
-    stay = 0
-    for real in listed:
-        if stay < len(wanted) and real_key(real) == wanted[stay]:
+    wanted, stay = [real_key(dest.real) for dest in new.dests], 0
+    for dest in old.dests if old.scheduler in BY_ORDER else _as_added(family, key):
+        if stay < len(wanted) and real_key(dest.real) == wanted[stay]:
             stay += 1
     return set(wanted[stay:])
 
@@ -238,19 +234,28 @@ def _read_one(family: Family, key: Key) -> Virtual | None:
     service = _get(family, key)
     if service is None:
         return None
-    scheduler = service[SVC_SCHED].rstrip(b"\0").decode()
-    # The kernel puts each before those it has.
-    dests = tuple(map(_parsed_dest, reversed(_dests(family, key))))
-    in_order = dests if scheduler in BY_ORDER else sorted(dests, key=lambda d: real_key(d.real))
+    found, dests = _parsed_service(service), _as_added(family, key)
+    in_order = found.scheduler in BY_ORDER
+    return found._replace(
+        dests=dests if in_order else tuple(sorted(dests, key=lambda d: real_key(d.real)))
+    )
+
+
+def _parsed_service(service: Attributes) -> Virtual:
+    """Without its real servers."""
     return Virtual(
-        scheduler,
+        service[SVC_SCHED].rstrip(b"\0").decode(),
         FLAGS.unpack(service[SVC_FLAGS])[0] & ~IP_VS_SVC_F_HASHED,
         _number(service, SVC_TIMEOUT),
         service[SVC_NETMASK],
-        tuple(in_order),
+        (),
         service.get(SVC_PE, b""),
-        tuple(dest.real for dest in dests),
     )
+
+
+def _as_added(family: Family, key: Key) -> tuple[Dest, ...]:
+    """The kernel puts each before those it has."""
+    return tuple(map(_parsed_dest, reversed(_dests(family, key))))
 
 
 def _get(family: Family, key: Key) -> Attributes | None:

@@ -3,7 +3,7 @@
 import ipaddress
 import socket
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import Final
 
 from vipctl.errors import Refused, UsageError
 from vipctl.spans import BITS, WIDTH, Span, Spans, cut
@@ -18,12 +18,25 @@ MAX_QUOTED = 100  # characters
 BOM = "\ufeff"
 
 
-@dataclass(frozen=True, slots=True)
 class AddressSet:
     """A set of IPv4 and IPv6 addresses in canonical form."""
 
-    v4: Spans = NOTHING[4]
-    v6: Spans = NOTHING[6]
+    __slots__ = ("v4", "v6")
+
+    def __init__(self, v4: Spans = NOTHING[4], v6: Spans = NOTHING[6]) -> None:
+        self.v4: Final = v4
+        self.v6: Final = v6
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, AddressSet):
+            return NotImplemented
+        return self.v4 == other.v4 and self.v6 == other.v6
+
+    def __hash__(self) -> int:
+        return hash((self.v4, self.v6))
+
+    def __repr__(self) -> str:
+        return f"AddressSet({self.v4}, {self.v6})"
 
     def __bool__(self) -> bool:
         return bool(self.v4 or self.v6)

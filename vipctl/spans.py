@@ -10,9 +10,8 @@ Small sets are handled here, span by span; large ones by numpy, in `bulk`, to th
 import struct
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Self
+from typing import Final, Self
 
 Span = tuple[int, int]
 
@@ -23,12 +22,25 @@ LAST = b"\xff" * 16
 _PAIR = {4: struct.Struct(">II"), 6: struct.Struct(">16s16s")}
 
 
-@dataclass(frozen=True, slots=True)
 class Spans:
     """Canonical. `data` has first and last address of each span, big-endian."""
 
-    version: int
-    data: bytes = b""
+    __slots__ = ("data", "version")
+
+    def __init__(self, version: int, data: bytes = b"") -> None:
+        self.version: Final = version
+        self.data: Final = data
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Spans):
+            return NotImplemented
+        return self.version == other.version and self.data == other.data
+
+    def __hash__(self) -> int:
+        return hash((self.version, self.data))
+
+    def __repr__(self) -> str:
+        return f"Spans({self.version}, {self.data!r})"
 
     @classmethod
     def of(cls, version: int, data: bytes) -> Self:

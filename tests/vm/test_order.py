@@ -24,7 +24,7 @@ def _added(net: Lab) -> list[str]:
     """The real servers as they were added to the kernel."""
     with net.director:
         (found,) = ipvs.read([MARK]).values()
-    return [str(real.address) for real in found.listed]
+    return [str(dest.real.address) for dest in found.dests]
 
 
 @pytest.mark.parametrize("scheduler", ["sh", "mh"])
