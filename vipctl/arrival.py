@@ -9,10 +9,9 @@ import os
 from collections.abc import Iterable, Iterator
 from ipaddress import ip_network
 from itertools import islice
-from pathlib import Path
 from typing import NamedTuple
 
-from vipctl import localroutes, methods, netlink, routing, rules, ways
+from vipctl import files, localroutes, methods, netlink, routing, rules, ways
 from vipctl.acceptance import with_ranges
 from vipctl.errors import KernelError
 from vipctl.localroutes import PROTOCOL, RT_TABLE_LOCAL, RTN_LOCAL
@@ -279,6 +278,6 @@ def _refused_source(device: str) -> str:
 
 def _conf(device: str, name: str) -> str:
     try:
-        return Path("/proc/sys/net/ipv4/conf", device, name).read_text().strip()
+        return files.text(f"/proc/sys/net/ipv4/conf/{device}/{name}").strip()
     except OSError:
         return "0"

@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, partial
-from pathlib import Path
 from typing import NamedTuple
 
-from vipctl import advice, asked, healing, lacking, methods, planner, safety, transaction
+from vipctl import advice, asked, files, healing, lacking, methods, planner, safety, transaction
 from vipctl.asked import Given
 from vipctl.errors import Missing, Refused, VipctlError
+from vipctl.files import Where
 from vipctl.model import (
     ACCEPTANCE_PREFIX,
     NOBODY,
@@ -43,7 +43,7 @@ class Outcome(NamedTuple):
 class Controller(NamedTuple):
     """One state directory and the network namespace of the calling thread."""
 
-    state_dir: Path
+    state_dir: Where
     check: bool = False
     force: bool = False
     diff: bool = False
@@ -183,7 +183,7 @@ class Controller(NamedTuple):
             foreign = refuse_foreign_state(store, adopt=adopt)
             change = plan(store)
             safety.check_arp(store, change)
-            found = healing.look(store, (s.method for s in change.after), full=full)
+            found = healing.look(store, change, full=full)
             found.everything |= foreign
             if found.differs() and not (store.in_use() or (adopt and self.force)):
                 raise self._nothing_stored()
@@ -278,7 +278,7 @@ class Controller(NamedTuple):
 
 
 def _privileged() -> bool:
-    status = Path("/proc/thread-self/status").read_text()
+    status = files.text("/proc/thread-self/status")
     (effective,) = (line for line in status.splitlines() if line.startswith("CapEff:"))
     return bool(int(effective.split()[1], 16) >> CAP_NET_ADMIN & 1)
 

@@ -4,7 +4,7 @@ One thing that it cannot have takes down only itself: a method's IP version, a s
 sysctl. It is `Lacking`, the rest is restored, and the next command tries again.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 
 from vipctl import ipvs, methods, sysctl
@@ -60,14 +60,15 @@ class Found:
                 self.warnings.append(f"{error.message}: it stays as it is")
 
 
-def look(store: Store, coming: Iterable[str] = (), *, full: bool = False) -> Found:
-    """Without `full` at few prefixes; methods that are `coming` are watched too."""
-    used = {service.method for service in store.services().values()}.union(coming)
+def look(store: Store, change: Change | None = None, *, full: bool = False) -> Found:
+    """Without `full` at few prefixes; before a change, at the real servers of what it changes."""
+    services = (*store.services().values(), *(change.after if change else ()))
+    used = {service.method for service in services}
     found = Found(Watch(used), Lacking(), full=full, everything=store.intent() is not None)
     found.lacking.accepted |= _without_ipv6(used)
     found.methods = _differing(store, found.lacking.accepted, full=full)
     _look_for_lost(store, found)
-    _look_at_ipvs(store, found)
+    _look_at_ipvs(store, found, None if full else change)
     found.sysctls = set(sysctl.unmet({name: new for name, (_, new) in store.sysctls().items()}))
     known = store.epochs()
     found.vouched = {
@@ -144,15 +145,22 @@ def _seal(name: str, acceptance: Acceptance) -> str | None:
         return None if acceptance.active() else ""
 
 
-def _look_at_ipvs(store: Store, found: Found) -> None:
+def _look_at_ipvs(store: Store, found: Found, change: Change | None) -> None:
     wanted = ipvs.desired(store.services().values())
+    changed = wanted.keys() if change is None else ipvs.desired(change.before).keys()
     try:
-        present = ipvs.read(key.mark for key in wanted)
+        found.virtuals = _unlike(wanted, changed)
     except Missing as e:
         found.lacking.balanced = dict.fromkeys(wanted, e)
-        return
-    keys = wanted.keys() | present.keys()
-    found.virtuals = {key for key in keys if wanted.get(key) != present.get(key)}
+
+
+def _unlike(wanted: dict[Key, Virtual], whole: Collection[Key]) -> set[Key]:
+    """What is not in the kernel as it should be; only of the `whole` are real servers read."""
+    rest = wanted.keys() - whole
+    present = ipvs.read(key.mark for key in whole) | ipvs.services(rest)
+    expected = wanted | {key: ipvs.settings(wanted[key]) for key in rest}
+    keys = expected.keys() | present.keys()
+    return {key for key in keys if expected.get(key) != present.get(key)}
 
 
 def present(marks: Iterable[int]) -> dict[Key, Virtual]:

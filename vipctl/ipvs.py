@@ -6,13 +6,12 @@ Numbers are from include/uapi/linux/ip_vs.h.
 import errno
 import os
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from ipaddress import ip_address
-from pathlib import Path
 from typing import NamedTuple
 
-from vipctl import genetlink, log, sysctl
+from vipctl import files, genetlink, log, sysctl
 from vipctl.errors import KernelError, Missing, VipctlError
 from vipctl.genetlink import SHORT, Attributes, Family, parsed
 from vipctl.model import SCHEDULER_FLAGS, Forward, RealServer, Service, real_key
@@ -40,7 +39,7 @@ FORWARD_FLAG = {Forward.NAT: 0, Forward.TUN: 2, Forward.DR: 3}
 # Of a fwmark service: an address for IPv4, for IPv6 a prefix length in the machine's byte order.
 NETMASK = {4: b"\xff\xff\xff\xff", 6: NUMBER.pack(128)}
 FLAGS = struct.Struct("=II")  # struct ip_vs_flags
-MODULES = Path("/lib/modules")
+MODULES = "/lib/modules"
 LONG = struct.Struct("=Q")
 PORT = struct.Struct(">H")
 
@@ -120,6 +119,33 @@ def read(marks: Iterable[int]) -> dict[Key, Virtual]:
     return {key: virtual for key, virtual in found.items() if virtual is not None}
 
 
+def services(wanted: Collection[Key]) -> dict[Key, Virtual]:
+    """Those of the kernel with the fwmarks of these, without their real servers: all at once.
+
+    The kernel's list has gaps where others change theirs meanwhile: what it lacks is asked for.
+    """
+    if not wanted:
+        return {}
+    marks = {key.mark for key in wanted}
+    with _connect() as family:
+        found = {key: one for key, one in _all_services(family) if key.mark in marks}
+        for key in wanted:
+            if key not in found and (one := _get(family, key)) is not None:
+                found[key] = _parsed_service(one)
+    return found
+
+
+def _all_services(family: Family) -> Iterator[tuple[Key, Virtual]]:
+    """Anybody's, known by a fwmark."""
+    for found in family.dump(COMMANDS["get service"], b""):
+        service = parsed(found[SERVICE])
+        if SVC_FWMARK in service:
+            yield (
+                Key(_number(service, SVC_FWMARK), _version(service[SVC_AF])),
+                _parsed_service(service),
+            )
+
+
 def counters(marks: Iterable[int]) -> dict[Key, tuple[Counters, dict[str, Counters]]]:
     """Of each service, and of its real servers by endpoint."""
     found = {}
@@ -172,10 +198,10 @@ def foreseen(wanted: dict[Key, Virtual]) -> dict[Key, Missing]:
 
 def _has_scheduler(name: str) -> bool:
     """Also where the modules may not be looked at: systemd's ProtectKernelModules= hides them."""
-    known = [MODULES / os.uname().release / f"modules.{kind}" for kind in ("dep", "builtin")]
-    if Path(f"/sys/module/ip_vs_{name}").exists() or not all(path.exists() for path in known):
+    known = [f"{MODULES}/{os.uname().release}/modules.{kind}" for kind in ("dep", "builtin")]
+    if files.exists(f"/sys/module/ip_vs_{name}") or not all(map(files.exists, known)):
         return True
-    return any(f"/ip_vs_{name}.ko" in path.read_text() for path in known)
+    return any(f"/ip_vs_{name}.ko" in files.text(path) for path in known)
 
 
 def _without(scheduler: str) -> Missing:
@@ -273,12 +299,16 @@ def _dests(family: Family, key: Key) -> list[Attributes]:
 
 
 def _real(dest: Attributes) -> RealServer:
-    version = 4 if SHORT.unpack(dest[DEST_AF])[0] == FAMILY[4] else 6
+    version = _version(dest[DEST_AF])
     return RealServer(
         ip_address(dest[DEST_ADDR][: WIDTH[version]]),
         PORT.unpack(dest[DEST_PORT])[0],
         _number(dest, DEST_WEIGHT),
     )
+
+
+def _version(family: bytes) -> int:
+    return 4 if SHORT.unpack(family)[0] == FAMILY[4] else 6
 
 
 def _parsed_dest(dest: Attributes) -> Dest:

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from vipctl import arrival, healing, ipvs, methods, pieces, syntax, sysctl
 from vipctl.controller import Outcome, refuse_foreign_state
 from vipctl.errors import Missing, Refused, VipctlError
+from vipctl.files import Where
 from vipctl.model import Change, Held, Place, Service, Shape, joined
 from vipctl.prefixes import AddressSet
 from vipctl.spans import BITS, Spans
@@ -20,7 +20,7 @@ MANY = 1000  # ranges that a difference shows
 class Reporter(NamedTuple):
     """One state directory and the network namespace of the calling thread."""
 
-    state_dir: Path
+    state_dir: Where
 
     def ranges(self, name: str | None, *, most: int) -> Report:
         """All ranges; or, if there are more than `most`, how many of each length."""

@@ -3,9 +3,8 @@
 import os
 from collections.abc import Callable, Iterable, Iterator
 from ipaddress import ip_address
-from pathlib import Path
 
-from vipctl import sysctl, ways
+from vipctl import files, sysctl, ways
 from vipctl.errors import Refused
 from vipctl.model import ROUTE, Change, Forward, Held, Service
 from vipctl.planner import View
@@ -160,11 +159,11 @@ def _environments() -> Iterator[str]:
         if pid <= 1:
             return
         try:
-            variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-            stat = Path(f"/proc/{pid}/stat").read_text()
+            variables = files.text(f"/proc/{pid}/environ").split("\0")
+            stat = files.text(f"/proc/{pid}/stat")
         except OSError:
             return
         for variable in variables:
-            if variable.startswith(b"SSH_CONNECTION="):
-                yield variable.partition(b"=")[2].decode(errors="replace")
+            if variable.startswith("SSH_CONNECTION="):
+                yield variable.partition("=")[2]
         pid = int(stat.rpartition(")")[2].split()[1])

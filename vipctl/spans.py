@@ -79,7 +79,19 @@ class Spans:
             return self if self.data else other
         if self.data == other.data:
             return self
+        if len(other) == 1:
+            return self._with(*other[0])
         return self.of(self.version, self.data + other.data)
+
+    def _with(self, first: int, last: int) -> Self:
+        """One span more takes the place of those that it touches."""
+        near = self._within(first - 1, last + 1)
+        if near:
+            first = min(first, self._address(2 * near.start))
+            last = max(last, self._address(2 * near.stop - 1))
+        before, behind = (2 * WIDTH[self.version] * at for at in (near.start, near.stop))
+        new = packed(self.version, [(first, last)])
+        return type(self)(self.version, self.data[:before] + new + self.data[behind:])
 
     def __sub__(self, other: Self) -> Self:
         """The addresses of `self` that are not in `other`."""

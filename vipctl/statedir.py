@@ -8,9 +8,10 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
+from vipctl import files
 from vipctl.errors import Missing, Refused, VipctlError
+from vipctl.files import Where
 
 LOCK_TIMEOUT = 60.0  # seconds
 LOCK_NOTICE = 1.0  # seconds until a waiting command says so
@@ -36,7 +37,7 @@ def cure(error: OSError) -> str:
     return CURES.get(error.errno or 0, "see whether it is there, and whose it is: ls -la")
 
 
-def trouble(directory: Path) -> OSError | None:
+def trouble(directory: Where) -> OSError | None:
     """Why nothing can be written there, if so: sqlite does not say."""
     from tempfile import TemporaryFile
 
@@ -51,7 +52,7 @@ def trouble(directory: Path) -> OSError | None:
 
 def identity() -> str:
     """This boot and network namespace; the kernel gives no cookie twice within a boot."""
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    boot = files.text("/proc/sys/kernel/random/boot_id").strip()
     with socket.socket() as s:
         cookie = s.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8)
     return f"{boot}/{int.from_bytes(cookie, 'little')}"
@@ -59,11 +60,11 @@ def identity() -> str:
 
 @contextmanager
 def lock(
-    directory: Path, *, timeout: float = LOCK_TIMEOUT, waiting: Callable[[], None] | None = None
+    directory: Where, *, timeout: float = LOCK_TIMEOUT, waiting: Callable[[], None] | None = None
 ) -> Iterator[None]:
     """Holds the state directory for one changing command. Raises Refused after `timeout` s."""
     prepare(directory)
-    fd = _open_lock(directory / "lock")
+    fd = _open_lock(f"{directory}/lock")
     try:
         _acquire(fd, directory, timeout, waiting)
         yield
@@ -71,14 +72,14 @@ def lock(
         os.close(fd)
 
 
-def _open_lock(path: Path) -> int:
+def _open_lock(path: str) -> int:
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as e:
         raise VipctlError(f"cannot open the lock {path}: {e.strerror}", hint=cure(e)) from e
 
 
-def _acquire(fd: int, directory: Path, timeout: float, waiting: Callable[[], None] | None) -> None:
+def _acquire(fd: int, directory: Where, timeout: float, waiting: Callable[[], None] | None) -> None:
     start = time.monotonic()
     while True:
         try:
@@ -88,7 +89,7 @@ def _acquire(fd: int, directory: Path, timeout: float, waiting: Callable[[], Non
         if waited > timeout:
             raise Refused(
                 f"another vipctl command has held {directory} for {timeout:.0f} s",
-                hint=f"see who: fuser -v {directory / 'lock'}",
+                hint=f"see who: fuser -v {directory}/lock",
             )
         if waiting is not None and waited > LOCK_NOTICE:
             waiting()
@@ -96,11 +97,11 @@ def _acquire(fd: int, directory: Path, timeout: float, waiting: Callable[[], Non
         time.sleep(0.02)
 
 
-def prepare(directory: Path) -> None:
+def prepare(directory: Where) -> None:
     """Creates it if need be. Raises Missing, or Refused if others than root may write there."""
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        info = directory.stat()
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        info = os.stat(directory)
     except FileExistsError as e:
         raise Missing(
             f"cannot use the state directory {directory}: it is a file",
@@ -112,7 +113,7 @@ def prepare(directory: Path) -> None:
             hint=cure(e),
         ) from e
     if info.st_uid not in (0, os.geteuid()) or stat.S_IMODE(info.st_mode) & 0o022:
-        ours = (directory / "state.db").exists()  # /tmp is not: others need it as it is
+        ours = files.exists(f"{directory}/state.db")  # /tmp is not: others need it as it is
         raise Refused(
             f"the state directory {directory} can be written by others than root",
             hint=f"chown root: {directory} && chmod 0700 {directory}"

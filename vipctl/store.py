@@ -14,11 +14,11 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from pathlib import Path
 from typing import Any, Self
 
-from vipctl import statedir, syntax
+from vipctl import files, statedir, syntax
 from vipctl.errors import Missing, Refused, VipctlError
+from vipctl.files import Where
 from vipctl.model import Change, Held, Place, Service, Shape
 from vipctl.spans import BITS, WIDTH, Span, Spans
 
@@ -69,20 +69,20 @@ AND chunk.first >= ifnull((
 class Store:
     """The database of one state directory. Use `Store.open`, which also creates it."""
 
-    def __init__(self, connection: sqlite3.Connection, directory: Path) -> None:
+    def __init__(self, connection: sqlite3.Connection, directory: Where) -> None:
         self._db = connection
         self._directory = directory
         self.derived: dict[str, Any] = {}  # what was worked out from the state as it is
 
     @classmethod
-    def open(cls, directory: Path) -> Self:
+    def open(cls, directory: Where) -> Self:
         """Raises Missing if the directory cannot be used, Refused if it is another version's."""
         statedir.prepare(directory)
         previous = os.umask(0o077)
         try:
-            if not (directory / "state.db").exists():
+            if not files.exists(_database(directory)):
                 _create(directory)
-            db = sqlite3.connect(directory / "state.db", isolation_level=None)
+            db = sqlite3.connect(_database(directory), isolation_level=None)
             return cls._ready(db, directory)
         except (sqlite3.Error, OSError) as e:
             raise _failure("read", directory, e) from e
@@ -90,10 +90,10 @@ class Store:
             os.umask(previous)
 
     @classmethod
-    def read(cls, directory: Path) -> Self:
+    def read(cls, directory: Where) -> Self:
         """For commands that change nothing: an absent state is an empty one and stays absent."""
         try:
-            present = (directory / "state.db").exists()
+            present = files.exists(_database(directory))
         except PermissionError as e:
             raise Missing(f"the state in {directory} is root's", hint="use sudo") from e
         if present:
@@ -104,13 +104,13 @@ class Store:
         return cls._ready(db, directory)
 
     @classmethod
-    def _snapshot(cls, directory: Path) -> Self:
+    def _snapshot(cls, directory: Where) -> Self:
         """One moment of it, whatever others commit meanwhile; of a directory nobody can write too.
 
         There sqlite cannot make the files that it reads a database with beside it.
         """
         try:
-            return cls._begun(sqlite3.connect(directory / "state.db"), directory)
+            return cls._begun(sqlite3.connect(_database(directory)), directory)
         except (sqlite3.Error, VipctlError) as e:
             if not _is_for_writing(e) or statedir.trouble(directory) is None:
                 raise _failure("read", directory, e) from e
@@ -120,7 +120,7 @@ class Store:
             raise _failure("read", directory, e) from e
 
     @classmethod
-    def _begun(cls, db: sqlite3.Connection, directory: Path) -> Self:
+    def _begun(cls, db: sqlite3.Connection, directory: Where) -> Self:
         db.isolation_level = None
         store = cls._ready(db, directory)
         db.execute("BEGIN")
@@ -128,12 +128,12 @@ class Store:
         return store
 
     @classmethod
-    def _ready(cls, db: sqlite3.Connection, directory: Path) -> Self:
+    def _ready(cls, db: sqlite3.Connection, directory: Where) -> Self:
         db.execute("PRAGMA busy_timeout = 60000")
         (found,) = db.execute("PRAGMA user_version").fetchone()
         if not found:
             db.close()
-            raise VipctlError(f"{directory / 'state.db'} holds no state", hint=DAMAGED)
+            raise VipctlError(f"{_database(directory)} holds no state", hint=DAMAGED)
         if found != SCHEMA_VERSION:
             db.close()
             raise Refused(
@@ -392,19 +392,24 @@ class Store:
             raise
 
 
-def _create(directory: Path) -> None:
+def _create(directory: Where) -> None:
     """A database appears whole, or not at all, whoever comes first."""
     from tempfile import TemporaryDirectory
 
-    for remains in ("state.db-wal", "state.db-shm"):  # of one that is gone: not for the new one
-        (directory / remains).unlink(missing_ok=True)
+    for remains in ("-wal", "-shm"):  # of one that is gone: not for the new one
+        with suppress(FileNotFoundError):
+            os.unlink(_database(directory) + remains)
     with TemporaryDirectory(dir=directory, prefix="new-") as scratch:
-        db = sqlite3.connect(Path(scratch) / "state.db", isolation_level=None)
+        db = sqlite3.connect(_database(scratch), isolation_level=None)
         db.execute("PRAGMA journal_mode = WAL")  # readers do not wait for writers
         _define(db)
         db.close()
         with suppress(FileExistsError):
-            (directory / "state.db").hardlink_to(Path(scratch) / "state.db")
+            os.link(_database(scratch), _database(directory))
+
+
+def _database(directory: Where) -> str:
+    return f"{os.fspath(directory)}/state.db"
 
 
 def _changed(services: Mapping[str, Service], change: Change) -> dict[str, Service]:
@@ -418,20 +423,21 @@ def _define(db: sqlite3.Connection) -> None:
     db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
 
 
-def _apart(directory: Path) -> sqlite3.Connection:
+def _apart(directory: Where) -> sqlite3.Connection:
     """Reads without writing: the database as it is, or with its journal a copy in memory."""
     from shutil import copyfile
     from tempfile import TemporaryDirectory
     from urllib.parse import quote
 
-    journal = directory / "state.db-wal"
-    if not (journal.exists() and journal.stat().st_size):
-        return sqlite3.connect(f"file:{quote(str(directory))}/state.db?immutable=1", uri=True)
+    database = _database(directory)
+    journal = f"{database}-wal"
+    if not (files.exists(journal) and os.stat(journal).st_size):
+        return sqlite3.connect(f"file:{quote(database)}?immutable=1", uri=True)
     db = sqlite3.connect(":memory:")
     with TemporaryDirectory() as scratch:
-        for name in ("state.db", "state.db-wal"):
-            copyfile(directory / name, Path(scratch) / name)
-        with closing(sqlite3.connect(Path(scratch) / "state.db")) as copy:
+        for end in ("", "-wal"):
+            copyfile(database + end, _database(scratch) + end)
+        with closing(sqlite3.connect(_database(scratch))) as copy:
             copy.backup(db)
     return db
 
@@ -445,7 +451,7 @@ def _is_for_writing(error: Exception) -> bool:
     )
 
 
-def _failure(verb: str, directory: Path, error: Exception) -> VipctlError:
+def _failure(verb: str, directory: Where, error: Exception) -> VipctlError:
     """By what the file system says where it says something; else the database is damaged."""
     if isinstance(error, VipctlError):
         return error

@@ -2,17 +2,18 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
+from vipctl import files
 from vipctl.errors import KernelError, Missing
 from vipctl.model import Forward, Service
 from vipctl.ways import advertised
 
-ROOT = Path("/proc/sys")
+ROOT = "/proc/sys"
 SWAPPED = str.maketrans("./", "/.")
 Kept = dict[str, tuple[str, str]]  # name → (value before vipctl, value that it set)
 Refusals = dict[str, KernelError]  # by name
 CONNTRACK = "net.ipv4.vs.conntrack"
+TRACKED = "net.netfilter.nf_conntrack_count"  # not there where nothing tracks connections
 FORWARD6 = "net.ipv6.conf.all.forwarding"
 EXPIRE_NODEST = "net.ipv4.vs.expire_nodest_conn"
 DISABLED = "net.ipv6.conf.lo.disable_ipv6"
@@ -28,6 +29,8 @@ def needed(services: Iterable[Service]) -> dict[str, str]:
     for service in services:
         for name, value in _of_one(service).items():
             wanted.setdefault(name, set()).add(value)
+    if CONNTRACK in wanted and read(TRACKED) is None:
+        del wanted[CONNTRACK]
     return {name: values.pop() for name, values in wanted.items() if len(values) == 1}
 
 
@@ -46,15 +49,14 @@ def _of_one(service: Service) -> dict[str, str]:
         found["net.ipv4.vs.pmtu_disc"] = "0"
     if service.persistence:
         found["net.ipv4.vs.expire_quiescent_template"] = "1"
-    if read("net.netfilter.nf_conntrack_count") is not None:
-        found[CONNTRACK] = "1" if service.forward is Forward.NAT else "0"
+    found[CONNTRACK] = "1" if service.forward is Forward.NAT else "0"
     return found
 
 
 def read(name: str) -> str | None:
     """None where the kernel has no such sysctl, or not yet."""
     try:
-        return _path(name).read_text().strip()
+        return files.text(_path(name)).strip()
     except FileNotFoundError:
         return None
 
@@ -66,7 +68,7 @@ def write(name: str, value: str) -> None:
 
 def _open_and_write(name: str, value: str, text: str) -> None:
     try:
-        with _path(name).open("w") as file:
+        with open(_path(name), "w") as file:
             file.write(text)
     except OSError as e:
         raise KernelError(
@@ -96,7 +98,7 @@ def unmet(wanted: dict[str, str]) -> dict[str, str]:
 
 def missed(wanted: dict[str, str]) -> dict[str, str]:
     """Those unmet that the operator should hear of: conntrack's only where it is at work."""
-    tracking = read("net.netfilter.nf_conntrack_count") not in (None, "0")
+    tracking = read(TRACKED) not in (None, "0")
     return {n: v for n, v in unmet(wanted).items() if tracking or n != CONNTRACK}
 
 
@@ -177,7 +179,7 @@ def _refused(act: Callable[[str, str], None], due: dict[str, str]) -> Refusals:
 
 def without_ipv6() -> Missing | None:
     """Why the kernel has no IPv6 at all, if it has none."""
-    if _path("net.ipv6.conf.all").exists():
+    if files.exists(_path("net.ipv6.conf.all")):
         return None
     return Missing("the kernel runs without IPv6", hint="boot without ipv6.disable=1")
 
@@ -189,6 +191,6 @@ def without_ipv6_routes() -> Missing | None:
     return without_ipv6()
 
 
-def _path(name: str) -> Path:
+def _path(name: str) -> str:
     """As sysctl(8) has it: a slash in a name is a dot of an interface's."""
-    return ROOT / name.translate(SWAPPED)
+    return f"{ROOT}/{name.translate(SWAPPED)}"

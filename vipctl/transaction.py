@@ -23,13 +23,20 @@ Virtuals = dict[Key, Virtual]
 
 def check(store: Store, change: Change, lacking: Lacking) -> None:
     """Raises what `commit` would raise before it begins."""
-    old, new = ipvs.desired(change.before), ipvs.desired(change.after)
+    old, new = _rebalanced(change)
     try:
         _refuse_foreign(ipvs.read({key.mark for key in (*old, *new)}), old)
     except Missing:
         if _asked(old, new, lacking):
             raise
     _refuse_unacceptable(change, lacking)
+
+
+def _rebalanced(change: Change) -> tuple[Virtuals, Virtuals]:
+    """What IPVS has of the services that change in more than their ranges, before and after."""
+    same = {*change.before} & {*change.after}
+    old, new = (ipvs.desired(set(side) - same) for side in (change.before, change.after))
+    return old, new
 
 
 def _asked(old: Virtuals, new: Virtuals, lacking: Lacking) -> Virtuals:
@@ -76,7 +83,7 @@ def foresee(store: Store, change: Change, found: Found) -> None:
     healing.foresee(store, found)
     if not change:
         return
-    old, new = ipvs.desired(change.before), ipvs.desired(change.after)
+    old, new = _rebalanced(change)
     for error in ipvs.foreseen(_asked(old, new, found.lacking)).values():
         raise error
     kept, planned = store.sysctls(), sysctl.plan(store.sysctls(), after(store, change))
@@ -94,7 +101,7 @@ def commit(store: Store, change: Change, found: Found, notify: Notify) -> None:
     _refuse_unacceptable(change, lacking)  # also by what healing has met
     healing.announce(notify, sum(map(len, (*change.released.values(), *change.taken.values()))))
     before, kept = acceptances(store, lacking.accepted), store.sysctls()
-    old, new = ipvs.desired(change.before), ipvs.desired(change.after)
+    old, new = _rebalanced(change)
     marks = {key.mark for key in (*old, *new)}
     present = healing.present(marks)
     sysctls = sysctl.plan(kept, after(store, change))

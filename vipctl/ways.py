@@ -126,6 +126,8 @@ def defaults(tables: Iterable[Table]) -> set[Hop]:
 
 def _hops_of_defaults(version: int, table: int) -> Iterator[Hop]:
     routes = list(_defaults(version, table))
+    if not routes:
+        return
     with netlink.connect() as link:
         for route in routes:
             yield from _hops(link, version, route)

@@ -45,7 +45,7 @@ def director() -> Iterator[Namespace]:
     execute(["ip", "link", "add", *ends.split()])
     router.ip("link set eth0 up")
     host.ip(f"link set {DEVICE} up")
-    assert sysctl._path(ACCEPT) == Path(f"/proc/sys/net/ipv6/conf/{DEVICE}/accept_ra")
+    assert sysctl._path(ACCEPT) == f"/proc/sys/net/ipv6/conf/{DEVICE}/accept_ra"
 
     def route_is_there() -> bool:
         with suppress(OSError):  # the link is not up yet

@@ -146,6 +146,26 @@ def test_what_others_set_is_seen_and_set_back(
     assert asked(kernel)[2] == ipvs.COMMANDS[command]
 
 
+def of(mark: int, family: bytes = b"\2\0") -> tuple[bytes, ...]:
+    return attribute(1, family), attribute(5, number(mark)), *SERVICE
+
+
+def test_all_services_are_read_at_once_and_gaps_are_asked_for(kernel: socket.socket) -> None:
+    by_address = attribute(1, b"\2\0"), attribute(2, b"\6\0"), *SERVICE
+    listed = [of(17), of(18), by_address, of(17, b"\x0a\0")]
+    dumped = b"".join(answer(b"\4\1\0\0" + nested(1, *one)) for one in listed)
+    answers(kernel, FAMILY, dumped + answer(bytes(4), NLMSG_DONE), FOUND, error(errno.ESRCH))
+    alone = VIRTUAL._replace(dests=())
+    missed, absent = Key(19, 4), Key(20, 6)
+    assert ipvs.services([WEB, missed, absent]) == {WEB: alone, Key(17, 6): alone, missed: alone}
+    asked(kernel)
+    assert asked(kernel) == (NUMBER, 0x301, 4, {})
+    for mark in (19, 20):
+        *message, named = asked(kernel)
+        assert message == [NUMBER, 1, 4]
+        assert genetlink.parsed(named[1])[5] == number(mark)
+
+
 def test_a_kernel_that_knows_no_tunnels_has_none(kernel: socket.socket) -> None:
     old = answer(b"\5\1\0\0" + nested(2, *DEST[:-3])) + answer(bytes(4), NLMSG_DONE)
     answers(kernel, FAMILY, FOUND, old, error(errno.ESRCH))

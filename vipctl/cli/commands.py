@@ -3,7 +3,6 @@
 import json
 import sys
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from vipctl.asked import Given
     from vipctl.controller import Controller, Outcome
 
-STATE_DIR = Path("/var/lib/vipctl")
+STATE_DIR = "/var/lib/vipctl"
 MADE = "the change is made"
 
 
@@ -27,7 +26,7 @@ class Settings(NamedTuple):
     json: bool
     check: bool
     diff: bool
-    state_dir: Path
+    state_dir: str
 
     def controller(self, *, force: bool = False) -> "Controller":
         from vipctl.controller import Controller
@@ -43,10 +42,10 @@ class Settings(NamedTuple):
             tell(f"\r\x1b[K{sign}", nl=False)
 
 
-def _directory(text: str) -> Path:
+def _directory(text: str) -> str:
     if not text:
         raise UsageError("--state-dir is empty", hint=f"leave it out for {STATE_DIR}")
-    return Path(text)
+    return text
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -57,7 +56,7 @@ def _directory(text: str) -> Path:
     "--state-dir",
     callback=lambda _context, _option, text: _directory(text),
     metavar="DIR",
-    default=str(STATE_DIR),
+    default=STATE_DIR,
     show_default=True,
     help="Where the desired state is kept; one for each network namespace.",
 )
@@ -65,7 +64,7 @@ def _directory(text: str) -> Path:
 @click.version_option(__version__, prog_name="vipctl")
 @click.pass_context
 def group(
-    context: click.Context, as_json: bool, check: bool, diff: bool, state_dir: Path, verbose: bool
+    context: click.Context, as_json: bool, check: bool, diff: bool, state_dir: str, verbose: bool
 ) -> None:
     """Accept and balance VIPs that this LVS director does not own.
 
@@ -271,14 +270,16 @@ def drain_real(settings: Settings, name: str, servers: tuple[str, ...]) -> None:
 
 
 @group.command("apply")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path())
 @options.force
 @click.pass_obj
-def apply_file(settings: Settings, file: Path, force: bool) -> None:
+def apply_file(settings: Settings, file: str, force: bool) -> None:
     """Make the whole state what the YAML FILE (- for standard input) says, and nothing else."""
+    from pathlib import Path
+
     from vipctl import document
 
-    _finish(settings, settings.controller(force=force).apply(document.load(file)))
+    _finish(settings, settings.controller(force=force).apply(document.load(Path(file))))
 
 
 @group.command("export")
