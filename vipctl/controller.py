@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import cache, partial
 from typing import NamedTuple
 
@@ -17,6 +16,7 @@ from vipctl.model import (
     Held,
     RealServer,
     Service,
+    checked,
     real_key,
 )
 from vipctl.prefixes import VERSIONS, AddressSet, IPAddress
@@ -99,7 +99,7 @@ class Controller(NamedTuple):
             fields = asked.with_method(given, before) if "method" in given else given
             if given.get("fwmark", before.fwmark) != before.fwmark:
                 planner.choose_mark(store.services().values(), given["fwmark"])
-            return self._altered(store, before, replace(before, **fields))
+            return self._altered(store, before, checked(before._replace(**fields)))
 
         return self._change(plan)
 
@@ -247,7 +247,8 @@ class Controller(NamedTuple):
 
     def _new(self, store: Store, name: str, given: Given) -> Service:
         mark = planner.choose_mark(store.services().values(), given.get("fwmark"))
-        service = Service(name=name, **asked.with_method(given, None) | {"fwmark": mark})
+        fields = asked.with_method(given, None) | {"fwmark": mark}
+        service = checked(Service(name=name, **fields))
         asked.refuse_for_proxy(service, given)
         return service
 

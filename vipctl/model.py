@@ -1,7 +1,6 @@
 """What a director is asked to do: services, real servers, who holds which addresses. Pure."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from vipctl.choices import AUTO as AUTO
@@ -68,8 +67,7 @@ class Scheduler(NamedTuple):
 DEFAULT_SCHEDULER = Scheduler()
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
+class Service(NamedTuple):
     """A named set of VIPs and how its traffic is balanced.
 
     `persistence` is in seconds, 0 for none; empty `ports` means every protocol and port.
@@ -91,18 +89,6 @@ class Service:
     to_port: int = 0
     to_addresses: tuple[IPAddress, ...] = ()
 
-    def __post_init__(self) -> None:
-        _refuse_options_of_other_methods(self)
-        if self.forward is Forward.NAT:
-            return
-        for real in self.reals:
-            if real.port:
-                raise Refused(
-                    f"real server {real.endpoint} names a port, which --forward {self.forward} "
-                    "cannot translate",
-                    hint=f"name it as {real.address}, or use --forward nat",
-                )
-
     @property
     def accepted_only(self) -> bool:
         """Whether keepalived or ipvsadm owns the IPVS side."""
@@ -123,7 +109,20 @@ class Service:
         return frozenset(real.address.version for real in self.reals)
 
     def with_reals(self, reals: Iterable[RealServer]) -> "Service":
-        return replace(self, reals=tuple(sorted(reals, key=real_key)))
+        return checked(self._replace(reals=tuple(sorted(reals, key=real_key))))
+
+
+def checked(service: Service) -> Service:
+    """The service, if its options go together. Raises Refused."""
+    _refuse_options_of_other_methods(service)
+    ported = (real for real in service.reals if real.port and service.forward is not Forward.NAT)
+    for real in ported:
+        raise Refused(
+            f"real server {real.endpoint} names a port, which --forward {service.forward} "
+            "cannot translate",
+            hint=f"name it as {real.address}, or use --forward nat",
+        )
+    return service
 
 
 def _refuse_options_of_other_methods(service: Service) -> None:

@@ -16,6 +16,7 @@ from vipctl.model import (
     RealServer,
     Scheduler,
     Service,
+    checked,
     real_key,
 )
 from vipctl.prefixes import IPAddress
@@ -199,4 +200,4 @@ def from_plain(name: str, form: dict[str, Any]) -> Service:
         key: READ[key](value) if key in READ and key not in _PLAIN else value
         for key, value in form.items()
     }
-    return Service(name=name, **fields)
+    return checked(Service(name=name, **fields))

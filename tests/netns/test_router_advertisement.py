@@ -5,7 +5,6 @@ import struct
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -81,7 +80,7 @@ def test_the_route_stays_and_all_is_put_back(director: Namespace, tmp_path: Path
         take(store, [SERVICE])
         assert (sysctl.read(FORWARD), sysctl.read(ACCEPT)) == ("1", "2")
         assert "default via" in learned(director)
-        take(store, [replace(SERVICE, ping=True)])
+        take(store, [SERVICE._replace(ping=True)])
         assert store.sysctls()[ACCEPT] == ("1", "2")
         take(store, [])
         assert (sysctl.read(FORWARD), sysctl.read(ACCEPT)) == ("0", "1")
@@ -113,7 +112,7 @@ def test_after_a_boot_it_listens_before_it_has_heard(director: Namespace) -> Non
 
 
 def test_who_sets_it_by_hand_is_told(director: Namespace, tmp_path: Path) -> None:
-    service = replace(SERVICE, set_sysctls=False)
+    service = SERVICE._replace(set_sysctls=False)
     with director, Store.open(tmp_path / "s") as store:
         commit(store, Change(after=(service,)))
         said = [

@@ -1,6 +1,7 @@
 """Hypothesis strategies: sets of addresses in small windows, services of every kind."""
 
 from collections.abc import Iterable
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 from itertools import pairwise
 
@@ -118,9 +119,7 @@ def services(draw: st.DrawFn, names: st.SearchStrategy[str], marks: int) -> Serv
 def acceptance(mark: int) -> st.SearchStrategy[Service]:
     """An acceptance-only service of that fwmark."""
     return st.builds(
-        Service,
-        name=st.just(acceptance_name(mark)),
-        fwmark=st.just(mark),
+        partial(Service, acceptance_name(mark), mark),  # of the type itself it would draw all
         ports=PORTS,
         leftover=st.sampled_from(Leftover),
         ping=st.booleans(),

@@ -1,6 +1,5 @@
 """With --check an operator is told what there will be to know, not what there is now."""
 
-from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -52,9 +51,9 @@ def test_ranges_that_go_are_not_warned_of(host: Namespace, store: Store) -> None
 
 
 def test_nor_sysctls_that_the_change_sets(host: Namespace, store: Store) -> None:
-    other = replace(WEB, name="other", fwmark=0x1001, set_sysctls=True)
+    other = WEB._replace(name="other", fwmark=0x1001, set_sysctls=True)
     with host:
-        change = Change(before=(WEB,), after=(replace(WEB, ping=True), other))
+        change = Change(before=(WEB,), after=(WEB._replace(ping=True), other))
         before, after = both_ways(store, change)
     assert host.sysctl(FORWARD) == "1"
     assert before == after
@@ -63,10 +62,10 @@ def test_nor_sysctls_that_the_change_sets(host: Namespace, store: Store) -> None
 
 def test_but_those_that_it_puts_back(host: Namespace, store: Store) -> None:
     with host:
-        setting = replace(WEB, set_sysctls=True)
+        setting = WEB._replace(set_sysctls=True)
         both_ways(store, Change(before=(WEB,), after=(setting,)))
         assert host.sysctl(FORWARD) == "1"
-        gone = replace(WEB, reals=())
+        gone = WEB._replace(reals=())
         both_ways(store, Change(before=(setting,), after=(gone,)))
         assert host.sysctl(FORWARD) == "0"
         before, after = both_ways(store, Change(before=(gone,), after=(WEB,)))

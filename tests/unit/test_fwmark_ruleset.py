@@ -5,7 +5,6 @@ committing it.
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 from ipaddress import ip_address
 from itertools import pairwise
 from pathlib import Path
@@ -34,9 +33,9 @@ IPV4_ONLY = Service("ipv4-only", 0x1005, reals=(RIP,))
 IDLE = Service("idle", 0x1006)
 ANSWERED = Service("answered", 0x1007, method="route", reals=(RIP, RIP6), arp=True)
 PROXY = Service("proxy", 0x2000, method="tproxy", to_port=8080)
-PORTED_PROXY = replace(PROXY, name="ported", fwmark=0x2001, ports=(HTTP, HTTPS))
-LISTENING = replace(PROXY, name="both", fwmark=0x2002, to_addresses=(LOOPBACK, LOOPBACK6))
-LISTENING4 = replace(PROXY, name="v4", fwmark=0x2003, ports=(DNS,), to_addresses=(LOOPBACK,))
+PORTED_PROXY = PROXY._replace(name="ported", fwmark=0x2001, ports=(HTTP, HTTPS))
+LISTENING = PROXY._replace(name="both", fwmark=0x2002, to_addresses=(LOOPBACK, LOOPBACK6))
+LISTENING4 = PROXY._replace(name="v4", fwmark=0x2003, ports=(DNS,), to_addresses=(LOOPBACK,))
 
 V4, V6 = Shape(4, 0, 24), Shape(6, 0, 64)
 HOSTS = (Shape(4, 0, 32), Shape(6, 0, 128))
@@ -78,7 +77,7 @@ PROXIED = {
     "ports": acceptance(PROXY, PORTED_PROXY),
     "addresses": acceptance(LISTENING, LISTENING4),
     "ping-and-drop": acceptance(
-        PROXY, replace(PROXY, name="quiet", fwmark=0x2004, ping=True, leftover=Leftover.DROP)
+        PROXY, PROXY._replace(name="quiet", fwmark=0x2004, ping=True, leftover=Leftover.DROP)
     ),
     "planes": acceptance(PORTED_PROXY, LISTENING4, shapes=(V4, V6, Shape(4, 1, 25))),
 }

@@ -1,6 +1,5 @@
 """Marks, entries, changes and the rules that bind a service together."""
 
-from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
@@ -8,7 +7,7 @@ import pytest
 from tests.unit.holding import Row, held_by
 from vipctl import batch, model
 from vipctl.errors import Refused
-from vipctl.model import Change, Forward, Port, RealServer, Scheduler, Service, Shape
+from vipctl.model import Change, Forward, Port, RealServer, Scheduler, Service, Shape, checked
 
 RIP, RIP6 = ip_address("10.0.1.11"), ip_address("fd00:1::11")
 WEB = Service("web", 0x1000)
@@ -34,10 +33,10 @@ def test_marks_are_given_out_lowest_first_and_avoid_those_of_others() -> None:
 def test_a_port_cannot_be_translated_without_nat(forward: Forward) -> None:
     reals = (RealServer(RIP), RealServer(RIP6, 80))
     with pytest.raises(Refused, match=r"\[fd00:1::11\]:80") as caught:
-        Service("web", 0x1000, forward=forward, reals=reals)
+        checked(Service("web", 0x1000, forward=forward, reals=reals))
     assert "fd00:1::11" in (caught.value.hint or "")
     with pytest.raises(Refused):
-        replace(Service("web", 0x1000, reals=reals), forward=forward)
+        checked(Service("web", 0x1000, reals=reals)._replace(forward=forward))
 
 
 @pytest.mark.parametrize(
@@ -54,7 +53,7 @@ def test_a_port_cannot_be_translated_without_nat(forward: Forward) -> None:
 def test_services_that_name_different_ports_may_share(
     left: tuple[Port, ...], right: tuple[Port, ...], may_share: bool
 ) -> None:
-    services = replace(WEB, ports=left), Service("other", 0x1001, ports=right)
+    services = WEB._replace(ports=left), Service("other", 0x1001, ports=right)
     assert model.ports_disjoint(*services) is may_share
 
 
@@ -98,7 +97,7 @@ def test_a_change_of_nothing_is_none() -> None:
     assert not Change()
     assert not Change(before=(WEB,), after=(WEB,), released=held, taken=held)
     assert Change(after=(WEB,))
-    assert Change(before=(WEB,), after=(replace(WEB, ping=True),))
+    assert Change(before=(WEB,), after=(WEB._replace(ping=True),))
     assert Change(released=held)
 
 
@@ -115,4 +114,4 @@ def test_a_change_of_nothing_is_none() -> None:
 def test_versions_that_nobody_serves(
     name: str, reals: tuple[RealServer, ...], idle: tuple[int, ...]
 ) -> None:
-    assert model.idle_versions(replace(WEB, name=name, reals=reals)) == idle
+    assert model.idle_versions(WEB._replace(name=name, reals=reals)) == idle

@@ -1,6 +1,5 @@
 """Planning, case by case: the ends of the address space, shared VIPs, real servers, marks."""
 
-from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -55,11 +54,11 @@ def test_services_that_share_vips_treat_what_is_left_over_alike(
     with Store.open(tmp_path / "state") as store:
         commit(store, planner.take(store, None, http, shared))
         with pytest.raises(Refused, match="left over differently"):
-            planner.take(store, None, replace(dns, **change), shared)
+            planner.take(store, None, dns._replace(**change), shared)
         commit(store, planner.take(store, None, dns, shared))
         with pytest.raises(Refused, match="left over differently"):
-            planner.alter(store, dns, replace(dns, **change))
-        assert planner.alter(store, dns, replace(dns, persistence=60))
+            planner.alter(store, dns, dns._replace(**change))
+        assert planner.alter(store, dns, dns._replace(persistence=60))
 
 
 def test_real_servers_are_added_in_order_and_each_once() -> None:

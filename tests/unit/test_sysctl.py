@@ -1,7 +1,6 @@
 """Sysctls that services need: set on request, remembered, put back. On a host of its own."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
@@ -36,12 +35,12 @@ def host() -> Iterator[Namespace]:
     ("service", "wanted"),
     [
         (WEB, {FORWARDING: "1"}),
-        (replace(WEB, reals=(RIP6,)), {FORWARDING6: "1"}),
-        (replace(WEB, reals=(RIP, RIP6)), {FORWARDING: "1", FORWARDING6: "1"}),
-        (replace(WEB, reals=()), {}),
+        (WEB._replace(reals=(RIP6,)), {FORWARDING6: "1"}),
+        (WEB._replace(reals=(RIP, RIP6)), {FORWARDING: "1", FORWARDING6: "1"}),
+        (WEB._replace(reals=()), {}),
         (DR, {}),
         (TUN, {PMTU: "0"}),
-        (replace(DR, persistence=60), {EXPIRE: "1"}),
+        (DR._replace(persistence=60), {EXPIRE: "1"}),
         (Service("fwmark-17", 17), {}),
     ],
 )
@@ -71,7 +70,7 @@ def test_what_is_set_is_put_back() -> None:
 
 @pytest.mark.usefixtures("host")
 def test_what_somebody_else_changed_since_is_not_put_back() -> None:
-    planned = sysctl.plan({}, [replace(WEB, reals=(RIP6,))])
+    planned = sysctl.plan({}, [WEB._replace(reals=(RIP6,))])
     sysctl.enforce({}, planned)
     sysctl.write(FORWARDING6, "0")
     sysctl.write(FORWARDING, "1")
@@ -87,7 +86,7 @@ def test_what_is_right_already_is_not_ours_to_put_back() -> None:
 
 @pytest.mark.usefixtures("host")
 def test_nothing_is_set_without_being_asked_for() -> None:
-    quiet = replace(WEB, set_sysctls=False)
+    quiet = WEB._replace(set_sysctls=False)
     assert sysctl.plan({}, [quiet]) == {}
     assert sysctl.missed(sysctl.needed([quiet])) == {FORWARDING: "1"}
 
@@ -95,7 +94,7 @@ def test_nothing_is_set_without_being_asked_for() -> None:
 @pytest.mark.usefixtures("host")
 def test_what_is_set_stays_while_any_service_needs_it() -> None:
     planned = sysctl.plan({}, [WEB])
-    other = replace(WEB, name="other", fwmark=0x1003, set_sysctls=False)
+    other = WEB._replace(name="other", fwmark=0x1003, set_sysctls=False)
     assert sysctl.plan(planned, [other]) == planned
     assert sysctl.plan(planned, [DR]) == {}
 
@@ -131,7 +130,7 @@ def test_a_sysctl_that_the_kernel_does_not_have() -> None:
 
 
 def test_what_cannot_be_written_is_named_and_the_rest_is_done(host: Namespace) -> None:
-    planned = sysctl.plan({}, [replace(WEB, reals=(RIP, RIP6))])
+    planned = sysctl.plan({}, [WEB._replace(reals=(RIP, RIP6))])
     sysctl.enforce({}, {FORWARDING: planned[FORWARDING]})
 
     def put_back_and_set() -> tuple[sysctl.Refusals, ...]:

@@ -112,8 +112,7 @@ class Director:
     def _settled(self, old: Service) -> Service:
         """Return a service with other settings; nobody's VIPs are idle but the moody one's."""
         versions = self.random.choice(VERSIONS) if old.name == MOODY else (4, 6)
-        return replace(
-            service(old.name, versions),
+        return service(old.name, versions)._replace(
             ports=self.random.choice(PORTS[old.name]),
             leftover=self.random.choice(LEFTOVERS),
             ping=self.random.random() < 0.5,
