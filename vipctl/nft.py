@@ -1,16 +1,18 @@
 """A method's table of nftables: what leads it from one state to another, in one transaction."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from vipctl import digests, elements, replay, tables, transactions
+from vipctl import digests, elements, tables, transactions
 from vipctl.batch import Batch, by_shape, same
 from vipctl.elements import Edit
 from vipctl.model import NOTHING, Acceptance, Shape
-from vipctl.replay import Drawn
 from vipctl.ruleset import Chains, map_name
 from vipctl.spans import WIDTH
 from vipctl.transactions import Message, Owned
+
+if TYPE_CHECKING:
+    from vipctl.replay import Drawn
 
 DRAFT = "vipctl_draft"  # where rules are compiled
 OWNER = "vipctl state "  # with which a table's comment begins, before whose it is
@@ -101,9 +103,10 @@ class Table(NamedTuple):
             blocks.append(f"\tchain {name} {{\n{body}\t}}\n")
         return f"table {self.path} {{\n{head}{''.join(blocks)}}}\n"
 
-    def drawn(self, acceptance: Acceptance) -> Drawn:
+    def drawn(self, acceptance: Acceptance) -> "Drawn":
         """Its maps and chains, as the kernel makes them of their words."""
         from vipctl import drafts
+        from vipctl.replay import Drawn
 
         draft = self._replace(name=DRAFT)
         chains, gone = self.ruleset(acceptance), f"delete table {draft.path}\n"
@@ -118,6 +121,8 @@ class Table(NamedTuple):
         fresh, stale = after.shapes - before.shapes, before.shapes - after.shapes
         if before.active() and old == new and not (fresh or stale):
             return []
+        from vipctl import replay
+
         table, begun = self.owned, [] if before.active() else replay.absent(self.owned)
         if not after.active():
             return begun

@@ -202,15 +202,12 @@ RESERVED: tuple[tuple[str, str], ...] = (
     ("fe80::/10", "link-local"),
     ("ff00::/8", "multicast"),
 )
-_RESERVED = tuple(
-    (net.version, int(net.network_address), int(net.broadcast_address), str(net), what)
-    for net, what in ((ipaddress.ip_network(block), what) for block, what in RESERVED)
-)
+_RESERVED = tuple((*_parse_prefix(block), block, what) for block, what in RESERVED)
 
 
 def reserved(version: int) -> Iterator[Span]:
     """What no VIP can be in."""
-    return ((low, high) for other, low, high, _, _ in _RESERVED if other == version)
+    return (found for other, found, _, _ in _RESERVED if other == version)
 
 
 def refuse_reserved(text: str, version: int, span: Span) -> None:
@@ -220,7 +217,7 @@ def refuse_reserved(text: str, version: int, span: Span) -> None:
         raise Refused(
             f"{text} is every address there is", hint="name the prefixes that are your VIPs"
         )
-    for other, low, high, block, what in _RESERVED:
+    for other, (low, high), block, what in _RESERVED:
         if version == other and first <= high and low <= last:
             raise Refused(
                 f"{text} holds {what} addresses ({block})",

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
-from vipctl import arrival, healing, ipvs, methods, pieces, syntax, sysctl
+from vipctl import arrival, healing, ipvs, methods, syntax, sysctl
 from vipctl.controller import Outcome, refuse_foreign_state
 from vipctl.errors import Missing, Refused, VipctlError
 from vipctl.files import Where
@@ -33,6 +33,8 @@ class Reporter(NamedTuple):
 
     def listing(self, name: str | None) -> Iterator[str]:
         """All ranges, as JSON in pieces."""
+        from vipctl import pieces
+
         with Store.read(self.state_dir) as store:
             names = _names(store, name)
             held = any(found[0] in names for found in store.tallies())

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 import vipctl
@@ -14,7 +15,7 @@ from tests.unit.checked import Vipctl
 from vipctl.cli import run
 from vipctl.cli.commands import group
 
-COMMANDS = sorted(group.commands)
+COMMANDS = group.list_commands(click.Context(group))
 
 
 # usage

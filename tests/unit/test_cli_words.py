@@ -7,6 +7,7 @@ import sys
 from ipaddress import ip_address
 from pathlib import Path
 
+import click
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -24,10 +25,18 @@ from vipctl.store import Store
 SOURCE = Path(vipctl.__file__).parents[1]
 HEAVY = ("pyroute2", "pydantic", "ruamel", "nftables", "tabulate")
 
+CONTEXT = click.Context(group)
+COMMANDS = {name: group.get_command(CONTEXT, name) for name in group.list_commands(CONTEXT)}
 WORDS = st.sampled_from(
     [
-        *group.commands,
-        *(word for command in group.commands.values() for p in command.params for word in p.opts),
+        *COMMANDS,
+        *(
+            word
+            for command in COMMANDS.values()
+            if command
+            for p in command.params
+            for word in p.opts
+        ),
         *("web", "dns", "fwmark-17", "203.0.113.0/24", "2001:db8::/64", "10.0.1.11,weight=2"),
         *("192.0.2.7", "203.0.113.1-203.0.113.9", "10.0.1.11", "fd00:1::11", "sh", "sh,fallback"),
         *("17", "0", "tcp/80", "wrr", "dr", "nat", "@/dev/null", "@/etc/hostname", "-", "--", ""),
@@ -35,7 +44,7 @@ WORDS = st.sampled_from(
 )
 JUNK = st.binary(max_size=12).map(lambda b: os.fsdecode(b.replace(b"\0", b"")))
 SOME = st.lists(WORDS | JUNK, max_size=6)
-LIKELY = st.tuples(st.sampled_from(sorted(group.commands)), SOME).map(lambda t: [t[0], *t[1]])
+LIKELY = st.tuples(st.sampled_from(sorted(COMMANDS)), SOME).map(lambda t: [t[0], *t[1]])
 NO_ANSWER = {"-h", "--help", "--version", "-v", "--verbose"}  # these print more than an answer
 
 

@@ -3,7 +3,8 @@
 import json
 import sys
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import reduce
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 STATE_DIR = "/var/lib/vipctl"
 MADE = "the change is made"
+Part = Callable[[Any], Any]  # click's: of a command
+F = TypeVar("F", bound=Callable[..., None])
 
 
 class Settings(NamedTuple):
@@ -48,7 +51,33 @@ def _directory(text: str) -> str:
     return text
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """Makes the command that is asked for: to make them all takes longer than most of them do."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._functions: dict[str, tuple[Part, ...]] = {}
+
+    def of(self, name: str, *parts: Part) -> Callable[[F], F]:
+        """A command: its arguments and options, before the function that gets the settings too."""
+
+        def known(function: F) -> F:
+            self._functions[name] = (*parts, click.pass_obj, function)
+            return function
+
+        return known
+
+    def list_commands(self, _context: click.Context) -> list[str]:
+        return sorted(self._functions)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name in self._functions and name not in self.commands:
+            *parts, function = self._functions[name]
+            self.command(name)(reduce(lambda made, part: part(made), reversed(parts), function))
+        return super().get_command(context, name)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--check", is_flag=True, help="Change nothing, report what would change.")
 @click.option("--diff", is_flag=True, help="Show what changes, before and after.")
@@ -124,14 +153,18 @@ def _print(pieces: Iterable[str]) -> None:
     say("", nl=not last.endswith("\n"))
 
 
-@group.command("add-range")
-@options.ranges
-@click.option(
-    "--service", "name", metavar="NAME", help="Created if it does not exist and options say how."
+@group.of(
+    "add-range",
+    options.ranges,
+    click.option(
+        "--service",
+        "name",
+        metavar="NAME",
+        help="Created if it does not exist and options say how.",
+    ),
+    options.service,
+    options.force,
 )
-@options.service
-@options.force
-@click.pass_obj
 def add_range(
     settings: Settings, ranges: tuple[str, ...], name: str | None, given: "Given", force: bool
 ) -> None:
@@ -146,10 +179,11 @@ def add_range(
     _finish(settings, settings.controller(force=force).add_range(wanted, target, given))
 
 
-@group.command("remove-range")
-@options.ranges
-@click.option("--service", "name", metavar="NAME", help="Default: whoever holds it.")
-@click.pass_obj
+@group.of(
+    "remove-range",
+    options.ranges,
+    click.option("--service", "name", metavar="NAME", help="Default: whoever holds it."),
+)
 def remove_range(settings: Settings, ranges: tuple[str, ...], name: str | None) -> None:
     """Accept RANGE… no longer. The last range ends an acceptance-only service."""
     from vipctl import rangelist
@@ -159,9 +193,7 @@ def remove_range(settings: Settings, ranges: tuple[str, ...], name: str | None) 
     )
 
 
-@group.command("list-ranges")
-@click.option("--service", "name", metavar="NAME")
-@click.pass_obj
+@group.of("list-ranges", click.option("--service", "name", metavar="NAME"))
 def list_ranges(settings: Settings, name: str | None) -> None:
     """Show the accepted ranges, as the shortest list of prefixes; of many, how many.
 
@@ -177,11 +209,7 @@ def list_ranges(settings: Settings, name: str | None) -> None:
         _show(settings, reporter.ranges(name, most=render.MANY), render.ranges)
 
 
-@group.command("add-service")
-@options.name
-@options.service
-@options.force
-@click.pass_obj
+@group.of("add-service", options.name, options.service, options.force)
 def add_service(settings: Settings, name: str, given: "Given", force: bool) -> None:
     """Create a service; without options, one with no real server yet."""
     from vipctl import syntax
@@ -190,11 +218,7 @@ def add_service(settings: Settings, name: str, given: "Given", force: bool) -> N
     _finish(settings, settings.controller(force=force).add_service(name, given))
 
 
-@group.command("set-service")
-@options.name
-@options.service
-@options.force
-@click.pass_obj
+@group.of("set-service", options.name, options.service, options.force)
 def set_service(settings: Settings, name: str, given: "Given", force: bool) -> None:
     """Change the options that are given; --real and --port replace the whole list."""
     if not given:
@@ -202,16 +226,13 @@ def set_service(settings: Settings, name: str, given: "Given", force: bool) -> N
     _finish(settings, settings.controller(force=force).set_service(name, given))
 
 
-@group.command("remove-service")
-@options.name
-@click.pass_obj
+@group.of("remove-service", options.name)
 def remove_service(settings: Settings, name: str) -> None:
     """End a service and all that it holds."""
     _finish(settings, settings.controller().remove_service(name))
 
 
-@group.command("list-services")
-@click.pass_obj
+@group.of("list-services")
 def list_services(settings: Settings) -> None:
     """Show the services and how they balance."""
     from vipctl import report
@@ -220,11 +241,7 @@ def list_services(settings: Settings) -> None:
     _show(settings, report.Reporter(settings.state_dir).services(), render.services)
 
 
-@group.command("add-real")
-@options.name
-@options.weighted
-@options.force
-@click.pass_obj
+@group.of("add-real", options.name, options.weighted, options.force)
 def add_real(settings: Settings, name: str, servers: tuple[str, ...], force: bool) -> None:
     """Add real servers to a service."""
     from vipctl import syntax
@@ -233,10 +250,7 @@ def add_real(settings: Settings, name: str, servers: tuple[str, ...], force: boo
     _finish(settings, settings.controller(force=force).add_real(name, reals))
 
 
-@group.command("set-real")
-@options.name
-@options.weighted
-@click.pass_obj
+@group.of("set-real", options.name, options.weighted)
 def set_real(settings: Settings, name: str, servers: tuple[str, ...]) -> None:
     """Change the weight of real servers."""
     from vipctl import syntax
@@ -245,10 +259,7 @@ def set_real(settings: Settings, name: str, servers: tuple[str, ...]) -> None:
     _finish(settings, settings.controller().set_real(name, weights))
 
 
-@group.command("remove-real")
-@options.name
-@options.servers
-@click.pass_obj
+@group.of("remove-real", options.name, options.servers)
 def remove_real(settings: Settings, name: str, servers: tuple[str, ...]) -> None:
     """Remove real servers; their connections end."""
     from vipctl import syntax
@@ -257,10 +268,7 @@ def remove_real(settings: Settings, name: str, servers: tuple[str, ...]) -> None
     _finish(settings, settings.controller().remove_real(name, endpoints))
 
 
-@group.command("drain-real")
-@options.name
-@options.servers
-@click.pass_obj
+@group.of("drain-real", options.name, options.servers)
 def drain_real(settings: Settings, name: str, servers: tuple[str, ...]) -> None:
     """Send real servers no new connections (weight 0); open ones go on."""
     from vipctl import syntax
@@ -269,10 +277,7 @@ def drain_real(settings: Settings, name: str, servers: tuple[str, ...]) -> None:
     _finish(settings, settings.controller().drain_real(name, endpoints))
 
 
-@group.command("apply")
-@click.argument("file", type=click.Path())
-@options.force
-@click.pass_obj
+@group.of("apply", click.argument("file", type=click.Path()), options.force)
 def apply_file(settings: Settings, file: str, force: bool) -> None:
     """Make the whole state what the YAML FILE (- for standard input) says, and nothing else."""
     from pathlib import Path
@@ -282,8 +287,7 @@ def apply_file(settings: Settings, file: str, force: bool) -> None:
     _finish(settings, settings.controller(force=force).apply(document.load(Path(file))))
 
 
-@group.command("export")
-@click.pass_obj
+@group.of("export")
 def export(settings: Settings) -> None:
     """Print the whole state as YAML for `apply`."""
     from vipctl import report
@@ -291,8 +295,7 @@ def export(settings: Settings) -> None:
     _print(report.Reporter(settings.state_dir).export(as_json=settings.json))
 
 
-@group.command("status")
-@click.pass_obj
+@group.of("status")
 def status(settings: Settings) -> None:
     """Show services, real servers, counters, and whether the kernel is as stored."""
     from vipctl import report
@@ -301,9 +304,10 @@ def status(settings: Settings) -> None:
     _show(settings, report.Reporter(settings.state_dir).status(), render.status)
 
 
-@group.command("restore")
-@click.option("--force", is_flag=True, help="Also where nothing is stored: all VIPs end.")
-@click.pass_obj
+@group.of(
+    "restore",
+    click.option("--force", is_flag=True, help="Also where nothing is stored: all VIPs end."),
+)
 def restore(settings: Settings, force: bool) -> None:
     """Bring the kernel to the stored state: after a boot, or after somebody's flush."""
     _finish(settings, settings.controller(force=force).restore())
