@@ -5,7 +5,6 @@ Numbers are from include/uapi/linux/genetlink.h.
 
 import errno
 import os
-import socket
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +27,7 @@ Attributes = dict[int, bytes]
 class Family(NamedTuple):
     """One that the kernel has, and a socket to speak to it."""
 
-    link: socket.socket
+    link: netlink.Link
     number: int
     version: int
 

@@ -4,9 +4,9 @@ A million VIPs are routes of type `local` to `lo` in table `local`, with our pro
 priority of their own, so that the kernel's route of an address that the director owns comes first.
 """
 
+import _socket as socket  # without the enumerations that `socket` makes of all it has
 import errno
 import os
-import socket
 import struct
 from collections.abc import Iterator, Mapping
 
@@ -108,17 +108,17 @@ def present(prefix: Entry) -> bool:
         return all(_leads_to(link, address(version, end), length) for end in ends)
 
 
-def _leads_to(link: socket.socket, where: IPAddress, length: int) -> bool:
+def _leads_to(link: netlink.Link, where: IPAddress, length: int) -> bool:
     found, kind = _best(link, where)
     return (found, kind) == (length, RTN_LOCAL) or found > length
 
 
-def best_length(link: socket.socket, where: IPAddress) -> int:
+def best_length(link: netlink.Link, where: IPAddress) -> int:
     """Of the route that the kernel takes to an address: 0 for a default route, -1 for none."""
     return _best(link, where)[0]
 
 
-def _best(link: socket.socket, where: IPAddress) -> tuple[int, int]:
+def _best(link: netlink.Link, where: IPAddress) -> tuple[int, int]:
     """Its length and its type."""
     route = ROUTE.pack(FAMILY[where.version], BITS[where.version], *[0] * 6, RTM_F_FIB_MATCH)
     answer = netlink.ask(link, RTM_GETROUTE, 0, route + attribute(RTA_DST, where.packed))

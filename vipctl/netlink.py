@@ -3,13 +3,13 @@
 Numbers are from include/uapi/linux/netlink.h unless said.
 """
 
+import _socket as socket  # without the enumerations that `socket` makes of all it has
 import errno
 import os
 import select
-import socket
 import struct
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import NamedTuple
 
 from vipctl.errors import KernelError, Missing
@@ -37,6 +37,8 @@ ATTRIBUTE = struct.Struct("=HH")  # length, type
 NUMBER = struct.Struct("=I")
 CODE = struct.Struct("=i")
 
+Link = socket.socket
+
 
 class Message(NamedTuple):
     """What the kernel sent: type, flags, sequence number, and the content behind the header."""
@@ -54,13 +56,13 @@ class Message(NamedTuple):
 @contextmanager
 def connect(
     protocol: int = socket.NETLINK_ROUTE, what: str = "routing", size: int = BUFFER
-) -> Iterator[socket.socket]:
+) -> Iterator[Link]:
     """A socket that takes messages of up to `size` bytes, or less: see `room`.
 
     The kernel filters its dumps. Raises KernelError that begins with `what`, or Missing.
     """
     try:
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol) as link:
+        with closing(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)) as link:
             link.settimeout(PATIENCE)
             link.setsockopt(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
             # Of messages this large, errors do not repeat all.
@@ -74,7 +76,7 @@ def connect(
         raise KernelError(f"{what}: {e.strerror or e}", hint="try again") from e
 
 
-def _make_room(link: socket.socket, forced: int, allowed: int, size: int) -> None:
+def _make_room(link: Link, forced: int, allowed: int, size: int) -> None:
     """In a user namespace, root too has only what is allowed to everybody (net.core.wmem_max)."""
     try:
         link.setsockopt(socket.SOL_SOCKET, forced, size)
@@ -82,12 +84,12 @@ def _make_room(link: socket.socket, forced: int, allowed: int, size: int) -> Non
         link.setsockopt(socket.SOL_SOCKET, allowed, size)
 
 
-def room(link: socket.socket) -> int:
+def room(link: Link) -> int:
     """How many bytes may be sent at once; the kernel needs a few itself."""
     return link.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) - OVERHEAD
 
 
-def send(link: socket.socket, messages: bytes) -> None:
+def send(link: Link, messages: bytes) -> None:
     """Messages that are no transaction, as many at once as the socket takes."""
     most, at = room(link), 0
     while len(messages) - at > most:
@@ -132,7 +134,7 @@ def attributes(content: bytes, at: int) -> Iterator[tuple[int, bytes]]:
         at += (size + 3) & ~3
 
 
-def receive(link: socket.socket) -> Iterator[Message]:
+def receive(link: Link) -> Iterator[Message]:
     buffer = link.recv(BUFFER)
     for at, size, kind, flags, sequence in _headers(buffer):
         yield Message(kind, flags, sequence, buffer[at + HEADER.size : at + size])
@@ -147,13 +149,13 @@ def _headers(buffer: bytes) -> Iterator[tuple[int, int, int, int, int]]:
         at += (size + 3) & ~3
 
 
-def ask(link: socket.socket, kind: int, flags: int, content: bytes) -> Message:
+def ask(link: Link, kind: int, flags: int, content: bytes) -> Message:
     """Sends a message that has one answer."""
     link.sendall(pack(kind, flags, content))
     return next(receive(link))
 
 
-def failures(link: socket.socket) -> Iterator[Message]:
+def failures(link: Link) -> Iterator[Message]:
     """The errors of all messages up to the acknowledging one."""
     while True:
         for answer in receive(link):
@@ -163,7 +165,7 @@ def failures(link: socket.socket) -> Iterator[Message]:
                 return
 
 
-def dump(link: socket.socket, kind: int, request: bytes) -> Iterator[bytes]:
+def dump(link: Link, kind: int, request: bytes) -> Iterator[bytes]:
     """The content of each message; nothing if what is asked for does not exist.
 
     Where something was changed meanwhile, entries may be missing, and the kernel is asked again.
@@ -176,7 +178,7 @@ def dump(link: socket.socket, kind: int, request: bytes) -> Iterator[bytes]:
     raise KernelError("netlink: what is read changes all the time", hint="try again")
 
 
-def once(link: socket.socket, kind: int, request: bytes) -> tuple[Iterator[bytes], bool]:
+def once(link: Link, kind: int, request: bytes) -> tuple[Iterator[bytes], bool]:
     """The content of each message, and whether nothing was changed meanwhile.
 
     The kernel counts how far it came, so what goes in the one part of a dump makes it miss as many
@@ -207,12 +209,12 @@ def staying(read: Callable[[], tuple[Iterable[bytes], bool]]) -> Iterable[bytes]
     return seen
 
 
-def heard(link: socket.socket) -> bool:
+def heard(link: Link) -> bool:
     """Whether the kernel has announced anything, or more than there was room for."""
     return bool(select.select([link], [], [], 0)[0])
 
 
-def _gathered(link: socket.socket) -> tuple[list[bytes], int, int]:
+def _gathered(link: Link) -> tuple[list[bytes], int, int]:
     """The answers to a dump as they came, their flags, and the errno that they ended with."""
     buffers, all_flags = list[bytes](), 0
     while True:
@@ -230,7 +232,7 @@ def _contents(buffer: bytes) -> Iterator[bytes]:
             yield buffer[at + HEADER.size : at + size]
 
 
-def beginning(link: socket.socket, kind: int, request: bytes) -> Iterator[bytes]:
+def beginning(link: Link, kind: int, request: bytes) -> Iterator[bytes]:
     """The same as it comes, for who will not read it to its end; that leaves the link useless."""
     link.sendall(pack(kind, NLM_F_DUMP, request))
     while True:

@@ -1,7 +1,7 @@
 """Addresses, prefixes and ranges as people write them, and what can never be a VIP. Pure."""
 
+import _socket as socket  # without the enumerations that `socket` makes of all it has
 import ipaddress
-import socket
 from collections.abc import Iterable, Iterator
 from typing import Final
 

@@ -9,10 +9,10 @@ import os
 import select
 import stat
 import sys
+from _socket import inet_pton
 from collections.abc import Callable, Iterable, Iterator
 from io import BufferedReader
 from itertools import repeat
-from socket import inet_pton
 from typing import Protocol
 
 from vipctl.errors import UsageError, VipctlError

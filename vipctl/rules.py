@@ -3,7 +3,6 @@
 Numbers are from include/uapi/linux/fib_rules.h.
 """
 
-import socket
 import struct
 import sys
 from collections.abc import Iterator
@@ -124,7 +123,7 @@ def _dumped() -> tuple[list[bytes], bool]:
         return found, not netlink.heard(news)
 
 
-def _of_version(link: socket.socket, version: int) -> Iterator[bytes]:
+def _of_version(link: netlink.Link, version: int) -> Iterator[bytes]:
     """Where IPv6 is disabled, the kernel answers for it with all that it has."""
     request = RULE.pack(FAMILY[version], 0, 0, 0, 0, 0, 0)
     dumped = netlink.dump(link, RTM_GETRULE, request)

@@ -1,13 +1,13 @@
 """The state directory: root's own, of one network namespace, used by one command at a time."""
 
+import _socket as socket  # without the enumerations that `socket` makes of all it has
 import errno
 import fcntl
 import os
-import socket
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from vipctl import files
 from vipctl.errors import Missing, Refused, VipctlError
@@ -53,7 +53,7 @@ def trouble(directory: Where) -> OSError | None:
 def identity() -> str:
     """This boot and network namespace; the kernel gives no cookie twice within a boot."""
     boot = files.text("/proc/sys/kernel/random/boot_id").strip()
-    with socket.socket() as s:
+    with closing(socket.socket()) as s:
         cookie = s.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8)
     return f"{boot}/{int.from_bytes(cookie, 'little')}"
 

@@ -8,7 +8,6 @@ Numbers are from include/uapi/linux/netfilter/nf_tables.h.
 """
 
 import errno
-import socket
 import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -123,7 +122,7 @@ def text(name: bytes) -> str:
     return name.rstrip(b"\0").decode(errors="replace")
 
 
-def _one(link: socket.socket, kind: int, request: bytes) -> Attributes | None:
+def _one(link: netlink.Link, kind: int, request: bytes) -> Attributes | None:
     answer = netlink.ask(link, kind, 0, request)
     failure = answer.failure()
     if failure == errno.ENOENT:
@@ -133,7 +132,7 @@ def _one(link: socket.socket, kind: int, request: bytes) -> Attributes | None:
     return dict(attributes(answer.content, NFGENMSG.size))
 
 
-def _dump(link: socket.socket, kind: int, request: bytes) -> Iterator[Attributes]:
+def _dump(link: netlink.Link, kind: int, request: bytes) -> Iterator[Attributes]:
     for content in netlink.dump(link, kind, request):
         yield dict(attributes(content, NFGENMSG.size))
 

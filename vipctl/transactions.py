@@ -5,7 +5,6 @@ Numbers are from include/uapi/linux/netfilter/nf_tables.h and nfnetlink.h.
 
 import errno
 import os
-import socket
 import struct
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -126,7 +125,7 @@ def refusal(failure: int, what: str) -> VipctlError:
     )
 
 
-def asking() -> AbstractContextManager[socket.socket]:
+def asking() -> AbstractContextManager[netlink.Link]:
     return netlink.connect(netlink.NETLINK_NETFILTER, WHAT)
 
 

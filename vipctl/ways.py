@@ -3,7 +3,7 @@
 Numbers are from include/uapi/linux/rtnetlink.h unless said.
 """
 
-import socket
+import _socket as socket  # without the enumerations that `socket` makes of all it has
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import ip_address
@@ -152,7 +152,7 @@ def _behind_defaults(content: bytes) -> bool:
     return any(dict(netlink.attributes(content, ROUTE.size)).get(RTA_DST, b""))
 
 
-def _hops(link: socket.socket, version: int, route: Attributes) -> Iterator[Hop]:
+def _hops(link: netlink.Link, version: int, route: Attributes) -> Iterator[Hop]:
     if RTA_NH_ID in route and not route.keys() & {RTA_OIF, RTA_MULTIPATH}:
         yield from _hops_of_object(link, version, route[RTA_NH_ID])
     elif packed := route.get(RTA_MULTIPATH):
@@ -169,7 +169,7 @@ def _hops_of_many(version: int, packed: bytes) -> Iterator[Hop]:
         packed = packed[(size + 3) & ~3 :]
 
 
-def _hops_of_object(link: socket.socket, version: int, number: bytes) -> Iterator[Hop]:
+def _hops_of_object(link: netlink.Link, version: int, number: bytes) -> Iterator[Hop]:
     """Where the route names it alone (net.ipv4.nexthop_compat_mode=0)."""
     request = NEXT_HOP_OBJECT.pack(0, 0, 0, 0, 0) + attribute(NHA_ID, number)
     answer = netlink.ask(link, RTM_GETNEXTHOP, 0, request)
@@ -193,7 +193,7 @@ def _number(packed: bytes) -> int:
     return int(NUMBER.unpack(packed)[0])
 
 
-def taken_by(link: socket.socket, packet: Packet) -> Way:
+def taken_by(link: netlink.Link, packet: Packet) -> Way:
     """Asked of the kernel, which goes through rules, tables and the validation of the source."""
     version = packet.vip.version
     bits, flags = BITS[version], RTM_F_LOOKUP_TABLE if version == 4 else 0

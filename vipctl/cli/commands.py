@@ -51,6 +51,28 @@ def _directory(text: str) -> str:
     return text
 
 
+def _answer(*words: str, what: str, text: Callable[[click.Context], str]) -> Part:
+    """An option that only says something. To make click's own is to look for their translation."""
+
+    def say_it(context: click.Context, _option: click.Parameter, asked: bool) -> None:
+        if asked and not context.resilient_parsing:
+            click.echo(text(context))
+            context.exit()
+
+    return click.option(
+        *words,
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=say_it,
+        help=f"Show {what} and exit.",
+    )
+
+
+HELP = _answer("-h", "--help", what="this message", text=click.Context.get_help)
+VERSION = _answer("--version", what="the version", text=lambda _: f"vipctl, version {__version__}")
+
+
 class Commands(click.Group):
     """Makes the command that is asked for: to make them all takes longer than most of them do."""
 
@@ -62,7 +84,7 @@ class Commands(click.Group):
         """A command: its arguments and options, before the function that gets the settings too."""
 
         def known(function: F) -> F:
-            self._functions[name] = (*parts, click.pass_obj, function)
+            self._functions[name] = (*parts, HELP, click.pass_obj, function)
             return function
 
         return known
@@ -73,11 +95,12 @@ class Commands(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name in self._functions and name not in self.commands:
             *parts, function = self._functions[name]
-            self.command(name)(reduce(lambda made, part: part(made), reversed(parts), function))
+            made = reduce(lambda made, part: part(made), reversed(parts), function)
+            self.command(name, add_help_option=False)(made)
         return super().get_command(context, name)
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, add_help_option=False)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--check", is_flag=True, help="Change nothing, report what would change.")
 @click.option("--diff", is_flag=True, help="Show what changes, before and after.")
@@ -90,7 +113,8 @@ class Commands(click.Group):
     help="Where the desired state is kept; one for each network namespace.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Say on stderr what is sent to the kernel.")
-@click.version_option(__version__, prog_name="vipctl")
+@VERSION
+@HELP
 @click.pass_context
 def group(
     context: click.Context, as_json: bool, check: bool, diff: bool, state_dir: str, verbose: bool
