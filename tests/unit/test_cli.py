@@ -18,6 +18,16 @@ from vipctl.cli.commands import group
 COMMANDS = group.list_commands(click.Context(group))
 
 
+def test_only_the_command_that_is_asked_for_is_made(tmp_path: Path) -> None:
+    script = (
+        "import sys; from vipctl.cli import commands, run; run(sys.argv[1:]);"
+        "sys.exit(str(list(commands.group.commands)))"
+    )
+    argv = [sys.executable, "-c", script, "--state-dir", str(tmp_path), "list-services"]
+    made = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert made.stderr == "['list-services']\n"
+
+
 # usage
 
 USAGE = {

@@ -301,7 +301,7 @@ def drain_real(settings: Settings, name: str, servers: tuple[str, ...]) -> None:
     _finish(settings, settings.controller().drain_real(name, endpoints))
 
 
-@group.of("apply", click.argument("file", type=click.Path()), options.force)
+@group.of("apply", click.argument("file"), options.force)
 def apply_file(settings: Settings, file: str, force: bool) -> None:
     """Make the whole state what the YAML FILE (- for standard input) says, and nothing else."""
     from pathlib import Path
