@@ -37,7 +37,7 @@ def imported(net: Lab, *words: str) -> set[str]:
 @pytest.mark.parametrize("word", ["--version", "--help"])
 def test_the_help_needs_the_command_line_alone(net: Lab, word: str) -> None:
     found = imported(net, word)
-    assert found & (HEAVY | DEAR) == set()
+    assert found & (HEAVY | DEAR) <= {"locale"}  # for click's headings
     assert {name for name in found if name.startswith("vipctl.")} <= {
         *("vipctl.choices", "vipctl.errors", "vipctl.methods", "vipctl.log"),
         *("vipctl.cli", "vipctl.cli.commands", "vipctl.cli.options", "vipctl.cli.output"),
