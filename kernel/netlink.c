@@ -18,6 +18,7 @@ static const struct nla_policy vip_policy[VIP_SHIM_A_MAX + 1] = {
 	[VIP_SHIM_A_PREFIXES4] = { .type = NLA_BINARY },
 	[VIP_SHIM_A_PREFIXES6] = { .type = NLA_BINARY },
 	[VIP_SHIM_A_STAGED] = { .type = NLA_FLAG },
+	[VIP_SHIM_A_OWNER] = { .type = NLA_BINARY, .len = VIP_SHIM_MAX_OWNER },
 };
 
 /**
@@ -191,6 +192,7 @@ static int vip_commit(struct sk_buff *skb, struct genl_info *info)
 		err = vip_hook_start(vn, info->extack);
 	}
 	if (!err) {
+		vip_state_own(vn->staged, info->attrs[VIP_SHIM_A_OWNER]);
 		vip_net_switch(vn, vn->staged);
 		vn->staged = NULL;
 		vip_net_unstage(vn);
@@ -225,7 +227,9 @@ static int vip_info(struct sk_buff *skb, struct genl_info *info)
 	      nla_put_u32(reply, VIP_SHIM_A_GENERATION, vn->generation) ?:
 	      nla_put_u32(reply, VIP_SHIM_A_SERVICES, state ? state->count : 0) ?:
 	      nla_put_u64_64bit(reply, VIP_SHIM_A_COUNT,
-				state ? vip_state_count(state) : 0, VIP_SHIM_A_PAD);
+				state ? vip_state_count(state) : 0, VIP_SHIM_A_PAD) ?:
+	      nla_put(reply, VIP_SHIM_A_OWNER, state ? state->owner_size : 0,
+		      state ? state->owner : NULL);
 	mutex_unlock(&vn->lock);
 	if (err)
 		goto free_reply;

@@ -67,6 +67,18 @@ void vip_state_put(struct vip_state *state)
 }
 
 /**
+ * vip_state_own - say whose a state is
+ * @state:	one that is not in use yet
+ * @owner:	up to VIP_SHIM_MAX_OWNER bytes; NULL for nobody
+ */
+void vip_state_own(struct vip_state *state, const struct nlattr *owner)
+{
+	state->owner_size = owner ? nla_len(owner) : 0;
+	if (owner)
+		nla_memcpy(state->owner, owner, sizeof(state->owner));
+}
+
+/**
  * vip_state_inherit - let counters go on
  * @state:	the next state
  * @before:	that in use

@@ -56,6 +56,8 @@ struct vip_state {
 	u32 count;		/* of services */
 	u32 whole;		/* of those that need fragments put together */
 	u32 planes;		/* of those in use, the last and one */
+	u16 owner_size;
+	u8 owner[VIP_SHIM_MAX_OWNER];	/* who has committed it */
 	struct mutex *lock;
 	struct rcu_work gone;
 	struct vip_plane plane[VIP_SHIM_MAX_PLANES];
@@ -63,6 +65,7 @@ struct vip_state {
 
 struct vip_state *vip_state_new(struct mutex *lock);
 void vip_state_put(struct vip_state *state);
+void vip_state_own(struct vip_state *state, const struct nlattr *owner);
 void vip_state_inherit(struct vip_state *state, struct vip_state *before);
 
 int vip_states_init(void);

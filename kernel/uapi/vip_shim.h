@@ -23,7 +23,9 @@
  * State is changed in place, or replaced: BEGIN opens an empty state beside the
  * one in use, commands with VIP_SHIM_A_STAGED change it, COMMIT puts it in use
  * in one step. It is the opening socket's, and is gone when that is closed.
- * Counters of services with the same mark go on.
+ * Counters of services with the same mark go on. The OWNER that COMMIT names is told
+ * by INFO, and means nothing to the module: whoever set up the state knows by it,
+ * later, that it is still theirs. It goes with the state.
  *
  * ADD gives prefixes to a service, whoever had them; DEL takes them from whoever
  * has them, and those that nobody has are no error. A command does all that it
@@ -49,10 +51,11 @@
 #define VIP_SHIM_MAX_PORTS	1024	/* of a service */
 #define VIP_SHIM_MAX_PLANES	64
 #define VIP_SHIM_MAX_PREFIXES	(1 << 24)
+#define VIP_SHIM_MAX_OWNER	64	/* bytes */
 
 enum vip_shim_command {
 	VIP_SHIM_CMD_UNSPEC,
-	VIP_SHIM_CMD_INFO,		/* VERSION, GENERATION, SERVICES, COUNT */
+	VIP_SHIM_CMD_INFO,		/* VERSION, GENERATION, SERVICES, COUNT, OWNER */
 	VIP_SHIM_CMD_SET_SERVICE,	/* MARK, FLAGS, PORTS: new or changed */
 	VIP_SHIM_CMD_DEL_SERVICE,	/* MARK; its prefixes go first */
 	VIP_SHIM_CMD_GET_SERVICE,	/* dump: a message per service */
@@ -60,7 +63,7 @@ enum vip_shim_command {
 	VIP_SHIM_CMD_DEL,		/* PLANE, PREFIXES4, PREFIXES6 */
 	VIP_SHIM_CMD_GET,		/* dump: a message per many prefixes */
 	VIP_SHIM_CMD_BEGIN,
-	VIP_SHIM_CMD_COMMIT,
+	VIP_SHIM_CMD_COMMIT,		/* OWNER */
 	VIP_SHIM_CMD_FLUSH,		/* everything goes */
 
 	__VIP_SHIM_CMD_LAST,
@@ -84,6 +87,7 @@ enum vip_shim_attribute {
 	VIP_SHIM_A_LEFT_OVER,	/* u64: packets */
 	VIP_SHIM_A_REFUSED,	/* u64: packets whose source is not valid */
 	VIP_SHIM_A_GENERATION,	/* u32: another one after each change */
+	VIP_SHIM_A_OWNER,	/* up to VIP_SHIM_MAX_OWNER bytes; none if absent */
 
 	__VIP_SHIM_A_LAST,
 	VIP_SHIM_A_MAX = __VIP_SHIM_A_LAST - 1
