@@ -46,6 +46,7 @@ ATTRIBUTES = (
     ("LEFT_OVER", "uint64"),
     ("REFUSED", "uint64"),
     ("GENERATION", "uint32"),
+    ("OWNER", "cdata"),
 )
 DROP, PING, IDLE4, IDLE6 = 1, 2, 4, 8  # VIP_SHIM_F_…
 PORT = struct.Struct(">HBx")  # struct vip_shim_port
@@ -77,6 +78,17 @@ class Loaded(NamedTuple):
     settings: Settings
     prefixes: int
     counters: Counters
+
+
+class Snapshot(NamedTuple):
+    """The services by mark, and a number that each change in the namespace makes another.
+
+    `owner` is None of a module that has no place for one.
+    """
+
+    generation: int
+    owner: str | None
+    services: dict[int, Loaded]
 
 
 def check() -> None:
@@ -114,11 +126,21 @@ def _is_installed(release: str) -> bool | None:
     return known.exists() and f"/{NAME}.ko" in known.read_text()
 
 
-def snapshot() -> tuple[int, dict[int, Loaded]]:
-    """The services by mark, and a number that is another one after each change in the namespace."""
+def snapshot() -> Snapshot:
     with _netlink() as link:
-        generation, dumped = _dump(link, "GET_SERVICE")
-        return generation, {found["MARK"]: _loaded(found) for found in dumped}
+        told, dumped = _dump(link, "GET_SERVICE")
+        services = {found["MARK"]: _loaded(found) for found in dumped}
+        return Snapshot(told["GENERATION"], _owner(told), services)
+
+
+def owner() -> str:
+    """Whose the state in use is, as whoever committed it has said."""
+    with _netlink() as link:
+        return _owner(_info(link)) or ""
+
+
+def _owner(told: dict[str, Any]) -> str | None:
+    return told["OWNER"].decode(errors="replace") if "OWNER" in told else None
 
 
 def generation() -> str:
@@ -129,7 +151,7 @@ def generation() -> str:
 
 def services() -> dict[int, Loaded]:
     """By mark."""
-    return snapshot()[1]
+    return snapshot().services
 
 
 def prefixes() -> Batch:
@@ -192,13 +214,14 @@ def changing() -> Iterator[Commands]:
 
 
 @contextmanager
-def replacing() -> Iterator[Commands]:
+def replacing(owner: str = "") -> Iterator[Commands]:
     """Makes a new state, that takes the place of the one in use at the end."""
     with _netlink() as link:
+        named = {} if _owner(_info(link)) is None else {"OWNER": owner.encode()}
         _do(link, "BEGIN")
         commands = Commands(link, staged=True)
         yield commands
-        _do(link, "COMMIT")
+        _do(link, "COMMIT", **named)
         commands.steps += 1
 
 
@@ -235,16 +258,16 @@ def _do(link: Any, command: str, **attributes: Any) -> None:
     list(_request(link, command, link.nlm_request, **attributes))
 
 
-def _dump(link: Any, command: str) -> tuple[int, Iterator[dict[str, Any]]]:
-    """With the generation that it is of: again where something was changed under it."""
+def _dump(link: Any, command: str) -> tuple[dict[str, Any], Iterator[dict[str, Any]]]:
+    """With what INFO tells at that moment: again where something was changed under it."""
     from pyroute2.netlink import NLM_F_DUMP, NLM_F_REQUEST
 
     flags = NLM_F_REQUEST | NLM_F_DUMP
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
-        before = _info(link)["GENERATION"]
+        before = _info(link)
         messages = list(_request(link, command, link.nlm_request, flags=flags))
-        if _info(link)["GENERATION"] == before:
+        if _info(link)["GENERATION"] == before["GENERATION"]:
             return before, map(_attributes, messages)
     raise KernelError(f"vip_shim: {command}: it changes all the time", hint="try again")
 

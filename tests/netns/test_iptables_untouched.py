@@ -101,7 +101,7 @@ def _theirs(host: Namespace) -> list[str]:
         for line in host.run([tool, "-c"]).stdout.splitlines()
     ]
     lines += host.run(["ipset", "save"]).stdout.splitlines()
-    mine = re.compile(r"VIPCTL(-[A-Z]+)?( |$)|^(create|add) vipctl[46](_p\d+)? ")
+    mine = re.compile(r"VIPCTL(-[A-Z]+|-OF-[0-9a-f]+)?( |$)|^(create|add) vipctl[46](_p\d+)? ")
     return [line for line in lines if line[:1] != "#" and not mine.search(line)]
 
 

@@ -16,6 +16,7 @@ from tests.harness.netns import Namespace
 from tests.stress.netlink.asking import (
     CHANGES,
     MAX_ATTRIBUTE,
+    MAX_OWNER,
     MAX_PORTS,
     MAX_SERVICES,
     REFUSALS,
@@ -35,6 +36,7 @@ from tests.stress.netlink.asking import (
     services,
     set_services,
     six,
+    whose,
     wired,
 )
 from tests.stress.netlink.client import DUMP, REQUEST, Client, Value
@@ -243,6 +245,36 @@ def test_flush_drops_what_is_staged(link: Client, other: Client) -> None:
     link("BEGIN")
     other("FLUSH")
     assert "BEGIN" in refusal(lambda: link("COMMIT")).words
+
+
+# whose it is
+
+
+@pytest.mark.parametrize("owner", [b"", b"\0\xff somebody", bytes(range(MAX_OWNER))])
+def test_whose_a_state_is_was_said_with_its_commit(link: Client, owner: bytes) -> None:
+    link("BEGIN")
+    link("SET_SERVICE", MARK=1, STAGED=True)
+    link("COMMIT", OWNER=owner)
+    link("SET_SERVICE", MARK=2)
+    link("BEGIN")
+    assert whose(link) == owner
+
+
+@pytest.mark.parametrize("ending", ["flush", "the last service goes", "nobody's takes its place"])
+def test_an_owner_goes_with_its_state(link: Client, ending: str) -> None:
+    link("BEGIN")
+    link("SET_SERVICE", MARK=1, STAGED=True)
+    link("COMMIT", OWNER=b"somebody")
+    if ending == "flush":
+        link("FLUSH")
+    elif ending == "the last service goes":
+        link("DEL_SERVICE", MARK=1)
+    else:  # as an older vipctl commits
+        link("BEGIN")
+        link("SET_SERVICE", MARK=1, STAGED=True)
+        link("COMMIT")
+    link("SET_SERVICE", MARK=1)
+    assert whose(link) == b""
 
 
 # dumps and changes

@@ -8,6 +8,7 @@ our own, drawn by `tables`:
     mangle INPUT        VIPCTL-PORTS   where services share VIPs: whose port is it?
     mangle OUTPUT       VIPCTL-OWN     the director's own packets for VIPs
                         VIPCTL-REPLIES the director's own sockets do not answer from VIPs (IPv6)
+    mangle              VIPCTL-OF-…    empty; its name tells the state directory
     filter INPUT        VIPCTL         refuses other ports, services without servers, and what IPVS
                                        never takes: other protocols, ICMP but for errors
     filter OUTPUT       VIPCTL-SENT    what IPVS sends on has no mark any more (see `fwmark`)
@@ -49,6 +50,7 @@ NEW = "_new"  # a set that is being filled
 PORTS, REPLIES = f"{CHAIN}-PORTS", f"{CHAIN}-REPLIES"
 CHECK, REFUSE = f"{CHAIN}-CHECK", f"{CHAIN}-REFUSE"
 OWN, SENT = f"{CHAIN}-OWN", f"{CHAIN}-SENT"
+OF = f"{CHAIN}-OF-"  # and the state directory's token
 GUARDING = ("filter", "nat")
 MARKING = ("mangle",)
 ICMP = {4: "icmp", 6: "icmpv6"}
@@ -71,7 +73,10 @@ def probe() -> Iterator[str]:
 
 
 def owner() -> str:
-    return ""
+    if not _our_sets():
+        return ""
+    chains = [chain for version in VERSIONS for chain in legacy.read(version, "mangle")]
+    return next((c.removeprefix(OF) for c in chains if c.startswith(OF)), "")
 
 
 def seal(acceptance: Acceptance) -> str | None:
@@ -267,6 +272,8 @@ def tables(acceptance: Acceptance) -> Tables:
         if sets := [name for name, v in _sets(acceptance).items() if v == version]:
             found[version, "filter"] = _filter(version, sets, acceptance.services)
             found[version, "mangle"] = _mangle(version, sets, acceptance.services)
+            if acceptance.owner:
+                found[version, "mangle"][OF + acceptance.owner] = []
             if pinged := [s for s in acceptance.services if s.ping]:
                 found[version, "nat"] = _nat(version, pinged)
     return found

@@ -35,12 +35,14 @@ def probe() -> Iterable[str]:
 
 
 def owner() -> str:
-    return ""
+    return shim.owner()
 
 
 def seal(acceptance: Acceptance) -> str | None:
     wanted = _wanted(acceptance)
-    generation, found = shim.snapshot()
+    generation, owned, found = shim.snapshot()
+    if found and owned not in (None, acceptance.owner):
+        return None
     if wanted != {mark: loaded.settings for mark, loaded in found.items()}:
         return None
     if not found:
@@ -70,7 +72,7 @@ def apply(before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -
 def load(after: Acceptance, wanted: Batch) -> int:
     if not after.active():
         return shim.flush()
-    with shim.replacing() as commands:
+    with shim.replacing(after.owner) as commands:
         for mark, settings in _wanted(after).items():
             commands.set_service(mark, settings)
         commands.add(wanted)

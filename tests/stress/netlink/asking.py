@@ -12,6 +12,7 @@ from tests.stress.netlink.client import ACK, DUMP, REQUEST, Client, Message, Ref
 from vipctl import shim
 
 MAX_SERVICES, MAX_PORTS, MAX_PLANES, MAX_ATTRIBUTE = 65536, 1024, 64, 65535 - 4
+MAX_OWNER = 64
 NOBODY = 65534  # a user
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
 Prefix = tuple[int, int, int, bytes]  # mark, plane, IP version, struct vip_shim_prefix…
@@ -58,6 +59,10 @@ def info(link: Client, name: str) -> int:
     return link("INFO")[0].number(name)
 
 
+def whose(link: Client) -> bytes:
+    return link("INFO")[0].array("OWNER")
+
+
 def refusal(call: Callable[[], object]) -> Refused:
     """The refusal of a call that must be refused."""
     try:
@@ -94,6 +99,7 @@ REFUSALS: list[tuple[str, dict[str, Value], int, str]] = [
     ("DEL", {"PREFIXES4": VIP4, "PLANE": MAX_PLANES}, errno.ERANGE, "range"),
     ("DEL", {"PREFIXES4": VIP4, "STAGED": True}, errno.EINVAL, "BEGIN"),
     ("COMMIT", {}, errno.EINVAL, "BEGIN"),
+    ("COMMIT", {"OWNER": bytes(MAX_OWNER + 1)}, errno.ERANGE, "length"),
 ]
 
 
