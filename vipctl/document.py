@@ -193,6 +193,7 @@ def to_yaml(value: object) -> str:
     stream = StringIO()
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
+    yaml.allow_unicode = False  # a terminal may show it, and some of it would turn the words
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     yaml.dump(value, stream)
     return stream.getvalue()

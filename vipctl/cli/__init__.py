@@ -10,7 +10,7 @@ import click
 
 from vipctl.cli import output
 from vipctl.cli.commands import MADE, group
-from vipctl.cli.output import Unprinted, printable
+from vipctl.cli.output import Unprinted, printable, printable_lines
 from vipctl.errors import UsageError, VipctlError
 
 
@@ -42,7 +42,7 @@ def _failed(cause: BaseException, words: Sequence[str]) -> int:
     if "-v" in words and type(error) is VipctlError:
         import traceback
 
-        output.tell("".join(traceback.format_exception(cause)))
+        output.tell(printable_lines("".join(traceback.format_exception(cause))))
     said = _show(error, as_json="--json" in words)
     return error.exit_code if said or not made else 0
 

@@ -52,7 +52,7 @@ def finish() -> None:
 def say(text: str, *, nl: bool = True) -> None:
     """On standard output. Raises Unprinted."""
     try:
-        click.echo(text, nl=nl)
+        click.echo(text.replace("\x7f", "\\u007f"), nl=nl)  # as JSON may have it
     except (OSError, ValueError) as e:
         raise Unprinted(e) from e
 
@@ -74,8 +74,8 @@ def tell(text: str, *, nl: bool = True) -> bool:
 
 
 def trace(text: str) -> None:
-    """A line of -v."""
-    tell(text)
+    """A line of -v, or several."""
+    tell(printable_lines(text))
 
 
 def warn(text: str) -> None:
@@ -85,3 +85,7 @@ def warn(text: str) -> None:
 def printable(text: str) -> str:
     """With escapes for what would move a terminal's cursor, or not be seen."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def printable_lines(text: str) -> str:
+    return "\n".join(printable(line) for line in text.expandtabs(4).split("\n"))

@@ -16,7 +16,7 @@ PENDING = "an earlier command was interrupted; the next changing command repairs
 def table(headers: list[str], rows: Iterable[Iterable[object]]) -> str:
     from tabulate import tabulate
 
-    cells = [[str(cell) for cell in row] for row in rows]
+    cells = [[printable(str(cell)) for cell in row] for row in rows]
     numeric = ["right" if h in RIGHT else "left" for h in headers]
     styled = [click.style(h, bold=True) for h in headers]
     return tabulate(cells, styled, tablefmt="plain", disable_numparse=True, colalign=numeric)
@@ -39,7 +39,7 @@ def difference(before: str, after: str) -> str:
         before.splitlines(), after.splitlines(), "before", "after", lineterm=""
     )
     colours = {"+": "green", "-": "red", "@": "cyan"}
-    return "\n".join(click.style(line, fg=colours.get(line[0])) for line in lines)
+    return "\n".join(click.style(printable(line), fg=colours.get(line[0])) for line in lines)
 
 
 def outcome(report: Report) -> str:
@@ -101,7 +101,7 @@ def status(report: Report) -> str:
     if packets:
         parts.append(table(["SERVICE", *SHIM_COUNTERS], packets))
     parts += [
-        f"sysctl {name} is {found['value']}, should be {found['needed']}"
+        printable(f"sysctl {name} is {found['value']}, should be {found['needed']}")
         for name, found in report["sysctls"].items()
         if not found["ok"]
     ]

@@ -1,0 +1,129 @@
+"""Whatever text somebody else chose, no control character of it gets to a terminal."""
+
+import io
+import re
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from typing import Any
+
+import click
+import pytest
+
+from vipctl import cli, document, log
+from vipctl.cli import commands, output, render
+from vipctl.errors import Refused, VipctlError
+
+ESCAPES = ("\x1b[2J", "\x1b[8m", "\x1b]0;title\x07", "\x9b2J", "\r", "\u202e", "\x7f", "\udc9b")
+OWN = re.compile(r"\x1b\[\d+(;\d+)*m")  # by which vipctl colours what it says itself
+REPORT: dict[str, Any] = {
+    "changed": True,
+    "check": False,
+    "restored": False,
+    "changes": ["?"],
+    "warnings": ["?"],
+    "pending": True,
+    "kernel": "?",
+    "ranges": [{"range": "?", "service": "?"}],
+    "sysctls": {"?": {"ok": False, "value": "?", "needed": "?"}},
+    "methods": {"?": {"usable": True, "notes": ["?"]}},
+    "findings": ["?"],
+    "problems": ["?"],
+    "services": {
+        "?": {
+            "ports": ["?"],
+            "forward": "?",
+            "scheduler": "?",
+            "fwmark": 17,
+            "method": "?",
+            "prefixes": 1,
+            "addresses": 1,
+            "reals": ["?"],
+            "shim": {"accepted": 1, "left_over": 2, "refused": 3},
+            "ipvs": {"ipv4": {"reals": {"?": dict.fromkeys(render.COUNTERS.values(), 1)}}},
+        }
+    },
+}
+SUMMARY = {"service": "?", "version": 4, "length": 24, "prefixes": 1}
+DRAWN: dict[str, Callable[[Any], str]] = {
+    "outcome": render.outcome,
+    "ranges": render.ranges,
+    "many ranges": lambda report: render.ranges(
+        report | {"summary": [SUMMARY | {"service": next(iter(report["services"]))}]}
+    ),
+    "services": render.services,
+    "status": render.status,
+    "export": lambda report: document.to_yaml({"services": {next(iter(report["services"])): {}}}),
+    "difference": lambda report: render.difference(
+        "services:\n  web:\n", f"services:\n  {report['kernel']}:\n"
+    ),
+}
+SAID: dict[str, Callable[[str], object]] = {
+    "a warning": output.warn,
+    "-v": lambda text: (
+        setattr(log, "listener", output.trace),
+        log.debug("nft: %s\n\t%s", text, 1),
+    ),
+    "an error": lambda text: cli._show(Refused(text, hint=text), as_json=False),
+    "an error's note": lambda text: cli._show(noted(text), as_json=False),
+    "an error as JSON": lambda text: cli._show(Refused(text, hint=text), as_json=True),
+    "a traceback": lambda text: cli._failed(VipctlError(text), ["-v"]),
+    "an error nobody expected, with -v": lambda text: cli._failed(KeyError(text), ["-v"]),
+    "a usage error": lambda text: cli._failed(click.UsageError(text), []),
+    "progress": lambda text: commands.Settings.notify(commands.Settings(*[None] * 4), text),  # type: ignore[arg-type]
+}
+
+
+class Terminal(io.StringIO):
+    """A stream that a person looks at."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def traced(*said: Any) -> None:
+    log.listener = output.trace
+    log.debug(*said)
+
+
+def noted(text: str) -> VipctlError:
+    error = VipctlError("it failed")
+    error.add_note(text)
+    return error
+
+
+def poisoned(value: object, escape: str) -> Any:
+    """With the escape wherever there is text."""
+    if isinstance(value, dict):
+        return {poisoned_key(key, escape): poisoned(v, escape) for key, v in value.items()}
+    if isinstance(value, list):
+        return [poisoned(each, escape) for each in value]
+    return value.replace("?", f"we{escape}b") if isinstance(value, str) else value
+
+
+def poisoned_key(key: str, escape: str) -> str:
+    return key.replace("?", f"we{escape}b")
+
+
+def assert_harmless(text: str) -> None:
+    assert "we" in text
+    plain = OWN.sub("", text.replace("\r\x1b[K", ""))
+    assert all(c.isprintable() for c in re.sub(r"[\n\t]", "", plain)), repr(text)
+
+
+@pytest.mark.parametrize("escape", ESCAPES)
+@pytest.mark.parametrize("kind", DRAWN)
+def test_in_what_is_drawn(kind: str, escape: str) -> None:
+    text = DRAWN[kind](poisoned(REPORT, escape))
+    assert_harmless(text)
+    assert "\x1b[8m" not in text  # it would hide what follows
+
+
+@pytest.mark.parametrize("escape", ESCAPES)
+@pytest.mark.parametrize("kind", SAID)
+def test_in_what_is_said(kind: str, escape: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log, "listener", None)
+    with redirect_stdout(Terminal()) as stdout, redirect_stderr(Terminal()) as stderr:
+        SAID[kind](f"we{escape}b")
+    said = stdout.getvalue() + stderr.getvalue()
+    assert_harmless(said)
+    assert "\x1b[8m" not in said
