@@ -15,7 +15,7 @@ from vipctl.ipvs import Key, Virtual
 from vipctl.lacking import Lacking
 from vipctl.model import NOTHING, Acceptance, Change
 from vipctl.prefixes import VERSIONS
-from vipctl.store import Store
+from vipctl.store import Store, Unwritten
 from vipctl.sysctl import Kept, Refusals
 
 Notify = Callable[[str], None]
@@ -223,7 +223,11 @@ def heal(
     ipvs.remove(virtuals, there)
     undisturbed = found.watch.undisturbed()
     vouched = {name: undisturbed[name] for name in undisturbed.keys() & found.vouched.keys()}
-    finish(store, planned, found.lacking, vouched)
+    try:
+        finish(store, planned, found.lacking, vouched)
+    except Unwritten as e:
+        e.add_note("the kernel is as the state says, which could not be noted")
+        raise
     return found.differs()
 
 

@@ -9,11 +9,13 @@ write the one row that it is in, to load a million is to write two thousand rows
 or changes everything is slower than O(log n).
 """
 
+import errno
 import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
+from os.path import samestat
 from typing import Any, Self
 
 from vipctl import files, statedir, syntax
@@ -66,12 +68,29 @@ AND chunk.first >= ifnull((
 """
 
 
+SAID = {  # what a failure of sqlite's means where nothing is in the way of writing afterwards
+    sqlite3.SQLITE_FULL: errno.ENOSPC,
+    sqlite3.SQLITE_IOERR: errno.EIO,
+    sqlite3.SQLITE_READONLY: errno.EROFS,
+}
+
+
+class Unwritten(VipctlError):
+    """What was to be committed is not: the state is as it was before that.
+
+    Unless it is not `certain`: after a reboot or the next command's look it may turn out to be.
+    """
+
+    certain = True
+
+
 class Store:
     """The database of one state directory. Use `Store.open`, which also creates it."""
 
     def __init__(self, connection: sqlite3.Connection, directory: Where) -> None:
         self._db = connection
         self._directory = directory
+        self._file: os.stat_result | None = None
         self.derived: dict[str, Any] = {}  # what was worked out from the state as it is
 
     @classmethod
@@ -83,7 +102,9 @@ class Store:
             if not files.exists(_database(directory)):
                 _create(directory)
             db = sqlite3.connect(_database(directory), isolation_level=None)
-            return cls._ready(db, directory)
+            store = cls._ready(db, directory)
+            store._file = os.stat(_database(directory))
+            return store
         except (sqlite3.Error, OSError) as e:
             raise _failure("read", directory, e) from e
         finally:
@@ -302,6 +323,15 @@ class Store:
             self._set_meta("epochs", json.dumps(epochs or {}))
             self._db.execute("DELETE FROM meta WHERE key = 'intent'")
 
+    def check_there(self) -> None:
+        """Raises VipctlError where the next command would not find what was committed."""
+        path = _database(self._directory)
+        if self._file and not (files.exists(path) and samestat(self._file, os.stat(path))):
+            raise VipctlError(
+                f"{path} was removed, or another put in its place, while the command ran",
+                hint="see who did that; put it back from a backup, then vipctl restore",
+            )
+
     def seals(self) -> dict[str, str]:
         return dict(json.loads(self.meta("seals") or "{}"))
 
@@ -378,7 +408,7 @@ class Store:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        """All or nothing. Raises VipctlError where the disk does not take it."""
+        """All or nothing. Raises Unwritten where the disk does not take it."""
         try:
             self._db.execute("BEGIN IMMEDIATE")
             yield
@@ -457,13 +487,29 @@ def _failure(verb: str, directory: Where, error: Exception) -> VipctlError:
         return error
     if os.geteuid():
         return Missing(f"the state in {directory} is root's", hint="use sudo")
+    if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_IOERR_FSYNC:
+        return _uncertain(directory)
+    kind = Unwritten if verb == "write" else VipctlError
     cause = error if isinstance(error, OSError) else None
     if cause is None and _is_for_writing(error):
-        cause = statedir.trouble(directory)
+        cause = statedir.trouble(directory) or _said(error)
     if cause is not None:
         message = f"cannot {verb} the state in {directory}: {cause.strerror}"
-        return VipctlError(message, hint=statedir.cure(cause))
-    return VipctlError(f"cannot {verb} the state in {directory}: {error}", hint=DAMAGED)
+        return kind(message, hint=statedir.cure(cause))
+    return kind(f"cannot {verb} the state in {directory}: {error}", hint=DAMAGED)
+
+
+def _uncertain(directory: Where) -> Unwritten:
+    """All is written, but the disk did not say that it has it."""
+    message = f"cannot tell whether the state in {directory} is written: {os.strerror(errno.EIO)}"
+    failure = Unwritten(message, hint=statedir.CURES[errno.EIO])
+    failure.certain = False
+    return failure
+
+
+def _said(error: Exception) -> OSError | None:
+    code = SAID.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+    return OSError(code, os.strerror(code)) if code else None
 
 
 def _with_neighbours(version: int, span: Span) -> tuple[bytes, bytes]:

@@ -15,7 +15,7 @@ from vipctl.ipvs import Key, Virtual
 from vipctl.lacking import Lacking, after, unaccepted
 from vipctl.model import NOTHING, Acceptance, Change
 from vipctl.model import joined as addresses
-from vipctl.store import Store
+from vipctl.store import Store, Unwritten
 from vipctl.sysctl import Kept
 
 Virtuals = dict[Key, Virtual]
@@ -115,6 +115,7 @@ def commit(store: Store, change: Change, found: Found, notify: Notify) -> None:
         ipvs.remove(new, present)
         epochs = {name: epoch for name, epoch in watch.undisturbed().items() if name in vouched}
         healing.finish(store, sysctls, lacking, epochs)
+        store.check_there()
     except BaseException as e:
         _roll_back(store, change, kept, lacking, e)
         raise
@@ -167,13 +168,31 @@ def _roll_back(
     names = {service.method for service in (*store.services().values(), *change.before)}
     known = {problem.words for problem in lacking.problems(store)}
     found = Found(Watch(names), lacking, everything=True)
+    begun = False
     try:
         marks = {key.mark for key in ipvs.desired((*change.before, *change.after))}
         store.begin(change.inverse(), marks, store.sysctls())
+        begun = True
         healing.heal(store, found, lambda _: None, sysctls=sysctls)
         failed = [p for p in lacking.problems(store) if p.words not in known]
         said = [*map(str, failed), *found.warnings]
+    except Unwritten as e:
+        as_before = "kernel and state are as they were, which could not be noted"
+        cause.add_note(as_before if begun else _stuck(cause, e))
+        return
     except Exception as e:
         said = [str(e)]
     if said:
         cause.add_note(f"and the way back failed too ({'; '.join(said)}): run vipctl restore")
+
+
+def _stuck(cause: BaseException, obstacle: Unwritten) -> str:
+    """How far a change has come that the state cannot be freed of."""
+    if not obstacle.certain:
+        return "the next changing command brings the kernel to what the state has then"
+    if isinstance(cause, Unwritten):  # at the very end
+        return "the change is made all the same, in kernel and state: it could not be taken back"
+    return (
+        f"it could not be taken back ({obstacle.message}): the state has the change, the kernel "
+        "perhaps a part of it; once that is mended: vipctl restore"
+    )

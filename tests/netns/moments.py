@@ -1,6 +1,7 @@
 """The moments of a command at which it changes the kernel or the database, found with strace."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.harness.command import Vipctl
@@ -13,12 +14,14 @@ CALLS = ("sendto", "sendmsg", "pwrite64", "ftruncate", "unlink")
 QUESTION = re.compile(r"sendto\([^{]*{nlmsg_len=\d+, nlmsg_type=(\S*GET|0x\w{3,}|0x\w*[26ae]\b)")
 
 
-def moments(vipctl: Vipctl, trace: Path, *words: str) -> list[StrikeAt]:
+def moments(
+    vipctl: Vipctl, trace: Path, *words: str, calls: Sequence[str] = CALLS
+) -> list[StrikeAt]:
     """Run a command, which must succeed; return every call of it that changes something."""
-    with Zygote(recording(CALLS, trace)) as watched:
+    with Zygote(recording(calls, trace)) as watched:
         done = watched.run(vipctl, *words)
     assert done.code == 0, done
-    made = dict.fromkeys(CALLS, 0)
+    made = dict.fromkeys(calls, 0)
     found = []
     lines = trace.read_text().splitlines()
     process = lines[0].split()[

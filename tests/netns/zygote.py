@@ -24,10 +24,13 @@ NO_FILE = 1 << 20
 StrikeAt = tuple[str, int]  # a system call; the how manieth of a command
 
 
-def striking(calls: Iterable[str], action: str) -> list[str]:
-    """Return the strace that does `action`, such as `signal=SIGKILL`, at a call's STRIKE-th."""
+def striking(calls: Iterable[str], action: str, *, lasting: bool = False) -> list[str]:
+    """Return the strace that does `action`, such as `signal=SIGKILL`, at a call's STRIKE-th.
+
+    `lasting`: and at all that follow.
+    """
     names = ",".join(calls)
-    inject = f"inject={names}:{action}:when={STRIKE}"
+    inject = f"inject={names}:{action}:when={STRIKE}{'+' * lasting}"
     return ["strace", "-f", "-q", "-o", "/dev/null", "-e", f"trace={names}", "-e", inject]
 
 
@@ -136,6 +139,7 @@ def _call_in_vain(call: str, times: int) -> None:
         "sendmsg": lambda: libc.sendmsg(NO_FILE, None, 0),
         "pwrite64": lambda: libc.pwrite(NO_FILE, None, 0, 0),
         "ftruncate": lambda: libc.ftruncate(NO_FILE, 0),
+        "fdatasync": lambda: libc.fdatasync(NO_FILE),
         "unlink": lambda: libc.unlink(b""),
     }
     for _ in range(times):

@@ -59,10 +59,7 @@ DRAWN: dict[str, Callable[[Any], str]] = {
 }
 SAID: dict[str, Callable[[str], object]] = {
     "a warning": output.warn,
-    "-v": lambda text: (
-        setattr(log, "listener", output.trace),
-        log.debug("nft: %s\n\t%s", text, 1),
-    ),
+    "-v": lambda text: traced("nft: %s\n\t%s", text, 1),
     "an error": lambda text: cli._show(Refused(text, hint=text), as_json=False),
     "an error's note": lambda text: cli._show(noted(text), as_json=False),
     "an error as JSON": lambda text: cli._show(Refused(text, hint=text), as_json=True),
