@@ -8,11 +8,11 @@ from unittest import mock
 import pytest
 
 from tests.unit.committing import commit
-from vipctl import planner, ruleset
+from vipctl import planner, ruleset, sysctl
 from vipctl.acceptance import acceptances
 from vipctl.methods import fwmark
-from vipctl.model import Change, Place, Service
-from vipctl.prefixes import from_spans
+from vipctl.model import Change, Place, RealServer, Service
+from vipctl.prefixes import address, from_spans
 from vipctl.spans import Spans
 from vipctl.store import Store
 
@@ -83,3 +83,11 @@ def test_rules_are_drawn_once_for_each_state(tmp_path: Path) -> None:
         assert fwmark.chains(before) is fwmark.chains(before)
         fwmark.chains(before._replace(services=before.services[1:]))
     assert drawn.call_count == 2
+
+
+def test_whether_connections_are_tracked_is_looked_up_once() -> None:
+    real = RealServer(address(4, 0x0A00010B))
+    services = [Service(f"s{n}", n, reals=(real,)) for n in range(1, 50)]
+    with mock.patch.object(sysctl, "read", wraps=sysctl.read) as looked:
+        assert sysctl.needed(services)["net.ipv4.ip_forward"] == "1"
+    assert looked.call_count == 1
