@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* What there is, told over netlink: a message per service, or per many prefixes. */
+/*
+ * What there is, told over netlink: a message per service, or per many prefixes.
+ * All messages of a dump are made when it begins, under the lock. So it tells of
+ * one moment, whatever is changed while it is read.
+ */
 
 #include <net/genetlink.h>
 #include <net/sock.h>
@@ -7,16 +11,43 @@
 #include "hook.h"
 #include "netlink.h"
 
-static void *vip_begin_message(struct sk_buff *skb, struct netlink_callback *cb,
-			       u8 command)
-{
-	void *header = genlmsg_put(skb, NETLINK_CB(cb->skb).portid,
-				   cb->nlh->nlmsg_seq, &vip_family, NLM_F_MULTI,
-				   command);
+/* Messages wait in pages; one has room for the longest */
+#define VIP_PAGE (VIP_SHIM_MAX_PORTS * sizeof(struct vip_shim_port) + NLMSG_GOODSIZE)
 
-	if (header)
-		genl_dump_check_consistent(cb, header);
-	return header;
+/**
+ * struct vip_dump - a dump that is being made
+ * @cb:		of it
+ * @pages:	linked by their next
+ * @page:	the last of them
+ */
+struct vip_dump {
+	struct netlink_callback *cb;
+	struct sk_buff *pages;
+	struct sk_buff *page;
+};
+
+static int vip_page_add(struct vip_dump *dump)
+{
+	struct sk_buff *page = alloc_skb(VIP_PAGE, GFP_KERNEL_ACCOUNT);
+
+	if (!page)
+		return -ENOMEM;
+	skb_reserve(page, skb_tailroom(page) - VIP_PAGE);
+	if (dump->page)
+		dump->page->next = page;
+	else
+		dump->pages = page;
+	dump->page = page;
+	cond_resched();
+	return 0;
+}
+
+static void *vip_begin_message(const struct vip_dump *dump, u8 command)
+{
+	const struct netlink_callback *cb = dump->cb;
+
+	return genlmsg_put(dump->page, NETLINK_CB(cb->skb).portid, cb->nlh->nlmsg_seq,
+			   &vip_family, NLM_F_MULTI, command);
 }
 
 static int vip_put_count(struct sk_buff *skb, int attribute, u64 count)
@@ -63,50 +94,36 @@ static int vip_put_service(struct sk_buff *skb, struct vip_net *vn,
 	       vip_put_ports(skb, config);
 }
 
-/**
- * vip_dump_begin - before the first message of a dump
- * @cb:		asks for room for any message
- */
-int vip_dump_begin(struct netlink_callback *cb)
+static int vip_tell_service(const struct vip_dump *dump, struct vip_net *vn,
+			    const struct vip_service *service)
 {
-	cb->min_dump_alloc = VIP_SHIM_MAX_PORTS * sizeof(struct vip_shim_port) +
-			     NLMSG_GOODSIZE;
+	void *header = vip_begin_message(dump, VIP_SHIM_CMD_GET_SERVICE);
+
+	if (!header)
+		return -EMSGSIZE;
+	if (vip_put_service(dump->page, vn, service)) {
+		genlmsg_cancel(dump->page, header);
+		return -EMSGSIZE;
+	}
+	genlmsg_end(dump->page, header);
 	return 0;
 }
 
-/**
- * vip_dump_services - VIP_SHIM_CMD_GET_SERVICE
- * @skb:	to fill
- * @cb:		args[0]: the mark to go on from; args[1]: that there is none
- */
-int vip_dump_services(struct sk_buff *skb, struct netlink_callback *cb)
+static int vip_tell_services(struct vip_dump *dump, struct vip_net *vn,
+			     struct vip_state *state)
 {
-	struct vip_net *vn = vip_net(sock_net(skb->sk));
-	struct vip_service *service = NULL;
-	unsigned long mark = cb->args[0];
-	struct vip_state *state;
-	void *header;
+	struct vip_service *service;
+	unsigned long mark;
+	int err = 0;
 
-	mutex_lock(&vn->lock);
-	cb->seq = vn->generation;
-	state = vip_state_locked(vn);
-	if (state && !cb->args[1])
-		service = xa_find(&state->services, &mark, ULONG_MAX, XA_PRESENT);
-	while (service) {
-		header = vip_begin_message(skb, cb, VIP_SHIM_CMD_GET_SERVICE);
-		if (!header)
+	xa_for_each(&state->services, mark, service) {
+		err = vip_tell_service(dump, vn, service);
+		if (err == -EMSGSIZE)
+			err = vip_page_add(dump) ?: vip_tell_service(dump, vn, service);
+		if (err)
 			break;
-		if (vip_put_service(skb, vn, service)) {
-			genlmsg_cancel(skb, header);
-			break;
-		}
-		genlmsg_end(skb, header);
-		service = xa_find_after(&state->services, &mark, ULONG_MAX, XA_PRESENT);
 	}
-	cb->args[0] = mark;
-	cb->args[1] = !service;
-	mutex_unlock(&vn->lock);
-	return service && !skb->len ? -EMSGSIZE : skb->len;
+	return err;
 }
 
 /* Where a dump of prefixes has come to */
@@ -152,11 +169,10 @@ static int vip_append(struct sk_buff *skb, const struct vip_cursor *cursor)
 
 /*
  * As many of the prefixes that follow each other, of one service and plane, as
- * have room. @service and @next: the first that is not in, if any is left.
+ * have room. @next and @service: the first that is not in, if any is left.
  */
 static int vip_put_prefixes(struct sk_buff *skb, struct vip_state *state,
-			    struct vip_cursor *cursor, struct vip_cursor *next,
-			    struct vip_service **service)
+			    struct vip_cursor *next, struct vip_service **service)
 {
 	const struct vip_service *whose = *service;
 	struct vip_cursor first = *next;
@@ -170,7 +186,6 @@ static int vip_put_prefixes(struct sk_buff *skb, struct vip_state *state,
 	if (!array || vip_append(skb, &first))
 		return -EMSGSIZE;
 	do {
-		*cursor = *next;
 		*service = vip_cursor_next(state, next);
 	} while (*service == whose && next->plane == first.plane &&
 		 next->bits == first.bits && !vip_append(skb, next));
@@ -178,35 +193,90 @@ static int vip_put_prefixes(struct sk_buff *skb, struct vip_state *state,
 	return 0;
 }
 
-/**
- * vip_dump_prefixes - VIP_SHIM_CMD_GET
- * @skb:	to fill
- * @cb:		ctx: a struct vip_cursor, the last that was told
- */
-int vip_dump_prefixes(struct sk_buff *skb, struct netlink_callback *cb)
+static int vip_tell_prefixes(struct vip_dump *dump, struct vip_net *vn,
+			     struct vip_state *state)
 {
-	struct vip_cursor *cursor = (struct vip_cursor *)cb->ctx, next = *cursor;
-	struct vip_net *vn = vip_net(sock_net(skb->sk));
-	struct vip_service *service = NULL;
-	struct vip_state *state;
+	struct vip_cursor next = {};
+	struct vip_service *service = vip_cursor_next(state, &next);
 	void *header;
+	int err = 0;
 
-	BUILD_BUG_ON(sizeof(*cursor) > sizeof(cb->ctx));
-	mutex_lock(&vn->lock);
-	cb->seq = vn->generation;
-	state = vip_state_locked(vn);
-	if (state)
-		service = vip_cursor_next(state, &next);
-	while (service) {
-		header = vip_begin_message(skb, cb, VIP_SHIM_CMD_GET);
-		if (!header)
-			break;
-		if (vip_put_prefixes(skb, state, cursor, &next, &service)) {
-			genlmsg_cancel(skb, header);
-			break;
+	while (service && !err) {
+		header = vip_begin_message(dump, VIP_SHIM_CMD_GET);
+		if (header && !vip_put_prefixes(dump->page, state, &next, &service)) {
+			genlmsg_end(dump->page, header);
+			continue;
 		}
-		genlmsg_end(skb, header);
+		genlmsg_cancel(dump->page, header);
+		err = vip_page_add(dump);
 	}
+	return err;
+}
+
+typedef int vip_tell(struct vip_dump *dump, struct vip_net *vn, struct vip_state *state);
+
+static int vip_dump_begin(struct netlink_callback *cb, vip_tell *tell)
+{
+	struct vip_net *vn = vip_net(sock_net(cb->skb->sk));
+	struct vip_dump dump = { .cb = cb };
+	struct vip_state *state;
+	int err;
+
+	cb->min_dump_alloc = VIP_PAGE;
+	mutex_lock(&vn->lock);
+	state = vip_state_locked(vn);
+	err = vip_page_add(&dump);
+	if (!err && state)
+		err = tell(&dump, vn, state);
 	mutex_unlock(&vn->lock);
-	return skb->len;
+	if (err)
+		kfree_skb_list(dump.pages);
+	else
+		cb->args[0] = (long)dump.pages;
+	return err;
+}
+
+/**
+ * vip_dump_services - VIP_SHIM_CMD_GET_SERVICE begins
+ * @cb:		args[0]: becomes the first page that is not read yet
+ */
+int vip_dump_services(struct netlink_callback *cb)
+{
+	return vip_dump_begin(cb, vip_tell_services);
+}
+
+/**
+ * vip_dump_prefixes - VIP_SHIM_CMD_GET begins
+ * @cb:		args[0]: becomes the first page that is not read yet
+ */
+int vip_dump_prefixes(struct netlink_callback *cb)
+{
+	return vip_dump_begin(cb, vip_tell_prefixes);
+}
+
+/**
+ * vip_dump_go_on - hand over the next messages of a dump
+ * @skb:	to fill
+ * @cb:		args[0]: the first page that is not read yet
+ */
+int vip_dump_go_on(struct sk_buff *skb, struct netlink_callback *cb)
+{
+	struct sk_buff *page;
+
+	while ((page = (struct sk_buff *)cb->args[0]) && page->len <= skb_tailroom(skb)) {
+		skb_put_data(skb, page->data, page->len);
+		cb->args[0] = (long)page->next;
+		consume_skb(page);
+	}
+	return skb->len ?: (page ? -EMSGSIZE : 0);
+}
+
+/**
+ * vip_dump_end - forget what is left of a dump
+ * @cb:		args[0]: the first page that is not read yet
+ */
+int vip_dump_end(struct netlink_callback *cb)
+{
+	kfree_skb_list((struct sk_buff *)cb->args[0]);
+	return 0;
 }

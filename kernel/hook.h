@@ -24,7 +24,7 @@ struct rt6_info;
  * @state:	in use
  * @staged:	beside it, until it is put in use; NULL if nobody opened one
  * @stager:	netlink port of who did
- * @generation:	of @state, for dumps that notice changes
+ * @generation:	of @state: how often it has changed, from somewhere on
  * @route4:	of accepted packets
  * @route6:	likewise
  * @own:	addresses that no packet can have come from; under RTNL, not @lock

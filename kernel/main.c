@@ -6,6 +6,7 @@
  */
 
 #include <linux/module.h>
+#include <linux/random.h>
 
 #include "hook.h"
 #include "net.h"
@@ -20,7 +21,7 @@ static int __net_init vip_net_init(struct net *net)
 	struct vip_net *vn = vip_net(net);
 
 	vn->net = net;
-	vn->generation = 1;	/* to dumps, 0 is none */
+	vn->generation = get_random_u32() >> 1;	/* not where it was in an earlier life */
 	mutex_init(&vn->lock);
 	return 0;
 }

@@ -65,7 +65,7 @@ static struct vip_state *vip_target_made(struct vip_net *vn, struct genl_info *i
 }
 
 /**
- * vip_changed - let dumps notice, and whoever looks at the generation
+ * vip_changed - let whoever looks at the generation notice
  * @vn:		of the namespace, its lock held
  * @info:	of the command that has changed something
  */
@@ -249,8 +249,9 @@ free_reply:
 
 #define VIP_DUMP(command, function) { \
 	.cmd = VIP_SHIM_CMD_##command, \
-	.start = vip_dump_begin, \
-	.dumpit = function, \
+	.start = function, \
+	.dumpit = vip_dump_go_on, \
+	.done = vip_dump_end, \
 	.flags = GENL_ADMIN_PERM, \
 }
 

@@ -22,8 +22,9 @@ int vip_missing(struct genl_info *info, int attribute);
 int vip_add_prefixes(struct sk_buff *skb, struct genl_info *info);
 int vip_del_prefixes(struct sk_buff *skb, struct genl_info *info);
 
-int vip_dump_begin(struct netlink_callback *cb);
-int vip_dump_services(struct sk_buff *skb, struct netlink_callback *cb);
-int vip_dump_prefixes(struct sk_buff *skb, struct netlink_callback *cb);
+int vip_dump_services(struct netlink_callback *cb);
+int vip_dump_prefixes(struct netlink_callback *cb);
+int vip_dump_go_on(struct sk_buff *skb, struct netlink_callback *cb);
+int vip_dump_end(struct netlink_callback *cb);
 
 #endif

@@ -8,7 +8,6 @@ import errno
 import os
 import socket
 import struct
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -53,7 +52,6 @@ PORT = struct.Struct(">HBx")  # struct vip_shim_port
 PREFIX = {4: struct.Struct(">4sB3x"), 6: struct.Struct(">16sB3x")}  # struct vip_shim_prefix4, 6
 CHUNK = 24 * 2600  # bytes of whole prefixes in a message: an attribute ends at 65,535
 PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP, "sctp": socket.IPPROTO_SCTP}
-PATIENCE = 60.0  # seconds, for a dump that nothing was changed under
 MODULES, MODULE = Path("/lib/modules"), Path("/sys/module") / NAME
 
 
@@ -127,9 +125,10 @@ def _is_installed(release: str) -> bool | None:
 
 
 def snapshot() -> Snapshot:
+    """The count of changes, and whose the state is, are of before its services were read."""
     with _netlink() as link:
-        told, dumped = _dump(link, "GET_SERVICE")
-        services = {found["MARK"]: _loaded(found) for found in dumped}
+        told = _info(link)
+        services = {found["MARK"]: _loaded(found) for found in _dump(link, "GET_SERVICE")}
         return Snapshot(told["GENERATION"], _owner(told), services)
 
 
@@ -157,7 +156,7 @@ def services() -> dict[int, Loaded]:
 def prefixes() -> Batch:
     """All that there are."""
     with _netlink() as link:
-        return batch.of_entries(_entries(_dump(link, "GET")[1]))
+        return batch.of_entries(_entries(_dump(link, "GET")))
 
 
 def _entries(dumped: Iterable[dict[str, Any]]) -> Iterator[Entry]:
@@ -258,18 +257,12 @@ def _do(link: Any, command: str, **attributes: Any) -> None:
     list(_request(link, command, link.nlm_request, **attributes))
 
 
-def _dump(link: Any, command: str) -> tuple[dict[str, Any], Iterator[dict[str, Any]]]:
-    """With what INFO tells at that moment: again where something was changed under it."""
+def _dump(link: Any, command: str) -> Iterator[dict[str, Any]]:
+    """What there was at one moment, whatever others change meanwhile."""
     from pyroute2.netlink import NLM_F_DUMP, NLM_F_REQUEST
 
     flags = NLM_F_REQUEST | NLM_F_DUMP
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        before = _info(link)
-        messages = list(_request(link, command, link.nlm_request, flags=flags))
-        if _info(link)["GENERATION"] == before["GENERATION"]:
-            return before, map(_attributes, messages)
-    raise KernelError(f"vip_shim: {command}: it changes all the time", hint="try again")
+    return map(_attributes, _request(link, command, link.nlm_request, flags=flags))
 
 
 def _request(

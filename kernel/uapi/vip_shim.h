@@ -37,7 +37,8 @@
  * Hooks are there as long as there is a service, and fragments are put together
  * as long as one, in use or staged, names ports or has PING.
  *
- * A dump that something was changed under is flagged NLM_F_DUMP_INTR: repeat it.
+ * A dump tells of one moment, that at which it was asked for, whatever is changed
+ * while it is read.
  */
 #ifndef _UAPI_VIP_SHIM_H
 #define _UAPI_VIP_SHIM_H
