@@ -9,7 +9,7 @@ PACKAGES := nftables iproute2 python3-venv qemu-system-x86 busybox-static file k
 KERNEL_PACKAGES := bc bison flex libc6-dev libelf-dev xz-utils
 
 .PHONY: help deps root packages test-packages kernel-packages lint fmt lock test test-lowest test-fresh test-guest fresh demo conformance \
-	bench bench-guest bench-paired bench-pages bench-packages bench-datapath bench-load \
+	bench bench-guest bench-paired bench-pages bench-packages bench-datapath bench-load bench-addresses \
 	debug-kernel stress soak stress-shim fuzz clean clean-cache
 .DELETE_ON_ERROR:
 
@@ -27,6 +27,7 @@ help:
 	@echo "make bench-pages  docs/benchmarks.md and its plots again, from docs/benchmarks.json"
 	@echo "make bench-datapath  instructions per packet, every method, half an hour; writes docs/datapath.md (KERNEL=6.1)"
 	@echo "make bench-load  a million prefixes into the shim, and into an ipset (KERNEL=6.1)"
+	@echo "make bench-addresses  thousands of addresses of the director, with the shim and without (KERNEL=6.1)"
 	@echo "make debug-kernel  build a kernel with KASAN and lockdep for guests, half an hour"
 	@echo "make fresh   make demo and a part of the tests, in new minimal roots of Debian 12 and 13"
 	@echo "make test-guest KERNEL=6.1 TESTS=tests/vm/test_drain.py   some tests, under one guest's kernel"
@@ -127,6 +128,9 @@ bench-datapath: deps
 
 bench-load: deps
 	$(BIN)/python -m benchmarks.loading $(if $(KERNEL),--kernel=$(KERNEL))
+
+bench-addresses: deps
+	$(BIN)/python -m benchmarks.addresses $(if $(KERNEL),--kernel=$(KERNEL))
 
 kernel-packages: root
 	@scripts/install-packages $(KERNEL_PACKAGES)

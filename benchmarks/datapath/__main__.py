@@ -23,7 +23,7 @@ PAGE = REPOSITORY / "docs" / "datapath.md"
 def _run(options: argparse.Namespace) -> int:
     """Measure, print the tables; a complete run of the default kernel is the page."""
     methods, sizes = host.chosen(options.methods), host.chosen(options.sizes)
-    _build_sender()
+    build_sender()
     if "shim" in methods:
         built(options.kernel)
     words = str(SENDER), ",".join(methods), ",".join(sizes)
@@ -40,7 +40,7 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _build_sender() -> None:
+def build_sender() -> None:
     host.HOME.mkdir(parents=True, exist_ok=True)
     source = Path(__file__).parent / "sender.c"
     flags = ["-O2", "-Wall", "-Wextra", "-Werror"]

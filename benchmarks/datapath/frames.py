@@ -20,26 +20,31 @@ LENGTH = {4: 14 + 20 + 8 + len(PAYLOAD), 6: 14 + 40 + 8 + len(PAYLOAD)}
 ETHERTYPE = {4: 0x0800, 6: 0x86DD}
 
 
-def frames(version: int, destinations: Iterable[int]) -> bytes:
-    """Return a frame for each destination, one after the other, all of `LENGTH[version]`."""
+def frames(version: int, destinations: Iterable[int], source: bytes = b"") -> bytes:
+    """Return a frame for each destination, one after the other, all of `LENGTH[version]`.
+
+    `source` is the client's address where it is not CLIENT.
+    """
     network = _ipv4 if version == 4 else _ipv6
     head = DIRECTOR_MAC + CLIENT_MAC + ETHERTYPE[version].to_bytes(2, "big")
     ports = count(FIRST_PORT)
-    return b"".join(head + network(to, port) for to, port in zip(destinations, ports, strict=False))
+    source = source or CLIENT[version]
+    pairs = zip(destinations, ports, strict=False)
+    return b"".join(head + network(source, to, port) for to, port in pairs)
 
 
-def _ipv4(destination: int, port: int) -> bytes:
+def _ipv4(source: bytes, destination: int, port: int) -> bytes:
     to = destination.to_bytes(4, "big")
     size = 28 + len(PAYLOAD)
-    fields = struct.pack(">BBHHHBBH", 0x45, 0, size, 0, 0, TTL, UDP, 0) + CLIENT[4] + to
+    fields = struct.pack(">BBHHHBBH", 0x45, 0, size, 0, 0, TTL, UDP, 0) + source + to
     header = fields[:10] + _checksum(fields).to_bytes(2, "big") + fields[12:]
-    return header + _udp(CLIENT[4] + to, port)
+    return header + _udp(source + to, port)
 
 
-def _ipv6(destination: int, port: int) -> bytes:
+def _ipv6(source: bytes, destination: int, port: int) -> bytes:
     to = destination.to_bytes(16, "big")
     header = struct.pack(">IHBB", 6 << 28, 8 + len(PAYLOAD), UDP, TTL)
-    return header + CLIENT[6] + to + _udp(CLIENT[6] + to, port)
+    return header + source + to + _udp(source + to, port)
 
 
 def _udp(addresses: bytes, port: int) -> bytes:

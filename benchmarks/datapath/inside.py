@@ -135,30 +135,30 @@ def _through(
 ) -> Cost:
     """Send, and make sure that every packet left."""
     before = site.transmitted()
-    gross, mean = _send(site, sender, case.version, destinations)
+    gross, mean = send(site, sender, case.version, destinations)
     left, sent = site.transmitted() - before, VIPS * (ROUNDS + 1)
     if left != sent:
         raise Void(f"{case}: of {sent} packets {left} were transmitted ({traffic})")
-    harness = _harness(case.version, sender)
-    return Cost(case.method, case.version, case.size, traffic, gross, mean, harness, case.lengths)
+    own = harness(case.version, sender)
+    return Cost(case.method, case.version, case.size, traffic, gross, mean, own, case.lengths)
 
 
 @cache
-def _harness(version: int, sender: Path) -> float:
+def harness(version: int, sender: Path) -> float:
     """Return the cost of frames that a tap refuses where it would hand them to the network."""
     with director(up=False) as site:
         time.sleep(SETTLING)
-        return _send(site, sender, version, plan.others(version))[0]
+        return send(site, sender, version, plan.others(version))[0]
 
 
-def _send(
-    site: Director, sender: Path, version: int, destinations: Sequence[int]
+def send(
+    site: Director, sender: Path, version: int, destinations: Sequence[int], source: bytes = b""
 ) -> tuple[float, float]:
     """Return instructions per packet: without and with timer interrupts."""
     numbers = (site.tap, LENGTH[version], VIPS, BATCH, ROUNDS)
     done = subprocess.run(
         [str(sender), *map(str, numbers)],
-        input=frames(version, destinations),
+        input=frames(version, destinations, source),
         pass_fds=[site.tap],
         capture_output=True,
         check=False,

@@ -37,7 +37,7 @@ def main() -> int:
     record, size = sys.argv[1:]
     case = plan.Case("shim", 4, int(size))
     module.load()
-    _have_etc_in_memory()
+    have_etc_in_memory()
     with tempfile.TemporaryDirectory() as scratch, Path(record).open("a") as out:
         saved = Path(scratch, "ipset")
         saved.write_text("".join(_saved(case)))
@@ -51,7 +51,7 @@ def main() -> int:
     return 0
 
 
-def _have_etc_in_memory() -> None:
+def have_etc_in_memory() -> None:
     """Or ipset asks the host's file system for /etc/resolv.conf at each address that it parses."""
     kept = {name: Path("/etc", name).read_bytes() for name in ETC}
     execute(["mount", "-t", "tmpfs", "tmpfs", "/etc"])
@@ -96,16 +96,16 @@ def _measured(way: Way) -> dict[str, object]:
     host = Namespace.create("director")
     try:
         host.run(["ipset", "list"])  # read from the host's disk before it counts
-        started = _spent()
+        started = spent()
         way.load(host)
-        took = _spent() - started
+        took = spent() - started
         return {"what": way.name, "instructions": took, "bytes": way.nbytes(host)}
     finally:
         host.close()
         gc.collect()
 
 
-def _spent() -> int:
+def spent() -> int:
     """Return nanoseconds of this process and those it has waited for.
 
     The clock of a guest that counts runs on while it waits for the host's disk.
