@@ -116,7 +116,7 @@ def _build(home: Path, kdir: Path, *words: str) -> None:
     make(home, kdir, *words)
 
 
-def load(variant: str = "") -> None:
+def load(variant: str = "", *parameters: str) -> None:
     """Load the module that was built for the running kernel, and before it what it needs."""
     module = HOME / (os.uname().release + variant) / MODULE
     if not module.exists():
@@ -124,7 +124,7 @@ def load(variant: str = "") -> None:
     needed = _call("modinfo", "--field", "depends", str(module)).strip()
     if needed:
         _call("modprobe", "--all", *needed.split(","))
-    _call("insmod", str(module))
+    _call("insmod", str(module), *parameters)
 
 
 def unload() -> None:

@@ -35,7 +35,17 @@ CONFORMANCE = "tests/conformance/test_conformance.py"
 MEASURED = {"6.1": "shim,fwmark,fwmark-iptables", "6.12": "shim,fwmark,route,tproxy"}
 # What tests vipctl rather than the kernel is run under one kernel only.
 ELSEWHERE = {
-    "6.1": ["arrival", "changes", "demo", "drift", "foreign", "isolation", "shim_hooks", "sysctls"],
+    "6.1": [
+        "arrival",
+        "changes",
+        "demo",
+        "drift",
+        "foreign",
+        "isolation",
+        "shim_faults",
+        "shim_hooks",
+        "sysctls",
+    ],
     "6.12": ["apply", "drain", "ipvs_imports", "large", "persistence", "rollback"],
 }
 
