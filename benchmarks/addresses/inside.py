@@ -17,8 +17,10 @@ from benchmarks.datapath.site import REAL, Director, director
 from benchmarks.loading.inside import have_etc_in_memory, spent
 from tests.harness import module
 from tests.harness.netns import Namespace
-from vipctl import batch, ipvs, methods, shim
-from vipctl.model import MARK_VALUE, Forward, RealServer, Service
+from vipctl import methods
+from vipctl.linux import ipvs, shim
+from vipctl.services import batch
+from vipctl.services.model import MARK_VALUE, Forward, RealServer, Service
 
 NET = int(IPv4Address("172.22.0.0"))  # a /16
 BROADCAST = NET | 0xFFFF

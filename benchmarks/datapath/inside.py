@@ -20,8 +20,10 @@ from benchmarks.datapath.frames import LENGTH, PORT, frames
 from benchmarks.datapath.plan import MIX, NOTHING, OWNED, VIPS, Case, Cost
 from benchmarks.datapath.site import REAL, Director, Void, director
 from tests.harness import module
-from vipctl import batch, ipvs, methods
-from vipctl.model import MARK_VALUE, Forward, RealServer, Service
+from vipctl import methods
+from vipctl.linux import ipvs
+from vipctl.services import batch
+from vipctl.services.model import MARK_VALUE, Forward, RealServer, Service
 
 BATCH = 50  # packets between two looks at the clock: few, so that most see no timer interrupt
 ROUNDS = 30

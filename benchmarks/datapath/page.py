@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from benchmarks.datapath.plan import METHODS, NOTHING, OWNED, VIPS, Cost, heading
-from vipctl.prefixes import VERSIONS
+from vipctl.addresses.prefixes import VERSIONS
 
 HEAD = """# The cost of a packet
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import cache
 
 from vipctl import methods
-from vipctl.model import Acceptance, Entry, Service, Shape
-from vipctl.prefixes import VERSIONS
-from vipctl.spans import BITS
+from vipctl.addresses.prefixes import VERSIONS
+from vipctl.addresses.spans import BITS
+from vipctl.services.model import Acceptance, Entry, Service, Shape
 
 METHODS = ("shim", "route", "fwmark")
 SIZES = (1, 10_000, 100_000, 1_000_000)

@@ -17,8 +17,9 @@ from typing import NamedTuple
 from benchmarks.datapath import plan
 from tests.harness import module, slabs
 from tests.harness.netns import Namespace, execute
-from vipctl import batch, methods
-from vipctl.model import MARK_VALUE, Service
+from vipctl import methods
+from vipctl.services import batch
+from vipctl.services.model import MARK_VALUE, Service
 
 TIMES = 3
 ETC = ("hosts", "ld.so.cache", "nsswitch.conf", "resolv.conf")

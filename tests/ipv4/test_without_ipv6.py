@@ -13,9 +13,9 @@ from tests.harness.netns import Namespace, execute
 from tests.harness.servers import TcpServer
 from tests.harness.traffic import tcp_get
 from tests.harness.waiting import wait_until
-from vipctl.model import Change, Place, RealServer, Service
-from vipctl.spans import Spans
-from vipctl.store import Store
+from vipctl.addresses.spans import Spans
+from vipctl.services.model import Change, Place, RealServer, Service
+from vipctl.state.store import Store
 
 VIP4, VIP6 = "203.0.113.7", "2001:db8:1::7"
 METHODS = ("fwmark", "route", "fwmark-iptables", "shim")

@@ -1,9 +1,9 @@
 """nftables rules of somebody else."""
 
 from tests.harness.netns import Namespace
-from vipctl import replay, transactions
-from vipctl.netlink import NLM_F_CREATE, attribute
-from vipctl.transactions import NAME, NEWSET, Message, Owned
+from vipctl.linux.netlink import NLM_F_CREATE, attribute
+from vipctl.linux.nftables import replay, transactions
+from vipctl.linux.nftables.transactions import NAME, NEWSET, Message, Owned
 
 # What nft 1.1.3 makes of `set e { type ipv4_addr; flags interval; }`: flags, type and length of the
 # key, the set's number in the transaction, user data. With the latter libnftables 1.0.6 crashes.

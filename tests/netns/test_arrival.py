@@ -13,8 +13,9 @@ from tests.harness.lab import Lab
 from tests.harness.netns import Namespace
 from tests.netns.arrivals import accepted
 from tests.netns.conftest import _settled_lab
-from vipctl import arrival, ways
-from vipctl.localroutes import RTN_LOCAL
+from vipctl.linux.routing import ways
+from vipctl.linux.routing.localroutes import RTN_LOCAL
+from vipctl.operate import arrival
 
 VIP4, VIP6 = "203.0.113.7", "2001:db8:1::7"
 FAR = "198.51.100.0/24"  # of no client

@@ -6,9 +6,9 @@ from tests.harness.command import Vipctl
 from tests.harness.lab import Lab
 from tests.harness.netns import Namespace
 from tests.netns.churn import churn
-from vipctl import routing, rules, ways
+from vipctl.addresses.prefixes import address
+from vipctl.linux.routing import fwmarks, rules, ways
 from vipctl.methods.fwmark import BLOCK
-from vipctl.prefixes import address
 
 TIMES = 100  # that they are read: of 300 readings 26 and 20 missed something
 STAY, COME_AND_GO = range(20, 601), range(1, 20)
@@ -56,12 +56,12 @@ def test_no_rule_is_missed(net: Lab, vipctl: Vipctl) -> None:
     vipctl("add-range", "203.0.113.0/24", "2001:db8::/64", "--fwmark", "17")
     net.director.ip(*(f"rule add pref {n} lookup 98" for n in STAY))
     with net.director:
-        staying, ours = _rules_that_stay(), routing.read(BLOCK)
+        staying, ours = _rules_that_stay(), fwmarks.read(BLOCK)
         assert len(staying) > len(STAY)
     with churn(net.director, _rules_come_and_go()), net.director:
         for _ in range(TIMES):
             assert _rules_that_stay() == staying
-            assert routing.read(BLOCK) == ours
+            assert fwmarks.read(BLOCK) == ours
 
 
 def _rules_that_stay() -> set[rules.Rule]:

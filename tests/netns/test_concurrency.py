@@ -16,7 +16,7 @@ from tests.netns import snapshot
 from tests.netns.arrivals import accepted
 from tests.netns.processes import finish, start
 from vipctl.errors import Refused
-from vipctl.statedir import lock
+from vipctl.state.directory import lock
 
 MANY = 20
 

@@ -8,7 +8,7 @@ import pytest
 from tests.harness.command import Vipctl
 from tests.harness.lab import Lab
 from tests.netns import snapshot
-from vipctl import nft
+from vipctl.linux.nftables import tables
 
 RANGES = ("203.0.113.0/24", "198.51.100.0/24")
 TABLES = {"fwmark": "vipctl", "route": "vipctl_route", "tproxy": "vipctl_tproxy"}
@@ -50,13 +50,13 @@ def also(monkeypatch: pytest.MonkeyPatch, where: Any, name: str, act: Callable[[
 
 def count_readings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
-    real = nft.Table.holds
+    real = tables.Table.holds
 
     def holds(*arguments: Any) -> bool:
         found.append("all")
         return real(*arguments)
 
-    monkeypatch.setattr(nft.Table, "holds", holds)
+    monkeypatch.setattr(tables.Table, "holds", holds)
     return found
 
 
@@ -114,7 +114,7 @@ def test_what_others_do_after_the_comparison_is_seen(
     before = snapshot.unordered(net.director)
     net.director.run(["nft", "add table inet foreign; delete table inet foreign"])
     with monkeypatch.context() as patch:
-        also(patch, nft.Table, "holds", lambda: take(net, method))
+        also(patch, tables.Table, "holds", lambda: take(net, method))
         assert vipctl("restore")["changed"] is False
     assert_restored(vipctl, before)
 
@@ -129,7 +129,7 @@ def test_what_others_do_while_a_command_runs_is_seen(
     if words == "restore":
         net.director.run(["nft", f"delete table inet {TABLES[method]}"])
     with monkeypatch.context() as patch:
-        also(patch, nft, "commit", lambda: take(net, method))
+        also(patch, tables, "commit", lambda: take(net, method))
         vipctl(*words.split())
     assert vipctl("--check", "restore")["changed"] is True
     assert vipctl("restore")["changed"] is True

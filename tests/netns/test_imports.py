@@ -22,7 +22,7 @@ found = sorted(sys.modules)
 import json
 print(json.dumps(found))
 """
-HEAVY = {"numpy", "pyroute2", "pydantic", "ruamel.yaml", "iptc", "tabulate", "vipctl.shim"}
+HEAVY = {"numpy", "pyroute2", "pydantic", "ruamel.yaml", "iptc", "tabulate", "vipctl.linux.shim"}
 HEAVY |= {"logging", "tempfile"}
 # Each takes as long as ten to twenty modules of vipctl's.
 DEAR = {"dataclasses", "hashlib", "locale", "pathlib", "socket", "urllib.parse"}
@@ -39,13 +39,14 @@ def test_the_help_needs_the_command_line_alone(net: Lab, word: str) -> None:
     found = imported(net, word)
     assert found & (HEAVY | DEAR) <= {"locale"}  # for click's headings
     assert {name for name in found if name.startswith("vipctl.")} <= {
-        *("vipctl.choices", "vipctl.errors", "vipctl.methods", "vipctl.log"),
+        *("vipctl.services.choices", "vipctl.errors", "vipctl.methods", "vipctl.log"),
         *("vipctl.cli", "vipctl.cli.commands", "vipctl.cli.options", "vipctl.cli.output"),
     }
 
 
 @pytest.mark.parametrize(
-    ("method", "needed"), [("fwmark", "vipctl.elements"), ("route", "vipctl.localroutes")]
+    ("method", "needed"),
+    [("fwmark", "vipctl.linux.nftables.elements"), ("route", "vipctl.linux.routing.localroutes")],
 )
 def test_one_more_range_needs_its_method(
     net: Lab, vipctl: Vipctl, method: str, needed: str
@@ -55,7 +56,7 @@ def test_one_more_range_needs_its_method(
     words = ("--state-dir", str(vipctl.state_dir), "add-range", "--fwmark", "17")
     found = imported(net, *words, "192.0.2.0/24")
     assert needed in found
-    assert found & {*HEAVY, *DEAR, "nftables", "vipctl.replay"} == set()
+    assert found & {*HEAVY, *DEAR, "nftables", "vipctl.linux.nftables.replay"} == set()
     found = imported(net, *words, "198.51.100.7")
     assert "nftables" in found
     assert found & HEAVY == set()

@@ -16,9 +16,9 @@ from tests.harness.waiting import wait_until
 from tests.netns.addresses import RANGES, VIPS
 from tests.netns.arrivals import settle
 from tests.netns.iptables import ByIptables, saved
-from vipctl.batch import Batch
 from vipctl.methods import fwmark_iptables
-from vipctl.model import Acceptance, Service, Shape
+from vipctl.services.batch import Batch
+from vipctl.services.model import Acceptance, Service, Shape
 
 FLIPS = 20_000  # one in a hundred loses a packet where the length is not kept
 

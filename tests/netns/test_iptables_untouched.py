@@ -19,11 +19,11 @@ from tests.netns import snapshot
 from tests.netns.addresses import RANGES
 from tests.netns.iptables import ByIptables, ours, saved
 from tests.netns.test_untouched import COMMANDS, FILE
-from vipctl import ipset, legacy
-from vipctl.batch import Batch
 from vipctl.errors import KernelError
+from vipctl.linux.iptables import ipset, legacy
 from vipctl.methods import fwmark_iptables
-from vipctl.model import Acceptance, Service, Shape
+from vipctl.services.batch import Batch
+from vipctl.services.model import Acceptance, Service, Shape
 
 # Nearly our names, rules before and after ours, policies, and counters that are not 0.
 FOREIGN_RULES = """
@@ -264,7 +264,7 @@ def test_looking_at_nothing_needs_no_python_iptables(net: Lab) -> None:
     """It is slow to import; and a director that accepts otherwise may not have it."""
     script = (
         "import sys; from vipctl.methods import fwmark_iptables as m;"
-        "from vipctl.model import Acceptance; nothing = Acceptance((), frozenset());"
+        "from vipctl.services.model import Acceptance; nothing = Acceptance((), frozenset());"
         "m.probe(); m.load(nothing, ()); assert m.seal(nothing) == '';"
         "assert 'iptc' not in sys.modules"
     )

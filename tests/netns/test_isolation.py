@@ -12,9 +12,9 @@ from tests.harness.traffic import udp_send
 from tests.harness.waiting import wait_until
 from tests.netns import snapshot
 from tests.netns.arrivals import accepted
-from vipctl.model import Change, Place, RealServer, Service
-from vipctl.spans import Spans
-from vipctl.store import Store
+from vipctl.addresses.spans import Spans
+from vipctl.services.model import Change, Place, RealServer, Service
+from vipctl.state.store import Store
 
 V4, V6 = "203.0.113.0/24", "2001:db8:1::/64"
 VIPS = ("203.0.113.77", "198.51.100.9", "2001:db8:1::77")

@@ -11,8 +11,9 @@ from tests.netns.arrivals import accepted
 from tests.netns.route import BeforeIpvs
 from tests.netns.test_steps import Model, document
 from tests.netns.test_switch import lossless
-from vipctl import model, transactions
-from vipctl.elements import LONGEST
+from vipctl.linux.nftables import transactions
+from vipctl.linux.nftables.elements import LONGEST
+from vipctl.services import model
 
 ROOM = 4
 ALL = transactions.LARGEST

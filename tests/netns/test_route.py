@@ -19,7 +19,7 @@ from tests.netns.arrivals import (
 from tests.netns.packets import need_frag, transmit
 from tests.netns.pings import answering
 from tests.netns.route import ROUTE, BeforeIpvs
-from vipctl import ipvs
+from vipctl.linux import ipvs
 
 
 def test_ranges_are_accepted_until_they_are_removed(net: Lab, vipctl: Vipctl) -> None:

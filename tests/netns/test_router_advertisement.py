@@ -13,9 +13,11 @@ import pytest
 from tests.harness.netns import Namespace, execute
 from tests.harness.waiting import wait_until
 from tests.unit.committing import commit
-from vipctl import advice, sysctl, ways
-from vipctl.model import Change, RealServer, Service
-from vipctl.store import Store
+from vipctl.linux import sysctl
+from vipctl.linux.routing import ways
+from vipctl.operate import advice
+from vipctl.services.model import Change, RealServer, Service
+from vipctl.state.store import Store
 
 FORWARD = "net.ipv6.conf.all.forwarding"
 DEVICE = "eth0.7"  # a name with a dot, which is the name of a VLAN

@@ -6,8 +6,8 @@ import pytest
 
 from tests.harness.command import Vipctl
 from tests.harness.lab import Lab
-from vipctl import advice
 from vipctl.errors import KernelError
+from vipctl.operate import advice
 
 MOVE = """
 services:

@@ -16,8 +16,11 @@ from tests.netns.addresses import RANGES, VIPS
 from tests.netns.arrivals import accepted
 from tests.netns.route import BeforeIpvs
 from tests.netns.test_switch import lossless
-from vipctl import ipset, model, spans, transactions
-from vipctl.elements import LONGEST
+from vipctl.addresses import spans
+from vipctl.linux.iptables import ipset
+from vipctl.linux.nftables import transactions
+from vipctl.linux.nftables.elements import LONGEST
+from vipctl.services import model
 
 METHODS = ("fwmark", "route", "fwmark-iptables")
 MANY = 2

@@ -23,7 +23,7 @@ from tests.netns import snapshot
 from tests.netns.arrivals import settle
 from tests.netns.route import BeforeIpvs
 from vipctl.methods import NAMES
-from vipctl.model import PROXY
+from vipctl.services.model import PROXY
 
 METHODS = [name for name in NAMES if name != PROXY]
 PAIRS = list(permutations((name for name in METHODS if name != "shim"), 2))  # without the module

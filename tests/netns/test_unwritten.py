@@ -17,7 +17,7 @@ from tests.harness.netns import execute
 from tests.netns import iptables, owners, snapshot
 from tests.netns.moments import moments
 from tests.netns.zygote import Zygote, striking
-from vipctl.store import Store
+from vipctl.state.store import Store
 
 METHODS = ("fwmark", "fwmark-iptables", "route", "tproxy")
 WRITING = ("pwrite64", "ftruncate", "fdatasync")

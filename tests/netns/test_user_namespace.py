@@ -10,9 +10,10 @@ import pytest
 
 from tests.harness.command import Vipctl
 from tests.harness.lab import Lab
-from vipctl import methods, netlink
-from vipctl.acceptance import acceptances, prefixes
-from vipctl.store import Store
+from vipctl import methods
+from vipctl.linux import netlink
+from vipctl.reconcile.acceptance import acceptances, prefixes
+from vipctl.state.store import Store
 
 METHODS = ("fwmark", "route", "tproxy")
 MANY = 20_000  # more than go into one message

@@ -99,8 +99,8 @@ def _import_everything() -> None:
     import nftables  # noqa: F401
     import pyroute2  # noqa: F401
 
-    from vipctl import document, report  # noqa: F401
     from vipctl.cli import render, run  # noqa: F401
+    from vipctl.operate import document, report  # noqa: F401
 
 
 def _fork(netns: str, argv: Sequence[str], strike_at: StrikeAt | None) -> tuple[int, int]:

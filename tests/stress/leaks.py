@@ -6,9 +6,10 @@ from pathlib import Path
 
 from tests.harness import module
 from tests.harness.netns import Namespace, execute
-from vipctl import batch, shim
-from vipctl.batch import Batch
-from vipctl.model import Entry, Port, Shape
+from vipctl.linux import shim
+from vipctl.services import batch
+from vipctl.services.batch import Batch
+from vipctl.services.model import Entry, Port, Shape
 
 KMEMLEAK = Path("/sys/kernel/debug/kmemleak")
 OLD_ENOUGH = 6.0  # seconds until kmemleak takes an object for lost

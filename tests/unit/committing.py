@@ -1,7 +1,7 @@
 """What the controller does around a change, without a kernel."""
 
-from vipctl.model import Change
-from vipctl.store import Store
+from vipctl.services.model import Change
+from vipctl.state.store import Store
 
 
 def commit(store: Store, change: Change) -> None:

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from vipctl.model import Held, Place
-from vipctl.spans import Spans
+from vipctl.addresses.spans import Spans
+from vipctl.services.model import Held, Place
 
 
 class Row(NamedTuple):

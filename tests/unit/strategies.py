@@ -7,8 +7,10 @@ from itertools import pairwise
 
 from hypothesis import strategies as st
 
-from vipctl import syntax
-from vipctl.model import (
+from vipctl.addresses.prefixes import AddressSet, from_spans
+from vipctl.addresses.spans import BITS, Span
+from vipctl.services import syntax
+from vipctl.services.model import (
     SCHEDULER_FLAGS,
     Forward,
     Leftover,
@@ -19,8 +21,6 @@ from vipctl.model import (
     acceptance_name,
     real_key,
 )
-from vipctl.prefixes import AddressSet, from_spans
-from vipctl.spans import BITS, Span
 
 WIDTH = 40  # addresses in a window: small enough to be counted one by one
 PUBLIC = {4: int(IPv4Address("203.0.113.0")), 6: int(IPv6Address("2001:db8::"))}

@@ -7,10 +7,12 @@ import pytest
 
 from tests.harness.netns import Namespace
 from tests.unit.committing import commit
-from vipctl import advice, planner, sysctl
-from vipctl.model import Change, RealServer, Service
-from vipctl.prefixes import from_spans, parse_range
-from vipctl.store import Store
+from vipctl.addresses.prefixes import from_spans, parse_range
+from vipctl.linux import sysctl
+from vipctl.operate import advice
+from vipctl.services import planner
+from vipctl.services.model import Change, RealServer, Service
+from vipctl.state.store import Store
 
 WEB = Service("web", 0x1000, reals=(RealServer(ip_address("10.0.1.11")),))
 BOTH = from_spans([parse_range("203.0.113.0/24"), parse_range("2001:db8::/64")])

@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.holding import Row, held_by
-from vipctl import batch, spans
-from vipctl.batch import Batch
-from vipctl.model import Entry, Shape
-from vipctl.prefixes import from_spans
-from vipctl.spans import BITS
+from vipctl.addresses import spans
+from vipctl.addresses.prefixes import from_spans
+from vipctl.addresses.spans import BITS
+from vipctl.services import batch
+from vipctl.services.batch import Batch
+from vipctl.services.model import Entry, Shape
 
 MARKS = {"web": 17, "dns": 18, "other": 0x1001}
 

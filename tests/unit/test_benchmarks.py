@@ -11,7 +11,7 @@ from benchmarks.scale.page import page
 from benchmarks.scale.plan import SIZES, mixed, others, vips
 from benchmarks.scale.plots import plots
 from benchmarks.scale.record import STOPPED, Pairs, Results, Run, Spent
-from vipctl.prefixes import parse_range
+from vipctl.addresses.prefixes import parse_range
 
 FILES = documents.documents(record.read(documents.JSON), documents.JSON)
 

@@ -16,11 +16,11 @@ import vipctl
 from tests.harness.netns import Namespace
 from tests.unit.checked import Vipctl
 from tests.unit.committing import commit
-from vipctl import planner
+from vipctl.addresses.prefixes import from_spans, parse_range
 from vipctl.cli.commands import group
-from vipctl.model import Port, RealServer, Service
-from vipctl.prefixes import from_spans, parse_range
-from vipctl.store import Store
+from vipctl.services import planner
+from vipctl.services.model import Port, RealServer, Service
+from vipctl.state.store import Store
 
 SOURCE = Path(vipctl.__file__).parents[1]
 HEAVY = ("pyroute2", "pydantic", "ruamel", "nftables", "tabulate")

@@ -8,13 +8,15 @@ from unittest import mock
 import pytest
 
 from tests.unit.committing import commit
-from vipctl import planner, ruleset, sysctl
-from vipctl.acceptance import acceptances
+from vipctl.addresses.prefixes import address, from_spans
+from vipctl.addresses.spans import Spans
+from vipctl.linux import sysctl
+from vipctl.linux.nftables import ruleset
 from vipctl.methods import fwmark
-from vipctl.model import Change, Place, RealServer, Service
-from vipctl.prefixes import address, from_spans
-from vipctl.spans import Spans
-from vipctl.store import Store
+from vipctl.reconcile.acceptance import acceptances
+from vipctl.services import planner
+from vipctl.services.model import Change, Place, RealServer, Service
+from vipctl.state.store import Store
 
 EVERY = 10  # steps of sqlite's machine
 Count = tuple[int, int]  # statements, steps

@@ -8,10 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.strategies import NAMES, acceptance, services, vips
-from vipctl import document
+from vipctl.addresses.prefixes import AddressSet
 from vipctl.errors import VipctlError
-from vipctl.model import Forward, Leftover, RealServer, Service
-from vipctl.prefixes import AddressSet
+from vipctl.operate import document
+from vipctl.services.model import Forward, Leftover, RealServer, Service
 
 Wanted = dict[str, tuple[Service, AddressSet]]
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from vipctl import document
 from vipctl.errors import Refused, UsageError
+from vipctl.operate import document
 
 MEMORY = 512 << 20
 CPU_SECONDS = 4

@@ -8,16 +8,17 @@ from collections.abc import Iterator
 import pytest
 
 from tests.harness.netns import Namespace
-from vipctl import elements, netlink, nft, transactions
-from vipctl.batch import Batch
-from vipctl.elements import LONGEST, Edit, Map
+from vipctl.addresses.prefixes import FAMILY
+from vipctl.addresses.spans import WIDTH
 from vipctl.errors import KernelError
-from vipctl.model import Acceptance, Service, Shape
-from vipctl.nft import Table
-from vipctl.prefixes import FAMILY
-from vipctl.ruleset import map_name
-from vipctl.spans import WIDTH
-from vipctl.transactions import Owned
+from vipctl.linux import netlink
+from vipctl.linux.nftables import elements, tables, transactions
+from vipctl.linux.nftables.elements import LONGEST, Edit, Map
+from vipctl.linux.nftables.ruleset import map_name
+from vipctl.linux.nftables.tables import Table
+from vipctl.linux.nftables.transactions import Owned
+from vipctl.services.batch import Batch
+from vipctl.services.model import Acceptance, Service, Shape
 
 MANY = 5_000  # of a mark: more than a message holds
 MAPS = {version: Map(Owned("inet", "t"), f"m{version}", version) for version in WIDTH}
@@ -241,19 +242,19 @@ CHANGES = {
 def test_a_table_holds_what_it_was_given(
     host: Namespace, accepted: Acceptance, change: str
 ) -> None:
-    nft.commit(TABLE.replacing(accepted, large()))
+    tables.commit(TABLE.replacing(accepted, large()))
     assert TABLE.holds(accepted, large())
     first = socket.inet_ntop(socket.AF_INET, single(4, addresses(4, 17))[0])
     commands = change.format(name=map_name(SHAPES[0]), address=first)
     host.run(["nft", "-f", "-"], input=commands)
     assert not TABLE.holds(accepted, large())
-    nft.commit(TABLE.replacing(accepted, large()))
+    tables.commit(TABLE.replacing(accepted, large()))
     assert TABLE.holds(accepted, large())
 
 
 def test_a_table_that_is_changed_holds_the_difference(accepted: Acceptance) -> None:
-    nft.commit(TABLE.replacing(accepted, large()))
+    tables.commit(TABLE.replacing(accepted, large()))
     moved = {(SHAPES[2], 18): addresses(6, 18)}, {(SHAPES[2], 17): addresses(6, 18)}
-    nft.commit(TABLE.changing(accepted, accepted, *moved))
+    tables.commit(TABLE.changing(accepted, accepted, *moved))
     assert TABLE.holds(accepted, {**large(), (SHAPES[2], 18): b""} | moved[1])
     assert not TABLE.holds(accepted, large())

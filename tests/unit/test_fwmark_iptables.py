@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from tests.harness.ipsets import members as shown
 from tests.harness.netns import Namespace
-from vipctl import batch, ipset, legacy
 from vipctl.errors import KernelError, Missing
+from vipctl.linux.iptables import ipset, legacy
 from vipctl.methods import fwmark_iptables
-from vipctl.model import Acceptance, Entry, Leftover, Port, RealServer, Service, Shape
+from vipctl.services import batch
+from vipctl.services.model import Acceptance, Entry, Leftover, Port, RealServer, Service, Shape
 
 RIP = RealServer(ip_address("10.0.1.11"))
 BOTH = RIP, RealServer(ip_address("fd00:1::11"))

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.harness.netns import Namespace
-from vipctl import nft, ruleset
+from vipctl.linux.nftables import ruleset, tables
 from vipctl.methods import fwmark, route, tproxy
-from vipctl.model import Acceptance, Leftover, Port, RealServer, Service, Shape
+from vipctl.services.model import Acceptance, Leftover, Port, RealServer, Service, Shape
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -85,7 +85,7 @@ METHODS = {"fwmark": CASES, "route": CASES | ROUTED, "tproxy": PROXIED}
 DRAWN = [(method, name) for method, cases in METHODS.items() for name in cases]
 
 
-def tables(method: str, found: Acceptance) -> list[tuple[nft.Table, Acceptance]]:
+def drawn_tables(method: str, found: Acceptance) -> list[tuple[tables.Table, Acceptance]]:
     """The tables of a method, each with what it has to draw."""
     if method == "route":
         both = [(route.MARKS, found), (route.SILENCE, route._silent(found))]
@@ -94,14 +94,14 @@ def tables(method: str, found: Acceptance) -> list[tuple[nft.Table, Acceptance]]
 
 
 def text(method: str, name: str) -> str:
-    drawn = tables(method, METHODS[method][name])
+    drawn = drawn_tables(method, METHODS[method][name])
     return "".join(t.text(t.ruleset(part)) for t, part in drawn if t.ruleset(part))
 
 
 def maps(method: str, name: str) -> str:
     """The maps that the rules look up, as declarations of their own."""
     lines = []
-    for table, part in tables(method, METHODS[method][name]):
+    for table, part in drawn_tables(method, METHODS[method][name]):
         lines.append(f"add table {table.path}")
         for shape in sorted(part.shapes):
             kind = f"type ipv{shape.version}_addr : mark;"
@@ -140,14 +140,14 @@ def test_the_kernel_has_what_nft_would_make_of_the_rules(
     host.run(["nft", "-f", "-"], input=f"flush ruleset\n{rules}")
     wanted = listed(host)
     host.run(["nft", "flush", "ruleset"])
-    drawn = tables(method, METHODS[method][name])
+    drawn = drawn_tables(method, METHODS[method][name])
     with host:
-        nft.commit(*(table.replacing(part, {}) for table, part in drawn))
+        tables.commit(*(table.replacing(part, {}) for table, part in drawn))
         assert listed(host) == wanted
         for table, part in drawn:
             one = part.services[:1], part.shapes
-            nft.commit(table.changing(part, Acceptance(*one), {}, {}))
-            nft.commit(table.changing(Acceptance(*one), part, {}, {}))
+            tables.commit(table.changing(part, Acceptance(*one), {}, {}))
+            tables.commit(table.changing(Acceptance(*one), part, {}, {}))
             assert table.seal(part)
         assert listed(host) == wanted
 
@@ -167,14 +167,14 @@ def test_there_is_a_case_for_each_golden_file(method: str) -> None:
     "nothing", [Acceptance((), frozenset()), acceptance(), acceptance(WEB, shapes=())]
 )
 def test_nothing_to_accept_has_no_rules(method: str, nothing: Acceptance) -> None:
-    for table, part in tables(method, nothing):
+    for table, part in drawn_tables(method, nothing):
         assert table.ruleset(part) == {}
     assert fwmark.BLOCK.accepting(nothing) == tproxy.BLOCK.accepting(nothing) == set()
 
 
 @pytest.mark.parametrize(("method", "name"), DRAWN)
 def test_chains_come_after_those_that_they_jump_to(method: str, name: str) -> None:
-    for table, part in tables(method, METHODS[method][name]):
+    for table, part in drawn_tables(method, METHODS[method][name]):
         declared: list[str] = []
         for chain, (_, rules) in table.ruleset(part).items():
             words = " ".join(rules).split()
@@ -209,7 +209,7 @@ def test_no_ipv4_lookup_is_reached_by_a_packet_whose_ttl_ends_here(case: str) ->
 
 
 def _rules(method: str, chain: str, case: str) -> list[str]:
-    return tables(method, CASES[case])[0][0].ruleset(CASES[case])[chain][1]
+    return drawn_tables(method, CASES[case])[0][0].ruleset(CASES[case])[chain][1]
 
 
 def _maps(rules: list[str]) -> list[str]:

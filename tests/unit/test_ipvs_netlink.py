@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vipctl import genetlink, ipvs, netlink
 from vipctl.errors import KernelError, Missing
-from vipctl.ipvs import Dest, Key, Virtual
-from vipctl.model import RealServer
-from vipctl.netlink import CODE, HEADER, NLA_F_NESTED, NLMSG_DONE, NLMSG_ERROR, attribute
+from vipctl.linux import genetlink, ipvs, netlink
+from vipctl.linux.ipvs import Dest, Key, Virtual
+from vipctl.linux.netlink import CODE, HEADER, NLA_F_NESTED, NLMSG_DONE, NLMSG_ERROR, attribute
+from vipctl.services.model import RealServer
 
 NUMBER = 29  # of the family
 WEB = Key(17, 4)

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator
 import pytest
 
 from tests.harness.netns import Namespace
-from vipctl import batch, localroutes
+from vipctl.addresses.prefixes import network
 from vipctl.errors import KernelError
-from vipctl.localroutes import Routes
-from vipctl.model import Entry, Shape
-from vipctl.prefixes import network
+from vipctl.linux.routing import localroutes
+from vipctl.linux.routing.localroutes import Routes
+from vipctl.services import batch
+from vipctl.services.model import Entry, Shape
 
 MANY = 100_000
 

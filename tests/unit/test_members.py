@@ -8,10 +8,10 @@ import pytest
 
 from tests.harness.ipsets import members as shown
 from tests.harness.netns import Namespace
-from vipctl import ipset, members
+from vipctl.addresses.prefixes import text
+from vipctl.addresses.spans import BITS, WIDTH
 from vipctl.errors import KernelError
-from vipctl.prefixes import text
-from vipctl.spans import BITS, WIDTH
+from vipctl.linux.iptables import ipset, members
 
 MANY = 5_000  # more than a message holds
 LENGTHS = [(4, 32), (4, 24), (4, 1), (6, 128), (6, 64), (6, 1)]

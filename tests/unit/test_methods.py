@@ -19,7 +19,7 @@ from tests.harness.netns import Namespace
 from vipctl import methods
 from vipctl.errors import KernelError, Missing, UsageError
 from vipctl.methods import NAMES
-from vipctl.model import PROXY
+from vipctl.services.model import PROXY
 
 IPVS = [name for name in NAMES if name != PROXY]
 
@@ -178,9 +178,9 @@ import json
 import os
 from pathlib import Path
 
-from vipctl import batch
-from vipctl.batch import Batch
-from vipctl.model import Acceptance, Entry
+from vipctl.services import batch
+from vipctl.services.batch import Batch
+from vipctl.services.model import Acceptance, Entry
 
 KERNEL = Path(os.environ["FAKE_KERNEL"])
 

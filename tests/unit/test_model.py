@@ -5,9 +5,18 @@ from ipaddress import ip_address
 import pytest
 
 from tests.unit.holding import Row, held_by
-from vipctl import batch, model
 from vipctl.errors import Refused
-from vipctl.model import Change, Forward, Port, RealServer, Scheduler, Service, Shape, checked
+from vipctl.services import batch, model
+from vipctl.services.model import (
+    Change,
+    Forward,
+    Port,
+    RealServer,
+    Scheduler,
+    Service,
+    Shape,
+    checked,
+)
 
 RIP, RIP6 = ip_address("10.0.1.11"), ip_address("fd00:1::11")
 WEB = Service("web", 0x1000)

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from vipctl import netlink
 from vipctl.errors import KernelError
-from vipctl.netlink import CODE, NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR
+from vipctl.linux import netlink
+from vipctl.linux.netlink import CODE, NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR
 
 KIND = 20
 

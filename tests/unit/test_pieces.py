@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.committing import commit
-from vipctl import pieces
-from vipctl.model import Change, Place, Service
-from vipctl.report import Reporter
-from vipctl.spans import Spans
-from vipctl.store import Store
+from vipctl.addresses.spans import Spans
+from vipctl.operate import pieces
+from vipctl.operate.report import Reporter
+from vipctl.services.model import Change, Place, Service
+from vipctl.state.store import Store
 
 NUMBER = 50_000
 words = st.lists(st.text(st.characters(codec="ascii", min_codepoint=32)), min_size=1)

@@ -21,12 +21,12 @@ from hypothesis.stateful import (
 from tests.unit.committing import commit
 from tests.unit.holding import Row, flat
 from tests.unit.strategies import addresses, is_canonical
-from vipctl import planner, syntax
+from vipctl.addresses.prefixes import AddressSet, from_spans
+from vipctl.addresses.spans import BITS, Spans, cut
 from vipctl.errors import Refused
-from vipctl.model import Change, Port, Service, Shape, ports_disjoint
-from vipctl.prefixes import AddressSet, from_spans
-from vipctl.spans import BITS, Spans, cut
-from vipctl.store import Store
+from vipctl.services import planner, syntax
+from vipctl.services.model import Change, Port, Service, Shape, ports_disjoint
+from vipctl.state.store import Store
 
 Model = dict[str, set[tuple[int, int]]]  # by service: (version, address)
 Sharing = tuple[tuple[Port, ...], bool]  # what decides with whom a service may share: ports, ping

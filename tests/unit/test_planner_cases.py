@@ -8,12 +8,12 @@ import pytest
 
 from tests.unit.committing import commit
 from tests.unit.test_planner import TCP, UDP, near, touching
-from vipctl import planner
+from vipctl.addresses.prefixes import from_spans
+from vipctl.addresses.spans import BITS
 from vipctl.errors import Refused
-from vipctl.model import Leftover, RealServer, Service
-from vipctl.prefixes import from_spans
-from vipctl.spans import BITS
-from vipctl.store import Store
+from vipctl.services import planner
+from vipctl.services.model import Leftover, RealServer, Service
+from vipctl.state.store import Store
 
 RIP, OTHER = ip_address("10.0.1.11"), ip_address("10.0.1.12")
 WEB = Service("web", 0x1000, reals=(RealServer(RIP, 80), RealServer(RIP, 81), RealServer(OTHER)))

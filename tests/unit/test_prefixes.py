@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.strategies import WIDTH, WINDOWS, addresses, is_canonical, spans
-from vipctl import prefixes
-from vipctl.prefixes import AddressSet, from_spans
-from vipctl.spans import BITS, Span, Spans, cut, normalise
+from vipctl.addresses import prefixes
+from vipctl.addresses.prefixes import AddressSet, from_spans
+from vipctl.addresses.spans import BITS, Span, Spans, cut, normalise
 
 Operation = Callable[[Spans, Spans], Spans]
 

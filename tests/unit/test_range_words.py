@@ -7,9 +7,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.unit.strategies import PUBLIC
+from vipctl.addresses.prefixes import network, parse_range, span_text
+from vipctl.addresses.spans import BITS, Span
 from vipctl.errors import Refused, UsageError, VipctlError
-from vipctl.prefixes import network, parse_range, span_text
-from vipctl.spans import BITS, Span
 
 
 def span(first: str, last: str) -> Span:

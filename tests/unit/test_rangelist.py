@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from vipctl import rangelist
+from vipctl.addresses.prefixes import AddressSet
 from vipctl.errors import Refused, UsageError
-from vipctl.prefixes import AddressSet
+from vipctl.operate import rangelist
 
 MILLION = 1_000_000
 

@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.strategies import PUBLIC
-from vipctl import bulk, rangelist
+from vipctl.addresses import bulk
+from vipctl.addresses.prefixes import AddressSet, from_spans, parse_range
+from vipctl.addresses.spans import BITS
 from vipctl.errors import Refused, VipctlError
-from vipctl.prefixes import AddressSet, from_spans, parse_range
-from vipctl.spans import BITS
+from vipctl.operate import rangelist
 
 ALWAYS, NEVER = -1, 1 << 40
 GOOD = [f"203.0.113.{n}" for n in range(200)]

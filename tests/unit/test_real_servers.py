@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from tests.unit.strategies import reals
 from tests.unit.test_syntax import BAD_NUMBERS, refusal
-from vipctl import syntax
 from vipctl.errors import Refused, UsageError
-from vipctl.model import RealServer, real_key
+from vipctl.services import syntax
+from vipctl.services.model import RealServer, real_key
 
 RIP, RIP6 = IPv4Address("10.0.1.11"), IPv6Address("fd00:1::11")
 

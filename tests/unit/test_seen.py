@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.unit.checked import Vipctl
-from vipctl import rangelist
+from vipctl.addresses.prefixes import parse_range
 from vipctl.errors import UsageError
-from vipctl.prefixes import parse_range
+from vipctl.operate import rangelist
 
 STRANGE = {
     "a byte order mark": ("\ufeff203.0.113.0/24", "BYTE ORDER MARK (U+FEFF)"),

@@ -9,12 +9,13 @@ import pytest
 
 from tests.harness.command import Vipctl
 from tests.harness.netns import Namespace
-from vipctl import batch, shim
-from vipctl.batch import Batch
 from vipctl.errors import Missing
+from vipctl.linux import shim
+from vipctl.linux.shim import Settings
 from vipctl.methods import shim as method
-from vipctl.model import Acceptance, Entry, Leftover, Port, Service, Shape
-from vipctl.shim import Settings
+from vipctl.services import batch
+from vipctl.services.batch import Batch
+from vipctl.services.model import Acceptance, Entry, Leftover, Port, Service, Shape
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from vipctl import shim
+from vipctl.linux import shim
 
 KERNEL = Path(__file__).resolve().parents[2] / "kernel"
 FLAGS = ("DROP", "PING", "IDLE4", "IDLE6")

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.strategies import is_canonical
-from vipctl import bulk, spans
-from vipctl.prefixes import address
-from vipctl.spans import BITS, WIDTH, Span, Spans, shared
+from vipctl.addresses import bulk, spans
+from vipctl.addresses.prefixes import address
+from vipctl.addresses.spans import BITS, WIDTH, Span, Spans, shared
 
 T = TypeVar("T")
 ALWAYS, NEVER = 0, 1 << 40  # spans beyond which it is for numpy

@@ -12,12 +12,12 @@ import pytest
 
 from tests.harness.netns import Namespace
 from tests.unit.holding import flat
-from vipctl import planner
+from vipctl.addresses.prefixes import from_spans
 from vipctl.errors import Missing, Refused, VipctlError
-from vipctl.model import Change, Service
-from vipctl.prefixes import from_spans
-from vipctl.statedir import identity, lock
-from vipctl.store import Store
+from vipctl.services import planner
+from vipctl.services.model import Change, Service
+from vipctl.state.directory import identity, lock
+from vipctl.state.store import Store
 
 process = multiprocessing.get_context("fork")
 WEB = Service(name="web", fwmark=0x1000)

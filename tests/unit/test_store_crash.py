@@ -13,11 +13,11 @@ import pytest
 
 from tests.unit.committing import commit, done
 from tests.unit.holding import Row, flat, held_by
-from vipctl import planner
+from vipctl.addresses.prefixes import from_spans
 from vipctl.errors import Refused, VipctlError
-from vipctl.model import Change, Service
-from vipctl.prefixes import from_spans
-from vipctl.store import SCHEMA_VERSION, Store
+from vipctl.services import planner
+from vipctl.services.model import Change, Service
+from vipctl.state.store import SCHEMA_VERSION, Store
 
 process = multiprocessing.get_context("fork")
 WEB = Service(name="web", fwmark=0x1000)

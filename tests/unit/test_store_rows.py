@@ -16,10 +16,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from tests.unit.committing import commit
 from tests.unit.holding import Row, flat, held_by
 from tests.unit.strategies import is_canonical
-from vipctl import spans, store
-from vipctl.model import Change, Place, Service, Shape
-from vipctl.spans import BITS, WIDTH, Span, Spans, cut
-from vipctl.store import Store
+from vipctl.addresses import spans
+from vipctl.addresses.spans import BITS, WIDTH, Span, Spans, cut
+from vipctl.services.model import Change, Place, Service, Shape
+from vipctl.state import store
+from vipctl.state.store import Store
 
 CHUNK = 4
 PLACES = [Place("web", 4, 0), Place("web", 4, 1), Place("web", 6, 0), Place("dns", 4, 0)]

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.strategies import NAMES, acceptance, services
-from vipctl import syntax
 from vipctl.errors import UsageError
-from vipctl.model import Port, Scheduler, Service
+from vipctl.services import syntax
+from vipctl.services.model import Port, Scheduler, Service
 
 RIP, RIP6 = IPv4Address("10.0.1.11"), IPv6Address("fd00:1::11")
 

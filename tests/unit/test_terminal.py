@@ -9,9 +9,10 @@ from typing import Any
 import click
 import pytest
 
-from vipctl import cli, document, log
+from vipctl import cli, log
 from vipctl.cli import commands, output, render
 from vipctl.errors import Refused, VipctlError
+from vipctl.operate import document
 
 ESCAPES = ("\x1b[2J", "\x1b[8m", "\x1b]0;title\x07", "\x9b2J", "\r", "\u202e", "\x7f", "\udc9b")
 OWN = re.compile(r"\x1b\[\d+(;\d+)*m")  # by which vipctl colours what it says itself

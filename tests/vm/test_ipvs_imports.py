@@ -15,5 +15,5 @@ def test_changes_of_a_balanced_service_import_little(net: Lab, vipctl: Vipctl) -
         ("remove-range", "192.0.2.7", "--service=web"),
     ):
         found = imported(net, *state, *words)
-        assert "vipctl.genetlink" in found
+        assert "vipctl.linux.genetlink" in found
         assert found & (HEAVY | DEAR) == set()

@@ -12,7 +12,7 @@ from tests.harness.lab import Lab
 from tests.harness.netns import execute
 from tests.harness.readonly import with_read_only_sysctls
 from tests.vm.observe import kernel_state, tcp
-from vipctl import ipvs
+from vipctl.linux import ipvs
 
 VIP4, VIP6, OTHER = "203.0.113.7", "2001:db8:1::7", "198.51.100.7"
 REALS = ("--real=10.0.1.11", "--real=fd00:1::11")

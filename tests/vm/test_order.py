@@ -8,7 +8,7 @@ from tests.harness.command import Vipctl
 from tests.harness.lab import CLIENT_SOURCES_4, Lab
 from tests.harness.traffic import Connection, tcp_get
 from tests.vm.observe import NODEST
-from vipctl import ipvs
+from vipctl.linux import ipvs
 
 VIP = "203.0.113.7"
 FIRST, SECOND = "10.0.1.11", "10.0.1.12"

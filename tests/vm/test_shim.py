@@ -16,9 +16,11 @@ from tests.harness.netns import Namespace
 from tests.harness.traffic import tcp_post, udp_ask
 from tests.vm.conftest import served_lab, traceless
 from tests.vm.observe import outcomes, tcp, udp
-from vipctl import batch, methods, shim
+from vipctl import methods
 from vipctl.errors import KernelError, Missing
-from vipctl.model import Entry, Shape
+from vipctl.linux import shim
+from vipctl.services import batch
+from vipctl.services.model import Entry, Shape
 
 VIP4, VIP6 = "203.0.113.7", "2001:db8:1::7"
 RANGES = ("203.0.113.0/24", "2001:db8:1::/64")

@@ -7,8 +7,9 @@ import pytest
 from tests.harness import module
 from tests.harness.command import Vipctl
 from tests.harness.lab import Lab
-from vipctl import batch, shim
-from vipctl.model import Entry, Shape
+from vipctl.linux import shim
+from vipctl.services import batch
+from vipctl.services.model import Entry, Shape
 
 WEB = ("--service=web", "--method=shim")
 

@@ -22,7 +22,7 @@ from tests.harness.waiting import wait_until
 from tests.stress.netlink.asking import VIP4, VIP6, four, info, port, prefixes, services, six
 from tests.stress.netlink.client import ACK, DONE, DUMP, ERROR, REQUEST, Client, Refused, Value
 from tests.vm.test_shim_own import pair, refused
-from vipctl import shim
+from vipctl.linux import shim
 
 __all__ = ["pair"]  # a fixture
 

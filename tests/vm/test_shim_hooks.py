@@ -11,7 +11,7 @@ from tests.harness import module
 from tests.harness.netns import Namespace
 from tests.stress.netlink.asking import port
 from tests.stress.netlink.client import Client
-from vipctl import shim
+from vipctl.linux import shim
 
 
 @pytest.fixture(scope="module", autouse=True)

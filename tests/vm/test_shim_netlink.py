@@ -43,8 +43,9 @@ from tests.stress.netlink.asking import (
 )
 from tests.stress.netlink.client import DUMP, REQUEST, Client, Value
 from tests.stress.netlink.fuzz import check_leaks, fuzz, held, silence, without_words
-from vipctl import batch, shim
-from vipctl.prefixes import RESERVED
+from vipctl.addresses.prefixes import RESERVED
+from vipctl.linux import shim
+from vipctl.services import batch
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -9,7 +9,7 @@ from tests.harness import module
 from tests.harness.netns import Namespace
 from tests.stress.netlink.asking import VIP4, info, services, wired
 from tests.stress.netlink.client import Client
-from vipctl import shim
+from vipctl.linux import shim
 
 PORT = 9
 

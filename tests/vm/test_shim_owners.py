@@ -9,7 +9,7 @@ from tests.harness.command import Vipctl
 from tests.harness.lab import Lab
 from tests.netns import owners, snapshot
 from tests.stress.netlink.client import Client
-from vipctl import shim
+from vipctl.linux import shim
 
 WEB = (*owners.RANGE, "--service", "web", "--method", "shim")
 

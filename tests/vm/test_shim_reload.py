@@ -17,8 +17,9 @@ from tests.netns.test_switch import RANGES, VIPS
 from tests.vm.observe import SHORT, tcp, udp
 from tests.vm.test_switch import REALS, UDP_PORT, Receivers
 from tests.vm.test_zz_kernel_log import TROUBLE
-from vipctl import batch, shim
-from vipctl.model import Entry, Port, Shape
+from vipctl.linux import shim
+from vipctl.services import batch
+from vipctl.services.model import Entry, Port, Shape
 
 WEB = ("add-range", *RANGES, "--service=web", "--method=shim", "--scheduler=rr", *REALS)
 MANY = 5_000  # prefixes of an IP version: what is left of them stands out from other objects

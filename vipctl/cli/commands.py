@@ -14,8 +14,8 @@ from vipctl.cli.output import printable, say, tell, trace, warn
 from vipctl.errors import UsageError
 
 if TYPE_CHECKING:
-    from vipctl.asked import Given
-    from vipctl.controller import Controller, Outcome
+    from vipctl.operate.asked import Given
+    from vipctl.operate.controller import Controller, Outcome
 
 STATE_DIR = "/var/lib/vipctl"
 MADE = "the change is made"
@@ -32,7 +32,7 @@ class Settings(NamedTuple):
     state_dir: str
 
     def controller(self, *, force: bool = False) -> "Controller":
-        from vipctl.controller import Controller
+        from vipctl.operate.controller import Controller
 
         return Controller(
             self.state_dir, check=self.check, force=force, diff=self.diff, notify=self.notify
@@ -140,8 +140,8 @@ def _finish(settings: Settings, done: "Outcome") -> None:
 
 
 def _report(settings: Settings, done: "Outcome") -> None:
-    from vipctl import report
     from vipctl.cli import render
+    from vipctl.operate import report
 
     result = report.outcome(done, check=settings.check, diff=settings.diff)
     settings.notify("")
@@ -196,7 +196,7 @@ def add_range(
 
     With --fwmark and no --service, acceptance only: keepalived or ipvsadm owns the IPVS service.
     """
-    from vipctl import rangelist
+    from vipctl.operate import rangelist
 
     target = options.target(name, given)
     wanted = rangelist.read(ranges, settings.notify)
@@ -210,7 +210,7 @@ def add_range(
 )
 def remove_range(settings: Settings, ranges: tuple[str, ...], name: str | None) -> None:
     """Accept RANGE… no longer. The last range ends an acceptance-only service."""
-    from vipctl import rangelist
+    from vipctl.operate import rangelist
 
     _finish(
         settings, settings.controller().remove_range(rangelist.read(ranges, settings.notify), name)
@@ -223,8 +223,8 @@ def list_ranges(settings: Settings, name: str | None) -> None:
 
     --json shows all.
     """
-    from vipctl import report
     from vipctl.cli import render
+    from vipctl.operate import report
 
     reporter = report.Reporter(settings.state_dir)
     if settings.json:
@@ -236,7 +236,7 @@ def list_ranges(settings: Settings, name: str | None) -> None:
 @group.of("add-service", options.name, options.service, options.force)
 def add_service(settings: Settings, name: str, given: "Given", force: bool) -> None:
     """Create a service; without options, one with no real server yet."""
-    from vipctl import syntax
+    from vipctl.services import syntax
 
     syntax.check_name(name)
     _finish(settings, settings.controller(force=force).add_service(name, given))
@@ -259,8 +259,8 @@ def remove_service(settings: Settings, name: str) -> None:
 @group.of("list-services")
 def list_services(settings: Settings) -> None:
     """Show the services and how they balance."""
-    from vipctl import report
     from vipctl.cli import render
+    from vipctl.operate import report
 
     _show(settings, report.Reporter(settings.state_dir).services(), render.services)
 
@@ -268,7 +268,7 @@ def list_services(settings: Settings) -> None:
 @group.of("add-real", options.name, options.weighted, options.force)
 def add_real(settings: Settings, name: str, servers: tuple[str, ...], force: bool) -> None:
     """Add real servers to a service."""
-    from vipctl import syntax
+    from vipctl.services import syntax
 
     reals = syntax.parse_reals(servers)
     _finish(settings, settings.controller(force=force).add_real(name, reals))
@@ -277,7 +277,7 @@ def add_real(settings: Settings, name: str, servers: tuple[str, ...], force: boo
 @group.of("set-real", options.name, options.weighted)
 def set_real(settings: Settings, name: str, servers: tuple[str, ...]) -> None:
     """Change the weight of real servers."""
-    from vipctl import syntax
+    from vipctl.services import syntax
 
     weights = [syntax.parse_weighted(server) for server in servers]
     _finish(settings, settings.controller().set_real(name, weights))
@@ -286,7 +286,7 @@ def set_real(settings: Settings, name: str, servers: tuple[str, ...]) -> None:
 @group.of("remove-real", options.name, options.servers)
 def remove_real(settings: Settings, name: str, servers: tuple[str, ...]) -> None:
     """Remove real servers; their connections end."""
-    from vipctl import syntax
+    from vipctl.services import syntax
 
     endpoints = [syntax.parse_endpoint(server) for server in servers]
     _finish(settings, settings.controller().remove_real(name, endpoints))
@@ -295,7 +295,7 @@ def remove_real(settings: Settings, name: str, servers: tuple[str, ...]) -> None
 @group.of("drain-real", options.name, options.servers)
 def drain_real(settings: Settings, name: str, servers: tuple[str, ...]) -> None:
     """Send real servers no new connections (weight 0); open ones go on."""
-    from vipctl import syntax
+    from vipctl.services import syntax
 
     endpoints = [syntax.parse_endpoint(server) for server in servers]
     _finish(settings, settings.controller().drain_real(name, endpoints))
@@ -306,7 +306,7 @@ def apply_file(settings: Settings, file: str, force: bool) -> None:
     """Make the whole state what the YAML FILE (- for standard input) says, and nothing else."""
     from pathlib import Path
 
-    from vipctl import document
+    from vipctl.operate import document
 
     _finish(settings, settings.controller(force=force).apply(document.load(Path(file))))
 
@@ -314,7 +314,7 @@ def apply_file(settings: Settings, file: str, force: bool) -> None:
 @group.of("export")
 def export(settings: Settings) -> None:
     """Print the whole state as YAML for `apply`."""
-    from vipctl import report
+    from vipctl.operate import report
 
     _print(report.Reporter(settings.state_dir).export(as_json=settings.json))
 
@@ -322,8 +322,8 @@ def export(settings: Settings) -> None:
 @group.of("status")
 def status(settings: Settings) -> None:
     """Show services, real servers, counters, and whether the kernel is as stored."""
-    from vipctl import report
     from vipctl.cli import render
+    from vipctl.operate import report
 
     _show(settings, report.Reporter(settings.state_dir).status(), render.status)
 

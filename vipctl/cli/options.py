@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vipctl.choices import AUTO, Forward, Leftover
 from vipctl.errors import UsageError
 from vipctl.methods import NAMES
+from vipctl.services.choices import AUTO, Forward, Leftover
 
 if TYPE_CHECKING:
-    from vipctl.asked import Given
+    from vipctl.operate.asked import Given
 
 Command = Callable[..., Any]
 OPTIONS = (
@@ -100,7 +100,7 @@ def service(command: Command) -> Command:
 
 
 def _given(words: dict[str, Any]) -> "Given":
-    from vipctl import syntax
+    from vipctl.services import syntax
 
     typed = {field: word for field, word in words.items() if word not in (None, ())}
     return {
@@ -111,8 +111,8 @@ def _given(words: dict[str, Any]) -> "Given":
 
 def target(name: str | None, given: "Given") -> str:
     """The service's name; without one, that of the acceptance-only service of the mark."""
-    from vipctl import model, syntax
-    from vipctl.asked import BALANCING
+    from vipctl.operate.asked import BALANCING
+    from vipctl.services import model, syntax
 
     if name is not None:
         return syntax.check_name(name)

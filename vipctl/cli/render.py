@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from vipctl.cli.output import printable
-from vipctl.report import Report, large
+from vipctl.operate.report import Report, large
 
 MANY = 1000  # ranges that a person looks at
 ALL_OF_THEM = "one by one: vipctl --json list-ranges, or vipctl export"

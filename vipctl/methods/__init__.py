@@ -4,12 +4,12 @@ from collections.abc import Iterable
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
-from vipctl.choices import PROXY
 from vipctl.errors import Missing, UsageError
+from vipctl.services.choices import PROXY
 
 if TYPE_CHECKING:
-    from vipctl.batch import Batch
-    from vipctl.model import Acceptance
+    from vipctl.services.batch import Batch
+    from vipctl.services.model import Acceptance
 
 NAMES = ("shim", "fwmark", "fwmark-iptables", "route", PROXY)  # best first
 

@@ -24,11 +24,11 @@ kernel does not send: it is not in table `local`. (IPv6 takes the director's own
 
 from functools import lru_cache
 
-from vipctl import nft, ruleset
-from vipctl.marking import Marking
-from vipctl.model import Acceptance
-from vipctl.routing import Block
-from vipctl.ruleset import Chains
+from vipctl.linux.nftables import ruleset, tables
+from vipctl.linux.nftables.ruleset import Chains
+from vipctl.linux.routing.fwmarks import Block
+from vipctl.methods.marking import Marking
+from vipctl.services.model import Acceptance
 
 BLOCK = Block(priority=4300, table=30320)
 TTL = "meta nfproto ipv4 @nh,64,32 & 0xfe000000"  # 0 if below 2; of four bytes, nft looks faster
@@ -62,7 +62,7 @@ WITNESSED = False
 SIZED = True
 LOCAL = BLOCK.table
 ROUTED = True
-TABLE = nft.Table("vipctl", chains)
+TABLE = tables.Table("vipctl", chains)
 _METHOD = Marking(TABLE, BLOCK)
 probe, owner, seal, apply = _METHOD.probe, _METHOD.owner, _METHOD.seal, _METHOD.apply
 load, epoch, holds = _METHOD.load, _METHOD.epoch, _METHOD.holds

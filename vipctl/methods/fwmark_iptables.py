@@ -31,14 +31,24 @@ import socket
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
-from vipctl import batch, ipset, legacy, members, routing
-from vipctl.batch import Batch
+from vipctl.addresses.prefixes import FAMILY, VERSIONS
+from vipctl.addresses.spans import BITS, WIDTH
 from vipctl.errors import Missing
-from vipctl.legacy import CHAIN, Chains
-from vipctl.model import NOTHING, Acceptance, Entry, Leftover, Service, Shape, idle_versions
-from vipctl.prefixes import FAMILY, VERSIONS
-from vipctl.routing import Block
-from vipctl.spans import BITS, WIDTH
+from vipctl.linux.iptables import ipset, legacy, members
+from vipctl.linux.iptables.legacy import CHAIN, Chains
+from vipctl.linux.routing import fwmarks
+from vipctl.linux.routing.fwmarks import Block
+from vipctl.services import batch
+from vipctl.services.batch import Batch
+from vipctl.services.model import (
+    NOTHING,
+    Acceptance,
+    Entry,
+    Leftover,
+    Service,
+    Shape,
+    idle_versions,
+)
 
 WITNESSED = True
 SIZED = False
@@ -85,7 +95,7 @@ def seal(acceptance: Acceptance) -> str | None:
     A member at each end of a service's ranges stands for all of them.
     """
     sets = sorted(_sets(acceptance))
-    if routing.read(BLOCK) != BLOCK.accepting(acceptance) or sorted(_our_sets()) != sets:
+    if fwmarks.read(BLOCK) != BLOCK.accepting(acceptance) or sorted(_our_sets()) != sets:
         return None
     if not acceptance.active():
         return ""
@@ -113,7 +123,7 @@ def apply(before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -
     if not (before.active() and after.active()):
         return load(after, added)
     during = _together(before, after)
-    with routing.changing(BLOCK, BLOCK.accepting(after)):
+    with fwmarks.changing(BLOCK, BLOCK.accepting(after)):
         ipset.restore(_created(_without(_sets(after), _sets(before)), added))
         ipset.restore(_kept_lengths(before, after))
         if tables(during) != tables(before):
@@ -131,9 +141,9 @@ def load(after: Acceptance, wanted: Batch) -> int:
     """Fills new sets and swaps them with those that rules look into."""
     present, sets = _our_sets(), _sets(after)
     if not (present or after.active()):
-        with routing.changing(BLOCK, set()):
+        with fwmarks.changing(BLOCK, set()):
             return 0
-    with routing.changing(BLOCK, BLOCK.accepting(after)):
+    with fwmarks.changing(BLOCK, BLOCK.accepting(after)):
         _remove_unfit(present, sets)
         try:
             _fill(sets, wanted)

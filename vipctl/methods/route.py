@@ -17,15 +17,17 @@ the director is a martian.
 
 from functools import lru_cache
 
-from vipctl import batch, localroutes, nft, ruleset, transactions
-from vipctl.batch import Batch
-from vipctl.model import Acceptance
-from vipctl.nft import Work
-from vipctl.ruleset import Chains
+from vipctl.linux.nftables import ruleset, tables, transactions
+from vipctl.linux.nftables.ruleset import Chains
+from vipctl.linux.nftables.tables import Work
+from vipctl.linux.routing import localroutes
+from vipctl.services import batch
+from vipctl.services.batch import Batch
+from vipctl.services.model import Acceptance
 
 
 def probe() -> tuple[str, ...]:
-    nft.probe()
+    tables.probe()
     return ()
 
 
@@ -46,24 +48,24 @@ def apply(before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -
     old, new = _routes(removed), _routes(added)
     if not after.active():
         localroutes.delete(old)
-        return nft.commit(*_replacing(after, {}))
+        return tables.commit(*_replacing(after, {}))
     if not before.active():
-        steps = nft.commit(*_replacing(after, added))
+        steps = tables.commit(*_replacing(after, added))
         localroutes.add(new)
         return steps
-    moved, both = batch.also_in(removed, added), nft.both(before, after)
-    steps = nft.commit(*_changing(before, both, moved, added))
+    moved, both = batch.also_in(removed, added), tables.both(before, after)
+    steps = tables.commit(*_changing(before, both, moved, added))
     localroutes.add(localroutes.without(new, old))
     localroutes.delete(localroutes.without(old, new))
-    return steps + nft.commit(*_changing(both, after, batch.minus(removed, moved), {}))
+    return steps + tables.commit(*_changing(both, after, batch.minus(removed, moved), {}))
 
 
 def load(after: Acceptance, wanted: Batch) -> int:
     routes, present = _routes(wanted), localroutes.read()
-    steps = nft.commit(*_replacing(after, wanted)) if after.active() else 0
+    steps = tables.commit(*_replacing(after, wanted)) if after.active() else 0
     localroutes.add(localroutes.without(routes, present))
     localroutes.delete(localroutes.without(present, routes))
-    return steps if after.active() else nft.commit(*_replacing(after, {}))
+    return steps if after.active() else tables.commit(*_replacing(after, {}))
 
 
 def epoch() -> str:
@@ -150,5 +152,5 @@ WITNESSED = True
 SIZED = True
 LOCAL = localroutes.RT_TABLE_LOCAL
 ROUTED = True
-MARKS = nft.Table("vipctl_route", chains)
-SILENCE = nft.Table("vipctl_route", silent_chains, family="arp")
+MARKS = tables.Table("vipctl_route", chains)
+SILENCE = tables.Table("vipctl_route", silent_chains, family="arp")

@@ -13,10 +13,12 @@ the director; sources are validated as the kernel would. kernel/ has the module.
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from vipctl import batch, digests, shim
-from vipctl.batch import Batch
-from vipctl.model import Acceptance, Leftover, Service, idle_versions
-from vipctl.shim import Settings
+from vipctl import digests
+from vipctl.linux import shim
+from vipctl.linux.shim import Settings
+from vipctl.services import batch
+from vipctl.services.batch import Batch
+from vipctl.services.model import Acceptance, Leftover, Service, idle_versions
 
 WITNESSED = False
 SIZED = False

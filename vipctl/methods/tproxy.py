@@ -18,11 +18,11 @@ not connected.
 from collections.abc import Iterator
 from functools import lru_cache
 
-from vipctl import nft, ruleset
-from vipctl.marking import Marking
-from vipctl.model import Acceptance, Service
-from vipctl.routing import Block
-from vipctl.ruleset import Chains
+from vipctl.linux.nftables import ruleset, tables
+from vipctl.linux.nftables.ruleset import Chains
+from vipctl.linux.routing.fwmarks import Block
+from vipctl.methods.marking import Marking
+from vipctl.services.model import Acceptance, Service
 
 BLOCK = Block(priority=4320, table=30322)
 ERRORS = {
@@ -104,7 +104,7 @@ WITNESSED = False
 SIZED = True
 LOCAL = BLOCK.table
 ROUTED = True
-TABLE = nft.Table("vipctl_tproxy", chains)
+TABLE = tables.Table("vipctl_tproxy", chains)
 _METHOD = Marking(TABLE, BLOCK)
 probe, owner, seal, apply = _METHOD.probe, _METHOD.owner, _METHOD.seal, _METHOD.apply
 load, epoch, holds = _METHOD.load, _METHOD.epoch, _METHOD.holds

@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from tests.harness.netns import Namespace
 from tests.stress.netlink.client import ACK, DUMP, REQUEST, Client, Message, Refused, Value
-from vipctl import shim
+from vipctl.linux import shim
 
 MAX_SERVICES, MAX_PORTS, MAX_PLANES, MAX_ATTRIBUTE = 65536, 1024, 64, 65535 - 4
 MAX_OWNER = 64

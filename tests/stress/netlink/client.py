@@ -5,7 +5,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from vipctl import shim
+from vipctl.linux import shim
 
 NETLINK_GENERIC = 16  # not every Python's socket has it
 CONTROL, GET_FAMILY, FAMILY_ID, FAMILY_NAME = 16, 3, 1, 2

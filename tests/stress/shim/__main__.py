@@ -21,7 +21,7 @@ from tests.stress.shim.stage import stage
 from tests.stress.shim.stress import Stress
 from tests.stress.shim.tally import Tally
 from tests.vm.test_zz_kernel_log import TROUBLE
-from vipctl import shim
+from vipctl.linux import shim
 
 DURATION = 300.0  # seconds
 

@@ -19,9 +19,9 @@ from tests.stress.shim.universe import (
     State,
     service,
 )
-from vipctl import batch
 from vipctl.methods import shim as method
-from vipctl.model import Service
+from vipctl.services import batch
+from vipctl.services.model import Service
 
 INNER = range(CORE.stop, OUTSIDE.start)  # slots that come and go
 LONGEST = 40  # slots that one change is about

@@ -10,8 +10,8 @@ from ipaddress import ip_address
 from tests.harness.netns import Namespace
 from tests.stress.shim.tally import Tally
 from tests.vm.test_shim_reload import GOING, LINK, SENDER
-from vipctl import shim
-from vipctl.model import Port, Shape
+from vipctl.linux import shim
+from vipctl.services.model import Port, Shape
 
 TIMES = 100
 MARK, PORT, VIP = 5, 9, "203.0.113.7"

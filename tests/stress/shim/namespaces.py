@@ -11,9 +11,10 @@ from tests.harness.netns import Namespace
 from tests.harness.waiting import wait_until
 from tests.stress.shim.reloads import Reloads
 from tests.stress.shim.tally import Tally
-from vipctl import batch, shim
 from vipctl.errors import VipctlError
-from vipctl.model import Entry, Port, Shape
+from vipctl.linux import shim
+from vipctl.services import batch
+from vipctl.services.model import Entry, Port, Shape
 
 ROUNDS = 6  # changes in the life of a namespace
 PREFIXES = 200  # of a change, at most

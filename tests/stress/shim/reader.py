@@ -4,7 +4,8 @@ from tests.harness.netns import Namespace
 from tests.stress.shim.history import History
 from tests.stress.shim.reloads import Reloads
 from tests.stress.shim.tally import Tally
-from vipctl import batch, shim
+from vipctl.linux import shim
+from vipctl.services import batch
 
 PAUSE = 1.0  # seconds
 

@@ -9,7 +9,7 @@ from tests.harness.netns import Namespace
 from tests.stress.shim.universe import FLOW_PORT, MARKS, service
 from tests.vm.conftest import serve
 from tests.vm.test_switch import BACKLOG, MANY
-from vipctl import ipvs
+from vipctl.linux import ipvs
 
 PORTS = (80, 81)
 QUICK = "--set 900 5 5"  # IPVS: connections that are over do not linger

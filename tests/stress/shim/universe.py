@@ -6,8 +6,9 @@ from functools import cached_property
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
-from vipctl import batch
-from vipctl.model import (
+from vipctl.addresses.spans import Spans
+from vipctl.services import batch
+from vipctl.services.model import (
     Acceptance,
     Entry,
     Held,
@@ -18,7 +19,6 @@ from vipctl.model import (
     Service,
     idle_versions,
 )
-from vipctl.spans import Spans
 
 SLOTS = 256  # of an IP version
 SIZE = {4: 1 << 6, 6: 1 << 64}  # addresses of a slot: a /26, a /64

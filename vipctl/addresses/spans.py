@@ -1,0 +1,314 @@
+"""Sets of addresses of one IP version, packed: a million spans are one string of eight megabytes.
+
+A *span* is a pair of integers, first and last address, both inside. A set is a sorted sequence of
+spans that neither overlap nor touch; that form is unique, and so are the prefixes cut from it: the
+minimal list that covers exactly the set. Pure.
+
+Small sets are handled here, span by span; large ones by numpy, in `bulk`, to the same result.
+"""
+
+import struct
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from typing import Final, Self
+
+Span = tuple[int, int]
+
+BITS = {4: 32, 6: 128}
+WIDTH = {4: 4, 6: 16}  # bytes of an address
+MANY = 5_000  # spans for which it pays to import numpy
+LAST = b"\xff" * 16
+_PAIR = {4: struct.Struct(">II"), 6: struct.Struct(">16s16s")}
+
+
+class Spans:
+    """Canonical. `data` has first and last address of each span, big-endian."""
+
+    __slots__ = ("data", "version")
+
+    def __init__(self, version: int, data: bytes = b"") -> None:
+        self.version: Final = version
+        self.data: Final = data
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Spans):
+            return NotImplemented
+        return self.version == other.version and self.data == other.data
+
+    def __hash__(self) -> int:
+        return hash((self.version, self.data))
+
+    def __repr__(self) -> str:
+        return f"Spans({self.version}, {self.data!r})"
+
+    @classmethod
+    def of(cls, version: int, data: bytes) -> Self:
+        """Of packed spans in any order, overlapping or not."""
+        if _are_many(version, data):
+            from vipctl.addresses import bulk
+
+            return cls(version, bulk.union(version, data))
+        return cls(version, packed(version, normalise(_unpacked(version, data))))
+
+    @classmethod
+    def from_pairs(cls, version: int, pairs: Iterable[Span]) -> Self:
+        """Of spans in any order, overlapping or not."""
+        return cls.of(version, packed(version, pairs))
+
+    def __len__(self) -> int:
+        return len(self.data) // (2 * WIDTH[self.version])
+
+    def __iter__(self) -> Iterator[Span]:
+        return _unpacked(self.version, self.data)
+
+    def __getitem__(self, at: int) -> Span:
+        at = range(len(self))[at]
+        return self._address(2 * at), self._address(2 * at + 1)
+
+    def _address(self, at: int) -> int:
+        width = WIDTH[self.version]
+        return int.from_bytes(self.data[at * width : (at + 1) * width], "big")
+
+    def holds(self, value: int) -> bool:
+        """Whether an address is in the set."""
+        return bool(self._within(value, value))
+
+    def __or__(self, other: Self) -> Self:
+        if not (self.data and other.data):
+            return self if self.data else other
+        if self.data == other.data:
+            return self
+        if len(other) == 1:
+            return self._with(*other[0])
+        return self.of(self.version, self.data + other.data)
+
+    def _with(self, first: int, last: int) -> Self:
+        """One span more takes the place of those that it touches."""
+        near = self._within(first - 1, last + 1)
+        if near:
+            first = min(first, self._address(2 * near.start))
+            last = max(last, self._address(2 * near.stop - 1))
+        before, behind = (2 * WIDTH[self.version] * at for at in (near.start, near.stop))
+        new = packed(self.version, [(first, last)])
+        return type(self)(self.version, self.data[:before] + new + self.data[behind:])
+
+    def __sub__(self, other: Self) -> Self:
+        """The addresses of `self` that are not in `other`."""
+        if not self._meets(other):
+            return self
+        if self.data == other.data:
+            return type(self)(self.version)
+        if _are_many(self.version, self.data, other.data):
+            from vipctl.addresses import bulk
+
+            return type(self)(self.version, bulk.difference(self.version, self.data, other.data))
+        return type(self)(self.version, packed(self.version, difference(self, other)))
+
+    def __and__(self, other: Self) -> Self:
+        return self - (self - other)
+
+    def except_for(self, other: Self) -> Self:
+        """The spans of `self` that are not, just as they are, in `other`."""
+        if not (self.data and other.data):
+            return self
+        kept = without(2 * WIDTH[self.version], self.data, other.data)
+        return type(self)(self.version, kept)
+
+    def overlapping(self, other: Self) -> Self:
+        """The spans of `self` that share an address with `other`."""
+        return self._near(other, 0) if self._meets(other) else type(self)(self.version)
+
+    def touching(self, other: Self) -> Self:
+        """The spans of `self` that share an address with `other`, or are next to one of it."""
+        return self._near(other, 1)
+
+    def _near(self, other: Self, gap: int) -> Self:
+        if self.data == other.data:
+            return self
+        if _are_many(self.version, other.data) and other.data[0 : WIDTH[self.version]].strip(b"\0"):
+            from vipctl.addresses import bulk
+
+            return type(self)(self.version, bulk.near(self.version, self.data, other.data, gap))
+        size = 2 * WIDTH[self.version]
+        found = {at for span in other for at in self._within(span[0] - gap, span[1] + gap)}
+        return type(self)(
+            self.version, b"".join(self.data[at * size : at * size + size] for at in sorted(found))
+        )
+
+    def parts(self, bounds: Iterable[bytes]) -> list[Self]:
+        """Cut before the spans that begin at each of these packed addresses, or behind them."""
+        size = 2 * WIDTH[self.version]
+        values = (int.from_bytes(bound, "big") for bound in bounds)
+        places = range(len(self))
+        cuts = [bisect_left(places, value, key=lambda n: self._address(2 * n)) for value in values]
+        ends = pairwise([0, *cuts, len(self)])
+        return [type(self)(self.version, self.data[a * size : b * size]) for a, b in ends]
+
+    def _within(self, low: int, high: int) -> range:
+        """The positions of the spans that share an address with LOW-HIGH."""
+        places = range(len(self))
+        return range(
+            bisect_left(places, low, key=lambda n: self._address(2 * n + 1)),
+            bisect_right(places, high, key=lambda n: self._address(2 * n)),
+        )
+
+    def _meets(self, other: Self) -> bool:
+        """Whether the outermost addresses leave it possible that they share some."""
+        if not (self.data and other.data):
+            return False
+        width = WIDTH[self.version]
+        return self.data[:width] <= other.data[-width:] and other.data[:width] <= self.data[-width:]
+
+    def size(self) -> int:
+        """How many addresses."""
+        if _are_many(self.version, self.data):
+            from vipctl.addresses import bulk
+
+            return bulk.size(self.version, self.data)
+        return sum(last - first + 1 for first, last in self)
+
+    def prefixes(self) -> dict[int, bytes]:
+        """The minimal prefixes: packed network addresses, by length."""
+        if _are_many(self.version, self.data):
+            from vipctl.addresses import bulk
+
+            return bulk.prefixes(self.version, self.data)
+        found: dict[int, bytearray] = {}
+        for first, last in self:
+            for start, length in cut(self.version, first, last):
+                found.setdefault(length, bytearray()).extend(
+                    start.to_bytes(WIDTH[self.version], "big")
+                )
+        return {length: bytes(packed) for length, packed in found.items()}
+
+    def lengths(self) -> dict[int, int]:
+        """How many prefixes of each length."""
+        width = WIDTH[self.version]
+        return {length: len(packed) // width for length, packed in self.prefixes().items()}
+
+
+def shared(version: int, sets: Iterable[Spans]) -> Spans:
+    """The addresses that are in more than one of the sets."""
+    some = [spans.data for spans in sets if spans]
+    data = b"".join(some) if len(some) > 1 else b""  # one of them shares nothing with itself
+    if _are_many(version, data):
+        from vipctl.addresses import bulk
+
+        return Spans(version, bulk.shared(version, data))
+    twice: list[Span] = []
+    reached = -1
+    for first, last in sorted(_unpacked(version, data)):
+        if first <= reached:
+            twice.append((first, min(last, reached)))
+        reached = max(reached, last)
+    return Spans.from_pairs(version, twice)
+
+
+def records(template: bytes, at: int, width: int, addresses: bytes) -> bytes:
+    """The template once for each packed address, which takes its place at offset `at`."""
+    if len(addresses) >= MANY * width:
+        from vipctl.addresses import bulk
+
+        return bulk.records(template, at, width, addresses)
+    before, behind = template[:at], template[at + width :]
+    return b"".join(
+        before + addresses[n : n + width] + behind for n in range(0, len(addresses), width)
+    )
+
+
+def fields(template: bytes, at: int, width: int, data: bytes) -> bytes | None:
+    """The inverse of `records`; None if that is not what the data is made of."""
+    if len(data) % len(template):
+        return None
+    if len(data) > MANY * len(template):
+        from vipctl.addresses import bulk
+
+        return bulk.fields(template, at, width, data)
+    found = b"".join(data[n + at : n + at + width] for n in range(0, len(data), len(template)))
+    return found if records(template, at, width, found) == data else None
+
+
+def without(width: int, left: bytes, right: bytes) -> bytes:
+    """The records of `left` that are not in `right`, in order; each `width` bytes, none twice."""
+    if not (left and right):
+        return left
+    if left == right:
+        return b""
+    if len(left) + len(right) > MANY * width:
+        from vipctl.addresses import bulk
+
+        return bulk.without(width, left, right)
+    gone = {right[at : at + width] for at in range(0, len(right), width)}
+    records = (left[at : at + width] for at in range(0, len(left), width))
+    return b"".join(record for record in records if record not in gone)
+
+
+def common(width: int, left: bytes, right: bytes) -> bytes:
+    """The records of `left` that are in `right` too."""
+    return without(width, left, without(width, left, right))
+
+
+def normalise(spans: Iterable[Span]) -> list[Span]:
+    """Sorted, with overlapping and touching spans joined."""
+    joined: list[Span] = []
+    for first, last in sorted(spans):
+        if joined and first <= joined[-1][1] + 1:
+            if last > joined[-1][1]:
+                joined[-1] = (joined[-1][0], last)
+        else:
+            joined.append((first, last))
+    return joined
+
+
+def difference(left: Iterable[Span], right: Iterable[Span]) -> list[Span]:
+    """`left` without the addresses of `right`; both canonical."""
+    rest: list[Span] = []
+    holes = iter(right)
+    hole = next(holes, None)
+    for span in left:
+        first, last = span
+        while hole is not None and hole[1] < first:
+            hole = next(holes, None)
+        while hole is not None and hole[0] <= last:
+            if hole[0] > first:
+                rest.append((first, hole[0] - 1))
+            first = hole[1] + 1
+            if hole[1] >= last:
+                break
+            hole = next(holes, None)
+        if first <= last:
+            rest.append((first, last))
+    return rest
+
+
+def cut(version: int, first: int, last: int) -> Iterator[tuple[int, int]]:
+    """The minimal prefixes of one span, in order, as (network address, length)."""
+    bits = BITS[version]
+    while first <= last:
+        room = (last - first + 1).bit_length() - 1
+        aligned = (first & -first).bit_length() - 1 if first else bits
+        host_bits = min(room, aligned)
+        yield first, bits - host_bits
+        first += 1 << host_bits
+
+
+def _are_many(version: int, *data: bytes) -> bool:
+    """And of what numpy can add one to: no VIP is the last address of IPv6."""
+    if sum(map(len, data)) <= 2 * WIDTH[version] * MANY:
+        return False
+    return version == 4 or not any(LAST in part for part in data)
+
+
+def _unpacked(version: int, data: bytes) -> Iterator[Span]:
+    if version == 4:
+        return _PAIR[4].iter_unpack(data)
+    return (
+        (int.from_bytes(first, "big"), int.from_bytes(last, "big"))
+        for first, last in _PAIR[6].iter_unpack(data)
+    )
+
+
+def packed(version: int, spans: Iterable[Span]) -> bytes:
+    width = WIDTH[version]
+    return b"".join(value.to_bytes(width, "big") for span in spans for value in span)

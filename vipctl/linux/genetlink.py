@@ -1,0 +1,69 @@
+"""Families of generic netlink: their messages have a command and attributes.
+
+Numbers are from include/uapi/linux/genetlink.h.
+"""
+
+import errno
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from vipctl.errors import KernelError, Missing
+from vipctl.linux import netlink
+from vipctl.linux.netlink import NLM_F_ACK, attribute
+
+NETLINK_GENERIC = 16  # include/uapi/linux/netlink.h
+GENL_ID_CTRL = 16
+CTRL_CMD_GETFAMILY = 3
+FAMILY_ID, FAMILY_NAME = 1, 2  # CTRL_ATTR_…
+HEADER = struct.Struct("=BBxx")  # command, version
+SHORT = struct.Struct("=H")
+
+Attributes = dict[int, bytes]
+
+
+class Family(NamedTuple):
+    """One that the kernel has, and a socket to speak to it."""
+
+    link: netlink.Link
+    number: int
+    version: int
+
+    def do(self, command: int, content: bytes) -> int:
+        """The errno, or 0."""
+        return netlink.ask(
+            self.link, self.number, NLM_F_ACK, self._pack(command, content)
+        ).failure()
+
+    def get(self, command: int, content: bytes) -> tuple[int, Attributes]:
+        """What is answered, or the errno."""
+        answer = netlink.ask(self.link, self.number, 0, self._pack(command, content))
+        return answer.failure(), {} if answer.failure() else parsed(answer.content, HEADER.size)
+
+    def dump(self, command: int, content: bytes) -> Iterator[Attributes]:
+        """Raises KernelError."""
+        for found in netlink.dump(self.link, self.number, self._pack(command, content)):
+            yield parsed(found, HEADER.size)
+
+    def _pack(self, command: int, content: bytes) -> bytes:
+        return HEADER.pack(command, self.version) + content
+
+
+def parsed(content: bytes, at: int = 0) -> Attributes:
+    return dict(netlink.attributes(content, at))
+
+
+@contextmanager
+def connect(name: str, version: int, absent: Missing) -> Iterator[Family]:
+    """Raises `absent` where the kernel has no such family and can load none, or KernelError."""
+    with netlink.connect(NETLINK_GENERIC, name) as link:
+        control = Family(link, GENL_ID_CTRL, 1)
+        asked = attribute(FAMILY_NAME, name.encode() + b"\0")
+        failure, found = control.get(CTRL_CMD_GETFAMILY, asked)
+        if failure == errno.ENOENT:
+            raise absent
+        if failure:
+            raise KernelError(f"{name}: {os.strerror(failure)}", hint="dmesg may say more")
+        yield Family(link, SHORT.unpack(found[FAMILY_ID])[0], version)

@@ -1,0 +1,363 @@
+"""Legacy iptables: the only file that knows python-iptables.
+
+A rule is a line of words as `iptables-legacy -S` prints them after the chain. Chains of ours begin
+with CHAIN; in the kernel's own chains only jumps to ours are.
+
+python-iptables (1.2.0) opens every table, nat too, to tell whether a target is a chain, and keeps
+them open for other namespaces and later: `_rule` gives its rules the one table that is open.
+"""
+
+import ctypes
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from vipctl.errors import KernelError, Missing
+from vipctl.linux.iptables.ipset import SEARCH
+
+CHAIN = "VIPCTL"
+Chains = dict[str, list[str]]  # rules by chain; in one of the kernel's: jumps to ours
+NAMES_FILE = {4: "ip_tables_names", 6: "ip6_tables_names"}
+LOCK = Path("/run/xtables.lock")
+PATIENCE = 10.0  # seconds for other programs to let go of the lock
+WIDER = (1, 8, 11)  # of iptables: options of its extensions have one more field
+INSTALL = "apt install iptables gcc python3-dev; pip install python-iptables"
+
+
+def probe() -> Iterator[str]:
+    """Notes for the operator. Raises Missing where there are no legacy tables."""
+    if find_spec("iptc") is None:
+        raise Missing("python-iptables is not installed", hint=INSTALL)
+    if shutil.which("iptables", path=SEARCH) is None:
+        raise Missing("the extensions of iptables are not installed", hint="apt install iptables")
+    if not _in_kernel():
+        raise Missing(
+            "this kernel has no legacy iptables (module iptable_mangle)", hint="use --method fwmark"
+        )
+    return _notes()
+
+
+def _in_kernel() -> bool:
+    return _names_file(4).exists() or not _run("modprobe", "-n", "-q", "iptable_mangle").returncode
+
+
+def _notes() -> Iterator[str]:
+    tool = shutil.which("iptables", path=SEARCH) or ""
+    ruled = any(
+        "\n*" in _run(f"{tables}-nft-save").stdout.decode() for tables in ("iptables", "ip6tables")
+    )
+    if ruled:
+        yield (
+            "this director has rules of iptables-nft: the kernel applies both these and vipctl's "
+            "legacy ones, what either drops is dropped, and neither tool shows the other's"
+        )
+    if ruled or "nft" in Path(tool).resolve().name:
+        yield "iptables -L does not show vipctl's rules here: iptables-legacy-save does"
+
+
+def read(version: int, table: str) -> Chains:
+    """What is ours in a table; nothing if the kernel has no such table yet."""
+    if table not in registered(version):
+        return {}
+    with _open(version, table) as handle:
+        return _ours(handle)
+
+
+def registered(version: int) -> list[str]:
+    """The tables that anybody has used in this network namespace."""
+    with suppress(FileNotFoundError):
+        return _names_file(version).read_text().split()
+    return []
+
+
+def replace(version: int, table: str, wanted: Chains) -> None:
+    """Makes what is ours in a table `wanted`, in one step. Raises KernelError."""
+    if not wanted and table not in registered(version):
+        return
+    with _locked(), _open(version, table) as handle:
+        present = _ours(handle)
+        if present != wanted:
+            _clear(handle, present, wanted)
+            _fill(handle, present, wanted)
+            _keep_counters(handle)
+            handle.commit()
+
+
+def _keep_counters(handle: Any) -> None:
+    """Of policies: libiptc keeps those of rules, and starts these anew."""
+    for chain in handle.chains:
+        if handle.builtin_chain(chain.name):
+            handle.set_policy(chain.name, *handle.get_policy(chain.name))
+
+
+def _clear(handle: Any, present: Chains, wanted: Chains) -> None:
+    """All our rules, but for jumps that may stay, and chains that are not wanted."""
+    chains = [name for name in present if not handle.builtin_chain(name)]
+    for name in present.keys() - set(chains):
+        if present[name] != wanted.get(name):
+            for rule in _jumps(handle, name):
+                _chain(handle, name).delete_rule(rule)
+    for name in chains:
+        handle.flush_entries(name)
+    for name in chains:
+        if name not in wanted:
+            handle.delete_chain(name)
+
+
+def _fill(handle: Any, present: Chains, wanted: Chains) -> None:
+    """Chains first: rules jump to them.
+
+    Ours comes after other people's rules in mangle, as they may set marks too, and before those
+    that could accept a packet elsewhere.
+    """
+    chains = [name for name in wanted if not handle.builtin_chain(name)]
+    for name in chains:
+        if not handle.is_chain(name):
+            handle.create_chain(name)
+    for name in chains:
+        for words in wanted[name]:
+            _chain(handle, name).append_rule(_parsed(handle, words))
+    for name in wanted.keys() - set(chains):
+        if present.get(name) != wanted[name]:
+            for words in wanted[name]:
+                _hook(handle, name, _parsed(handle, words))
+
+
+def _hook(handle: Any, name: str, rule: Any) -> None:
+    chain = _chain(handle, name)
+    if handle.name == "mangle":
+        chain.append_rule(rule)
+    else:
+        chain.insert_rule(rule)
+
+
+def _ours(handle: Any) -> Chains:
+    found: Chains = {}
+    for chain in handle.chains:
+        if handle.builtin_chain(chain.name):
+            jumps = [_words(rule) for rule in _jumps(handle, chain.name)]
+            found |= {chain.name: jumps} if jumps else {}
+        elif _is_ours(chain.name):
+            found[chain.name] = [_words(rule) for rule in _rules(handle, chain)]
+    return found
+
+
+def _jumps(handle: Any, name: str) -> list[Any]:
+    """The rules of a chain that jump to ours. Others are not looked into."""
+    return _rules(handle, _chain(handle, name), lambda entry: _is_ours(_target(handle, entry)))
+
+
+def _rules(
+    handle: Any, chain: Any, wanted: Callable[[Any], bool] = lambda entry: True
+) -> list[Any]:
+    entry, found = handle.first_rule(chain.name), []
+    while entry:
+        if wanted(entry):
+            found.append(_rule(handle, entry, chain))
+        entry = handle.next_rule(entry)
+    return found
+
+
+def _target(handle: Any, entry: Any) -> str:
+    name: bytes = handle.get_target(entry) or b""
+    return name.decode()
+
+
+def _is_ours(name: str) -> bool:
+    return name == CHAIN or name.startswith(f"{CHAIN}-")
+
+
+def _chain(handle: Any, name: str) -> Any:
+    return _iptc().Chain(handle, name)
+
+
+def _rule(handle: Any, entry: Any = None, chain: Any = None) -> Any:
+    iptc = _iptc()
+    base = iptc.Rule6 if isinstance(handle, iptc.Table6) else iptc.Rule
+    return type("Rule", (base,), {"tables": [handle]})(entry, chain)
+
+
+def _parsed(handle: Any, words: str) -> Any:
+    rule = part = _rule(handle)
+    for option in re.split(r" (?=-)", words):
+        name, *values = option.split()
+        if name == "-p":
+            rule.protocol = values[0]
+        elif name == "-m":
+            part = rule.create_match(values[0])
+        elif name == "-j":
+            part = _create_target(rule, values[0])
+        else:
+            part.set_parameter(name.removeprefix("--"), values)
+    return rule
+
+
+def _create_target(rule: Any, name: str) -> Any:
+    if not _is_ours(name):
+        _know(rule.nfproto, name)
+    return rule.create_target(name)
+
+
+def _know(protocol: int, name: str) -> None:
+    """libxtables takes from a file the targets of one IP version only, and no file twice.
+
+    So where one file has those of both (REDIRECT since 1.8.9), it is given a copy for the second.
+    """
+    xtables = _iptc().xtables
+    known = xtables.xtables(protocol)
+    if not known.find_target(name):
+        library = Path(xtables._xtables_libdir, f"libxt_{name}.so")
+        with os.fdopen(os.memfd_create(name), "wb") as copy:
+            copy.write(library.read_bytes())
+            copy.flush()
+            ctypes.CDLL(f"/proc/self/fd/{copy.fileno()}")
+        known._xtinit(protocol)  # forgets that it found none
+
+
+def _words(rule: Any) -> str:
+    """What we never write, as addresses and interfaces, comes out as what we never wrote."""
+    iptc = _iptc()
+    found = iptc.easy.decode_iptc_rule(rule, ipv6=isinstance(rule, iptc.Rule6))
+    found.pop("counters")
+    return " ".join(_option(name, value) for name, value in found.items())
+
+
+def _option(name: str, value: Any) -> str:
+    if name == "protocol":
+        return f"-p {value}"
+    if name == "target" and isinstance(value, str):
+        return f"-j {value}"
+    if not isinstance(value, dict):
+        return f"--{name} {value}"
+    if name != "target":
+        return " ".join([f"-m {name}", *_parameters(value)])
+    ((target, parameters),) = value.items()
+    if not isinstance(parameters, dict):
+        return f"-g {parameters}"
+    return " ".join([f"-j {target}", *_parameters(parameters)])
+
+
+def _parameters(parameters: dict[str, Any]) -> Iterator[str]:
+    for name, value in parameters.items():
+        values = [value] if isinstance(value, str) else value
+        yield " ".join([f"--{name}", *filter(None, values)])
+
+
+@contextmanager
+def _open(version: int, table: str) -> Iterator[Any]:
+    """The table as it is now; nothing is changed without a commit."""
+    iptc = _iptc()
+    try:
+        handle = (iptc.Table if version == 4 else iptc.Table6)(table, autocommit=False)
+        handle.refresh()  # it may be a cached one, of another namespace
+        try:
+            yield handle
+        finally:
+            handle.close()
+    except (iptc.IPTCError, iptc.XTablesError, ValueError) as e:
+        words = re.sub(r"b'(.*)'", r"\1", str(e))
+        raise KernelError(
+            f"table {table} of IPv{version}: {words}",
+            hint="see what is there: iptables-legacy-save, ip6tables-legacy-save; dmesg",
+        ) from e
+
+
+@contextmanager
+def _locked() -> Iterator[None]:
+    """As iptables-legacy does: two at the same time would lose one's change."""
+    descriptor = os.open(LOCK, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        _wait_for(descriptor)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _wait_for(descriptor: int) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as e:
+            if time.monotonic() > deadline:
+                raise KernelError(
+                    f"another program has held {LOCK} for {PATIENCE:.0f} seconds",
+                    hint=f"see which: fuser -v {LOCK}; then try again",
+                ) from e
+        time.sleep(0.05)
+
+
+@cache
+def _iptc() -> Any:
+    """It would look for its own library with the C compiler, if not told where to.
+
+    Where there is a distutils, it asks that for what sysconfig knows as well: of setuptools, whose
+    import takes longer than all else here.
+    """
+    wrapper = find_spec("libxtwrapper")
+    if wrapper is not None and wrapper.origin:
+        os.environ.setdefault("IPTABLES_LIBDIR", str(Path(wrapper.origin).parent))
+    absent = sys.modules.setdefault("distutils", None) is None  # type: ignore[arg-type]
+    try:
+        import iptc  # type: ignore[import-untyped]
+    except Exception as e:  # whatever it does where a library is not there
+        raise Missing(f"python-iptables cannot be used: {e}", hint=INSTALL) from e
+    finally:
+        if absent:
+            del sys.modules["distutils"]
+    if _version() >= WIDER:
+        _widen(iptc.xtables)
+    return iptc
+
+
+def _version() -> tuple[int, ...]:
+    """That of iptables, whose libxtables python-iptables uses: its soname tells less."""
+    said = _run("iptables", "--version").stdout.decode()
+    found = re.search(r"v(\d+)\.(\d+)\.(\d+)", said)
+    return tuple(map(int, found.groups())) if found else ()
+
+
+def _widen(xtables: Any) -> None:
+    """Has python-iptables step through options as far apart as they are since WIDER.
+
+    Their `struct xt_option_entry` (xtables.h) has a field more there than python-iptables knows.
+    """
+    known = xtables.xt_option_entry
+
+    class Wider(known):  # type: ignore[misc, valid-type]
+        _fields_ = (("base", ctypes.c_uint),)
+
+    def widened(entries: Any) -> Any:
+        return ctypes.cast(entries, ctypes.POINTER(Wider))
+
+    look_up, check = xtables.xtables._option_lookup, xtables.xtables._options_fcheck
+
+    def find(self: Any, entries: Any, name: bytes) -> Any:
+        found = look_up(self, widened(entries), name)
+        return found and ctypes.cast(ctypes.pointer(found), ctypes.POINTER(known)).contents
+
+    xtables.xtables._option_lookup = find
+    xtables.xtables._options_fcheck = lambda self, name, flags, entries: check(
+        self, name, flags, widened(entries)
+    )
+
+
+def _names_file(version: int) -> Path:
+    return Path("/proc/thread-self/net") / NAMES_FILE[version]
+
+
+def _run(program: str, *arguments: str) -> "subprocess.CompletedProcess[bytes]":
+    found = shutil.which(program, path=SEARCH)
+    if found is None:
+        return subprocess.CompletedProcess((), 127, b"", b"")
+    return subprocess.run([found, *arguments], capture_output=True, check=False)  # noqa: S603

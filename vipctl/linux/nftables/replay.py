@@ -1,0 +1,133 @@
+"""What the kernel made of a table in one network namespace, as messages that make it in another.
+
+Numbers are from include/uapi/linux/netfilter/nf_tables.h.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import count
+from typing import NamedTuple
+
+from vipctl.errors import KernelError
+from vipctl.linux.netlink import NLM_F_APPEND, NLM_F_CREATE, attribute, attributes
+from vipctl.linux.nftables import listing
+from vipctl.linux.nftables.listing import (
+    COMMENT,
+    ELEMENTS,
+    MAKING,
+    NUMBER,
+    TABLE_USERDATA,
+    Attributes,
+    Found,
+)
+from vipctl.linux.nftables.transactions import (
+    CHAIN_NAME,
+    DELCHAIN,
+    DELRULE,
+    DELSET,
+    DELTABLE,
+    NAME,
+    NEWCHAIN,
+    NEWRULE,
+    NEWSET,
+    NEWSETELEM,
+    NEWTABLE,
+    Message,
+    Owned,
+)
+
+SET_ID, ELEMENTS_SET_ID = 10, 4
+EXPRESSIONS, EXPRESSION_NAME, EXPRESSION_DATA = 4, 1, 2
+LOOKUP_SET, LOOKUP_SET_ID = 1, 4
+_numbers = count(1)  # of sets: another one for each within a transaction
+
+
+class Drawn(NamedTuple):
+    """A table that was made only to be made again."""
+
+    found: Found
+    elements: Mapping[str, list[bytes]]  # of anonymous sets
+
+    @classmethod
+    def read(cls, table: Owned, chains: Iterable[str]) -> "Drawn":
+        found = listing.read(table, chains)
+        if found is None or not found.complete:
+            raise KernelError("nftables: what was just made is not there", hint="try again")
+        unnamed = found.sets.keys() - found.maps
+        return cls(found, {name: listing.elements(table, name) for name in unnamed})
+
+    def maps(self, table: Owned, names: Iterable[str]) -> Iterator[Message]:
+        return (_set(table, self.found.sets[name], next(_numbers)) for name in names)
+
+    def chains(self, table: Owned, names: Iterable[str]) -> Iterator[Message]:
+        for name in names:
+            content = _packed(NEWCHAIN, self.found.chains[name])
+            yield Message(NEWCHAIN, table.head() + content, NLM_F_CREATE)
+
+    def rules(self, table: Owned) -> Iterator[Message]:
+        """Each after the anonymous sets that it looks up."""
+        for rule in self.found.rules:
+            used: dict[str, int] = {}
+            expressions = _renumbered(rule[EXPRESSIONS], self.elements, used)
+            for name, number in used.items():
+                yield from self._anonymous(table, name, number)
+            content = _packed(NEWRULE, rule | {EXPRESSIONS: expressions})
+            yield Message(NEWRULE, table.head() + content, NLM_F_CREATE | NLM_F_APPEND)
+
+    def _anonymous(self, table: Owned, name: str, number: int) -> Iterator[Message]:
+        """The kernel gives it a name of its own; until then its number tells it."""
+        yield _set(table, self.found.sets[name] | {NAME: _template(name)}, number)
+        which = attribute(NAME, _template(name)) + attribute(ELEMENTS_SET_ID, NUMBER.pack(number))
+        for part in self.elements[name]:
+            content = table.head() + which + attribute(ELEMENTS, part)
+            yield Message(NEWSETELEM, content, NLM_F_CREATE)
+
+
+def absent(table: Owned) -> list[Message]:
+    """Whether it is there or not."""
+    return [Message(NEWTABLE, table.head(), NLM_F_CREATE), Message(DELTABLE, table.head())]
+
+
+def empty(table: Owned, comment: str) -> list[Message]:
+    words = comment.encode() + b"\0"
+    said = attribute(TABLE_USERDATA, bytes([COMMENT, len(words)]) + words) if comment else b""
+    return [Message(NEWTABLE, table.head() + said, NLM_F_CREATE)]
+
+
+def without_rules(table: Owned, chains: Iterable[str]) -> list[Message]:
+    return [Message(DELRULE, table.head({NAME: name})) for name in chains]
+
+
+def without_chains(table: Owned, chains: Iterable[str]) -> list[Message]:
+    return [Message(DELCHAIN, table.head({CHAIN_NAME: name})) for name in chains]
+
+
+def without_maps(table: Owned, maps: Iterable[str]) -> list[Message]:
+    return [Message(DELSET, table.head({NAME: name})) for name in maps]
+
+
+def _set(table: Owned, found: Attributes, number: int) -> Message:
+    content = _packed(NEWSET, found) + attribute(SET_ID, NUMBER.pack(number))
+    return Message(NEWSET, table.head() + content, NLM_F_CREATE)
+
+
+def _packed(kind: int, found: Attributes) -> bytes:
+    return b"".join(attribute(n, found[n]) for n in sorted(MAKING[kind] & found.keys()))
+
+
+def _template(name: str) -> bytes:
+    return name.rstrip("0123456789").encode() + b"%d\0"
+
+
+def _renumbered(expressions: bytes, unnamed: Collection[str], used: dict[str, int]) -> bytes:
+    """With lookups of sets by number; those used are put into `used`."""
+    packed = b""
+    for kind, expression in attributes(expressions, 0):
+        parts = dict(attributes(expression, 0))
+        if parts[EXPRESSION_NAME] == b"lookup\0":
+            data = dict(attributes(parts[EXPRESSION_DATA], 0))
+            if (name := listing.text(data[LOOKUP_SET])) in unnamed:
+                number = used.setdefault(name, next(_numbers))
+                data |= {LOOKUP_SET: _template(name), LOOKUP_SET_ID: NUMBER.pack(number)}
+                parts[EXPRESSION_DATA] = b"".join(attribute(*part) for part in data.items())
+        packed += attribute(kind, b"".join(attribute(*part) for part in parts.items()))
+    return packed

@@ -1,0 +1,168 @@
+"""What the nftables tables of several methods are drawn from. Pure.
+
+lookup        destination → fwmark of its service; one hash map per prefix length
+still_vip     the lookups again: others may set marks too, so that no mark alone is believed
+ports         of services that name some
+leftover      refuses or drops
+local_out     what the director itself sends to a VIP
+
+A port that no service names costs a packet its mark, and no more: IPVS begins no connection, but
+finds those that it has (FTP's data, ports that a service had before). What it does not take, the
+guard refuses.
+
+A map of fixed size is filled and looked into faster than one that grows. Each has room for its
+prefixes (v4_32_1024); when they become too many, all move to another, as `acceptance` finds out.
+"""
+
+import re
+from collections.abc import Iterable
+from ipaddress import IPv4Network, IPv6Network
+from itertools import groupby
+
+from vipctl.addresses.spans import BITS
+from vipctl.services.model import Acceptance, Leftover, Service, Shape, idle_versions
+
+Chains = dict[str, tuple[str, list[str]]]  # each after those that it jumps to: (hook, rules)
+KEPT = 4  # of what a command draws it needs the last again: before, between and after
+PROTOCOL_NAME = {4: "ip", 6: "ip6"}
+MAP_NAME = r"v([46])_(\d+)(?:_p(\d+))?(?:_(\d+))?"
+FAMILY_NAME = {4: "ipv4", 6: "ipv6"}
+ICMP, NO_ICMP = (f"meta l4proto {word}{{ icmp, ipv6-icmp }}" for word in ("", "!= "))
+
+
+def map_name(shape: Shape) -> str:
+    plane = f"_p{shape.plane}" if shape.plane else ""
+    room = f"_{shape.room}" if shape.room else ""
+    return f"v{shape.version}_{shape.length}{plane}{room}"
+
+
+def shape_of(name: str) -> Shape | None:
+    """That of a map with this name; None if `map_name` gave it to none."""
+    found = re.fullmatch(MAP_NAME, name)
+    if found is None:
+        return None
+    version, length, plane, room = (int(number or 0) for number in found.groups())
+    return Shape(version, plane, length, room)
+
+
+def lookups(acceptance: Acceptance) -> list[str]:
+    return [lookup(shape) for shape in _order(acceptance.shapes)]
+
+
+def marking(acceptance: Acceptance, condition4: str = "") -> list[str]:
+    """Lookups of which the first that matches decides: the last plane's most specific."""
+    shapes = sorted(acceptance.shapes, key=lambda s: (s.version, -s.plane, -s.length))
+    rules = [(condition4 if s.version == 4 else "") + lookup(s) for s in shapes]
+    return [*(f"{rule} accept" for rule in rules[:-1]), rules[-1]]
+
+
+def lookup(shape: Shape) -> str:
+    """Matches, and sets the mark, if the destination is in the map."""
+    key = f"{PROTOCOL_NAME[shape.version]} daddr"
+    return f"meta mark set {masked(key, shape)} map @{map_name(shape)}"
+
+
+def masked(key: str, shape: Shape) -> str:
+    if shape.length == BITS[shape.version]:
+        return key
+    network = IPv4Network if shape.version == 4 else IPv6Network
+    return f"{key} & {network((0, shape.length)).netmask}"
+
+
+def guard(acceptance: Acceptance) -> Chains:
+    """What is still for a VIP just behind IPVS (LOCAL_IN, 98 and 99), IPVS did not take."""
+    found = marks(acceptance.services, unmarked=bool(_ported(acceptance)))
+    return {
+        **refusal(acceptance),
+        "after_ipvs": ("filter hook input priority 100", [f"{found} jump still_vip"]),
+    }
+
+
+def refusal(acceptance: Acceptance) -> Chains:
+    """`still_vip` refuses packets for VIPs and returns the others."""
+    return {
+        "leftover": ("", _leftover(acceptance.services)),
+        "still_vip": ("", [f"{line} goto leftover" for line in lookups(acceptance)]),
+    }
+
+
+def _leftover(services: Iterable[Service]) -> list[str]:
+    dropped = [s for s in services if s.leftover is Leftover.DROP]
+    quiet = [f"{marks(dropped)} drop"] if dropped else []
+    return [*quiet, "meta l4proto tcp reject with tcp reset", "reject with icmpx port-unreachable"]
+
+
+def pings_redirected(acceptance: Acceptance, *first: str) -> Chains:
+    """Echo requests of services with ping go to the director itself."""
+    pinged = [s for s in acceptance.services if s.ping]
+    if not pinged:
+        return {}
+    rules = [f"{NO_ICMP} return", *first, *lookups(acceptance)]
+    rules += [f"{marks(pinged)} {kind} type echo-request redirect" for kind in ("icmp", "icmpv6")]
+    return {"ping": ("nat hook prerouting priority dstnat", rules)}
+
+
+def checks_before_ipvs(acceptance: Acceptance) -> Chains:
+    """All ICMP passes: errors must reach IPVS, and what it does not take meets the guard."""
+    ported = _ported(acceptance)
+    rules = [*_to_ports(ported), *_refusing_idle(acceptance)]
+    if not rules:
+        return {}
+    return {
+        **({"ports": ("", _ports(acceptance, ported))} if ported else {}),
+        "before_ipvs": ("filter hook input priority 97", rules),
+    }
+
+
+def sent_by_director(acceptance: Acceptance, *first: str) -> Chains:
+    """IPVS looks at LOCAL_OUT (-99) too. Comes after `checks_before_ipvs`; others' marks stay."""
+    rules = [*first, "meta mark != 0 accept", *lookups(acceptance)]
+    rules += _to_ports(_ported(acceptance))
+    return {"local_out": ("filter hook output priority mangle", rules)}
+
+
+def _ported(acceptance: Acceptance) -> list[Service]:
+    return [s for s in acceptance.services if s.ports]
+
+
+def _to_ports(ported: list[Service]) -> list[str]:
+    return [f"{marks(ported)} jump ports"] if ported else []
+
+
+def _ports(acceptance: Acceptance, ported: list[Service]) -> list[str]:
+    """Whose port is it? Where services share addresses, each plane's mark is tried in turn."""
+    ports = [f"{s.fwmark:#x} . {p.protocol} . {p.number}" for s in ported for p in s.ports]
+    its_port = f"meta mark . meta l4proto . th dport {words(ports)} return"
+    rules = [f"{ICMP} return", its_port]
+    if len({shape.plane for shape in acceptance.shapes}) > 1:
+        for _, shapes in groupby(_order(acceptance.shapes), key=lambda s: s.plane):
+            rules += [*map(lookup, shapes), its_port]
+    return [*rules, "meta mark set 0"]
+
+
+def _refusing_idle(acceptance: Acceptance) -> list[str]:
+    """Refuses at once what no real server could answer."""
+    idle = [
+        f"{FAMILY_NAME[version]} . {s.fwmark:#x}"
+        for s in acceptance.services
+        for version in _idle(s, acceptance)
+    ]
+    return [f"{NO_ICMP} meta nfproto . meta mark {words(idle)} goto still_vip"] if idle else []
+
+
+def _idle(service: Service, acceptance: Acceptance) -> list[int]:
+    """No packet is for VIPs of a version that has none."""
+    return [version for version in idle_versions(service) if acceptance.has(version)]
+
+
+def marks(services: Iterable[Service], *, unmarked: bool = False) -> str:
+    found = [f"{s.fwmark:#x}" for s in services]
+    return f"meta mark {words([*found, '0x0'] if unmarked else found)}"
+
+
+def words(items: Iterable[str]) -> str:
+    return "{ " + ", ".join(items) + " }"
+
+
+def _order(shapes: Iterable[Shape]) -> list[Shape]:
+    return sorted(shapes, key=lambda shape: (shape.plane, shape.version, shape.length))

@@ -1,0 +1,202 @@
+"""A method's table of nftables: what leads it from one state to another, in one transaction."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from vipctl import digests
+from vipctl.addresses.spans import WIDTH
+from vipctl.linux.nftables import elements, listing, transactions
+from vipctl.linux.nftables.elements import Edit
+from vipctl.linux.nftables.ruleset import Chains, map_name
+from vipctl.linux.nftables.transactions import Message, Owned
+from vipctl.services.batch import Batch, by_shape, same
+from vipctl.services.model import NOTHING, Acceptance, Shape
+
+if TYPE_CHECKING:
+    from vipctl.linux.nftables.replay import Drawn
+
+DRAFT = "vipctl_draft"  # where rules are compiled
+OWNER = "vipctl state "  # with which a table's comment begins, before whose it is
+
+
+class Table(NamedTuple):
+    """An nftables table that has a map for each shape, and the chains that `ruleset` draws."""
+
+    name: str
+    ruleset: Callable[[Acceptance], Chains]
+    family: str = "inet"
+
+    @property
+    def path(self) -> str:
+        return f"{self.family} {self.name}"
+
+    @property
+    def owned(self) -> Owned:
+        return Owned(self.family, self.name)
+
+    def owner(self) -> str:
+        """Whose it is, "" if it does not say so."""
+        said = listing.comment(self.owned)
+        return said.removeprefix(OWNER) if said.startswith(OWNER) else ""
+
+    def seal(self, acceptance: Acceptance) -> str | None:
+        """A digest of what is there, "" for no table, None if it is not what is needed."""
+        chains = self.ruleset(acceptance)
+        found = listing.read(self.owned, chains)
+        if found is None or not acceptance.active():
+            return None if found or acceptance.active() else ""
+        wanted = (
+            _comment(acceptance),
+            set(map(map_name, acceptance.shapes)),
+            {name: len(lines) for name, (_, lines) in chains.items()},
+        )
+        if not found.complete or (found.comment, found.maps, found.lengths()) != wanted:
+            return None
+        return digests.of(found.words())
+
+    def changing(
+        self, before: Acceptance, after: Acceptance, removed: Batch, added: Batch
+    ) -> "Work":
+        """From one state to the next."""
+        if not (before.active() and after.active()):
+            return self.replacing(after, added)
+        stale = before.shapes - after.shapes
+        kept = {key: found for key, found in removed.items() if key[0] not in stale}
+        return Work(self, before, after, self._edits(kept, added))
+
+    def replacing(self, after: Acceptance, batch: Batch) -> "Work":
+        """To `after` from whatever there is, which ends as the new begins."""
+        return Work(self, NOTHING, after, self._edits({}, batch) if after.active() else ())
+
+    def holds(self, acceptance: Acceptance, batch: Batch) -> bool:
+        """Whether its maps have exactly these. Reads them all: slow."""
+        wanted: dict[Shape, dict[int, bytes]] = {shape: {} for shape in acceptance.shapes}
+        for (shape, mark), addresses in batch.items():
+            wanted[shape][mark] = addresses
+        found = listing.read(self.owned, ())
+        if found is None:
+            return not wanted
+        return found.maps == set(map(map_name, wanted)) and all(
+            same(WIDTH[shape.version], elements.read(self._map(shape)), content)
+            for shape, content in wanted.items()
+        )
+
+    def _map(self, shape: Shape) -> elements.Map:
+        return elements.Map(self.owned, map_name(shape), shape.version)
+
+    def _edits(self, removed: Batch, added: Batch) -> tuple[Edit, ...]:
+        gone = by_shape(removed)
+        shapes = sorted({*gone, *(shape for shape, _ in added)})
+        return tuple(
+            Edit(
+                self._map(shape),
+                gone.get(shape, b""),
+                tuple((mark, found) for (its, mark), found in added.items() if its == shape),
+            )
+            for shape in shapes
+        )
+
+    def text(self, chains: Chains, head: str = "") -> str:
+        blocks = []
+        for name, (hook, rules) in chains.items():
+            lines = [f"type {hook}; policy accept;"] if hook else []
+            body = "".join(f"\t\t{line}\n" for line in [*lines, *rules])
+            blocks.append(f"\tchain {name} {{\n{body}\t}}\n")
+        return f"table {self.path} {{\n{head}{''.join(blocks)}}}\n"
+
+    def drawn(self, acceptance: Acceptance) -> "Drawn":
+        """Its maps and chains, as the kernel makes them of their words."""
+        from vipctl.linux.nftables import drafts
+        from vipctl.linux.nftables.replay import Drawn
+
+        draft = self._replace(name=DRAFT)
+        chains, gone = self.ruleset(acceptance), f"delete table {draft.path}\n"
+        maps = "".join(map(_map_words, sorted(acceptance.shapes)))
+        words = draft.text(chains, f"\tflags dormant;\n{maps}")
+        words = f"add table {draft.path}\n{gone}{words}"
+        return drafts.carried_out(words, lambda: Drawn.read(draft.owned, chains), gone)
+
+    def redraws(self, before: Acceptance, after: Acceptance) -> list[Message]:
+        """Maps and chains from one state to the next; from nothing, whatever there is goes."""
+        old, new = self.ruleset(before), self.ruleset(after)
+        fresh, stale = after.shapes - before.shapes, before.shapes - after.shapes
+        if before.active() and old == new and not (fresh or stale):
+            return []
+        from vipctl.linux.nftables import replay
+
+        table, begun = self.owned, [] if before.active() else replay.absent(self.owned)
+        if not after.active():
+            return begun
+        if not before.active():
+            begun += replay.empty(table, _comment(after))
+        drawn = self.drawn(after)
+        return [
+            *begun,
+            *drawn.maps(table, map(map_name, sorted(fresh))),
+            *replay.without_rules(table, old),
+            *drawn.chains(table, [name for name in new if name not in old]),
+            *drawn.rules(table),
+            *replay.without_chains(table, [name for name in reversed(old) if name not in new]),
+            *replay.without_maps(table, map(map_name, sorted(stale))),
+        ]
+
+
+class Work(NamedTuple):
+    """What leads a table from one state to another."""
+
+    table: Table
+    before: Acceptance
+    after: Acceptance
+    edits: tuple[Edit, ...] = ()
+
+    def direct(self) -> list[Message]:
+        return self.table.redraws(self.before, self.after)
+
+    def wide(self) -> list[Message]:
+        """To where both states are accepted."""
+        return self.table.redraws(self.before, both(self.before, self.after))
+
+    def narrow(self) -> list[Message]:
+        return self.table.redraws(both(self.before, self.after), self.after)
+
+
+def commit(*works: Work) -> int:
+    """All in one transaction; how many it took. Raises KernelError or Missing.
+
+    Where the kernel does not take so many messages at once, of root in a user namespace, in steps:
+    no VIP of both states of a table is refused on the way, but where the table is replaced.
+    """
+    edits = [edit for work in works for edit in work.edits]
+    messages = [message for work in works for message in work.direct()]
+    messages += elements.messages(edits)
+    if transactions.fits(messages):
+        return transactions.send(messages)
+    steps = transactions.send([message for work in works for message in work.wide()])
+    for part in elements.parts(edits, transactions.largest()):
+        steps += transactions.send(elements.messages([part]))
+    return steps + transactions.send([message for work in works for message in work.narrow()])
+
+
+def both(before: Acceptance, after: Acceptance) -> Acceptance:
+    """What accepts the VIPs of both states."""
+    stay = {service.fwmark for service in after.services}
+    leaving = [service for service in before.services if service.fwmark not in stay]
+    return after._replace(services=(*leaving, *after.services), shapes=before.shapes | after.shapes)
+
+
+def probe() -> None:
+    """Raises Missing where the director has no nftables, or no libnftables."""
+    from vipctl.linux.nftables import drafts
+
+    transactions.generation()
+    drafts.check()
+
+
+def _comment(acceptance: Acceptance) -> str:
+    return f"{OWNER}{acceptance.owner}" if acceptance.owner else ""
+
+
+def _map_words(shape: Shape) -> str:
+    """Twice the room: for what it has and what it is to have, while one becomes the other."""
+    size = f" size {2 * shape.room};" if shape.room else ""
+    return f"\tmap {map_name(shape)} {{ type ipv{shape.version}_addr : mark;{size} }}\n"

@@ -1,0 +1,190 @@
+"""What makes packets with a mark local: rules of policy routing, and a table of one route.
+
+What is ours carries PROTOCOL; nothing else is ever changed.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from vipctl import log
+from vipctl.addresses.prefixes import VERSIONS
+from vipctl.errors import KernelError
+from vipctl.linux import netlink
+from vipctl.linux.netlink import NLM_F_ACK, NLM_F_CREATE, TRIES
+from vipctl.linux.routing import localroutes, rules
+from vipctl.linux.routing.localroutes import PROTOCOL, RTM_DELROUTE, RTM_NEWROUTE
+from vipctl.linux.routing.rules import (
+    FR_ACT_GOTO,
+    FR_ACT_NOP,
+    FR_ACT_TO_TBL,
+    RTM_DELRULE,
+    RTM_NEWRULE,
+    Rule,
+)
+from vipctl.services.model import MARK_MASK, MARK_VALUE, Acceptance
+
+
+class LocalDefault(NamedTuple):
+    """`local default dev lo` in a table of ours."""
+
+    version: int
+    table: int
+
+    def __str__(self) -> str:
+        return f"ip -{self.version} route local default dev lo table {self.table}"
+
+    def packed(self) -> bytes:
+        return localroutes.default(self.version, self.table)
+
+
+class AlteredRoute(NamedTuple):
+    """What somebody made of that; `content` is how the kernel has it."""
+
+    version: int
+    table: int
+    content: bytes
+
+    def __str__(self) -> str:
+        return f"ip -{self.version} route of vipctl's that it did not make in table {self.table}"
+
+    def packed(self) -> bytes:
+        return self.content
+
+
+Owned = Rule | LocalDefault | AlteredRoute
+
+
+class Block(NamedTuple):
+    """What one method has to itself: three rule priorities, the first given, and a table.
+
+    They come before Tailscale's 5210 and after a VRF's 1000.
+    """
+
+    priority: int
+    table: int
+
+    def accepting(self, acceptance: Acceptance) -> set[Owned]:
+        """Rules and routes that make packets with these services' marks local."""
+        masked = {selector(service.fwmark) for service in acceptance.services}
+        return {
+            item
+            for version in VERSIONS
+            if masked and acceptance.has(version)
+            for item in self._accepting(version, sorted(masked))
+        }
+
+    def _accepting(self, version: int, marks: list[tuple[int, int]]) -> set[Owned]:
+        """The `goto` keeps reverse-path lookups out, which come from `lo`.
+
+        Where src_valid_mark is set these carry the packet's mark, would find every source local,
+        and all packets be martians. The target's own mark is nothing to a jump, which goes on
+        behind it in any case; other lookups pass it sooner.
+        """
+        skip, accept, end = self.priorities
+        target = Rule(version, end, FR_ACT_NOP, MARK_VALUE, MARK_MASK)
+        owned: set[Owned] = {LocalDefault(version, self.table), target}
+        for mark, mask in marks:
+            owned.add(Rule(version, skip, FR_ACT_GOTO, mark, mask, goto=end, iif="lo"))
+            owned.add(Rule(version, accept, FR_ACT_TO_TBL, mark, mask, table=self.table))
+        return owned
+
+    def could_have_made(self, item: Owned) -> bool:
+        if isinstance(item, Rule):
+            marks = [(item.mark, item.mask)] if item.mark and item.mask else []
+            return item in self._accepting(item.version, marks)
+        return isinstance(item, LocalDefault)
+
+    @property
+    def priorities(self) -> range:
+        return range(self.priority, self.priority + 3)
+
+
+def selector(mark: int) -> tuple[int, int]:
+    """The whole block of vipctl's marks needs one rule."""
+    if mark & MARK_MASK == MARK_VALUE:
+        return MARK_VALUE, MARK_MASK
+    return mark, 0xFFFFFFFF
+
+
+def read(block: Block) -> set[Owned]:
+    """The rules and routes that are ours in this block."""
+    routes: set[Owned] = {
+        LocalDefault(version, block.table)
+        if localroutes.is_default(version, content)
+        else AlteredRoute(version, block.table, content)
+        for version in VERSIONS
+        for content in localroutes.ours(version, block.table)
+    }
+    return routes | {
+        rule
+        for rule in rules.read()
+        if rule.protocol == PROTOCOL and rule.priority in block.priorities
+    }
+
+
+@contextmanager
+def changing(block: Block, wanted: set[Owned]) -> Iterator[None]:
+    """What is to be accepted is so before the body runs, what is not only after it.
+
+    If the body fails, all is as it was.
+    """
+    present = _without_altered(block)
+    try:
+        add(wanted - present)
+        yield
+    except BaseException:
+        delete(read(block) - present)
+        raise
+    delete(present - wanted)
+
+
+def _without_altered(block: Block) -> set[Owned]:
+    """What is there, once what somebody made of it is gone: to the kernel that may be the same.
+
+    It compares neither `not` nor the target of a `goto`, and takes for any what it is not told.
+    """
+    for _ in range(TRIES):
+        present = read(block)
+        altered = {item for item in present if not block.could_have_made(item)}
+        if not altered:
+            break
+        delete(altered)
+    return present
+
+
+def add(owned: set[Owned]) -> None:
+    """Routes before rules, so that no packet meets a rule whose table is empty.
+
+    Routes come before other people's of the same table, which stay.
+    """
+    _change("add", NLM_F_CREATE, sorted(owned, key=_order), (RTM_NEWRULE, RTM_NEWROUTE))
+
+
+def delete(owned: set[Owned]) -> None:
+    """In the reverse order of `add`."""
+    _change("del", 0, sorted(owned, key=_order, reverse=True), (RTM_DELRULE, RTM_DELROUTE))
+
+
+def _order(item: Owned) -> tuple[int, int, str]:
+    """Jump targets and routes first, then the rule that spares reverse lookups, then acceptance."""
+    if not isinstance(item, Rule):
+        return 0, 0, str(item)
+    return {FR_ACT_NOP: 1, FR_ACT_GOTO: 2}.get(item.action, 3), item.mark, str(item)
+
+
+def _change(verb: str, flags: int, owned: list[Owned], kinds: tuple[int, int]) -> None:
+    """`kinds` are the types of messages, of rules and of routes."""
+    if not owned:
+        return
+    with netlink.connect() as link:
+        for item in owned:
+            log.debug("routing: %s %s", verb, item)
+            kind = kinds[not isinstance(item, Rule)]
+            code = netlink.ask(link, kind, flags | NLM_F_ACK, item.packed()).failure()
+            if code:
+                raise KernelError(
+                    f"{verb}: {item}: {os.strerror(code)}",
+                    hint="see what is there: ip rule; ip route show table all",
+                )

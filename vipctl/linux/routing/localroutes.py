@@ -1,0 +1,195 @@
+"""Local routes, one or a million: hand-packed messages, thousands to a system call.
+
+A million VIPs are routes of type `local` to `lo` in table `local`, with our protocol number and a
+priority of their own, so that the kernel's route of an address that the director owns comes first.
+"""
+
+import _socket as socket  # without the enumerations that `socket` makes of all it has
+import errno
+import os
+import struct
+from collections.abc import Iterator, Mapping
+
+from vipctl.addresses import spans
+from vipctl.addresses.prefixes import FAMILY, VERSIONS, IPAddress, address, network
+from vipctl.addresses.spans import BITS, WIDTH
+from vipctl.errors import KernelError
+from vipctl.linux import netlink
+from vipctl.linux.netlink import NLM_F_CREATE, NLM_F_REPLACE, attribute
+from vipctl.services.model import Entry, Shape
+
+Routes = Mapping[Shape, bytes]  # packed addresses; each plane has its own, told by priority
+
+PROTOCOL = 118  # unassigned in /etc/iproute2/rt_protos and in include/uapi/linux/rtnetlink.h
+PRIORITY = 30320
+CHUNK = 10_000  # messages that one system call sends and one acknowledgement answers
+
+# include/uapi/linux/rtnetlink.h
+RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
+RTM_F_FIB_MATCH = 0x2000
+RTN_LOCAL, RT_TABLE_LOCAL = 2, 255
+RT_SCOPE = {4: 254, 6: 0}  # host; IPv6 has no scopes
+RTA_DST, RTA_OIF, RTA_PRIORITY, RTA_TABLE = 1, 4, 6, 15
+OF_ANY_ROUTE = {RTA_DST, RTA_OIF, RTA_PRIORITY, 12, RTA_TABLE, 20}  # RTA_CACHEINFO, RTA_PREF
+DEFAULT_PRIORITY = {4: 0, 6: 1}  # of ours: nobody's route of the same table comes before it
+LOOPBACK = netlink.NUMBER.pack(1)  # LOOPBACK_IFINDEX of include/net/flow.h
+ROUTE = struct.Struct("=BBBBBBBBI")  # family, lengths, tos, table, protocol, scope, type, flags
+LENGTH_AT, TOS_AT = 1, 3
+
+
+def add(routes: Routes) -> None:
+    """Those that are there already stay. Raises KernelError naming the first that fails."""
+    _change(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, routes)
+
+
+def delete(routes: Routes) -> None:
+    """Those that are gone already are no error."""
+    _change(RTM_DELROUTE, 0, routes)
+
+
+def without(some: Routes, others: Routes) -> Routes:
+    return {
+        shape: spans.without(WIDTH[shape.version], addresses, others.get(shape, b""))
+        for shape, addresses in some.items()
+    }
+
+
+def are(some: Routes, others: Routes) -> bool:
+    """Whether they are the same."""
+    return not any((*without(some, others).values(), *without(others, some).values()))
+
+
+def read() -> Routes:
+    """All that are ours in table `local`. Slow where there are many."""
+    found: dict[Shape, bytearray] = {}
+    for version in VERSIONS:
+        for content in _dump(version, RT_TABLE_LOCAL, RTN_LOCAL):
+            attributes = dict(netlink.attributes(content, ROUTE.size))
+            priority = _priority(attributes)
+            if priority >= PRIORITY and _is_plain(content, attributes):
+                shape = Shape(version, priority - PRIORITY, content[LENGTH_AT])
+                found.setdefault(shape, bytearray()).extend(attributes.get(RTA_DST, b""))
+    return {shape: bytes(addresses) for shape, addresses in found.items()}
+
+
+def ours(version: int, table: int) -> Iterator[bytes]:
+    """All that carries our protocol number in a table, as the kernel has it."""
+    for content in _dump(version, table, 0):
+        *header, _ = ROUTE.unpack_from(content)
+        # Without the flags, which are the kernel's own.
+        yield ROUTE.pack(*header, 0) + content[ROUTE.size :]
+
+
+def is_default(version: int, content: bytes) -> bool:
+    """Whether it is `local default dev lo`, as `default` makes it."""
+    _, length, _, _, _, _, _, kind, _ = ROUTE.unpack_from(content)
+    attributes = dict(netlink.attributes(content, ROUTE.size))
+    usual = kind, length, _priority(attributes)
+    return usual == (RTN_LOCAL, 0, DEFAULT_PRIORITY[version]) and _is_plain(content, attributes)
+
+
+def _is_plain(content: bytes, attributes: Mapping[int, bytes]) -> bool:
+    """Whether it leads to `lo`, and nobody added anything."""
+    tos = content[TOS_AT]
+    return not tos and attributes.get(RTA_OIF) == LOOPBACK and attributes.keys() <= OF_ANY_ROUTE
+
+
+def _priority(attributes: Mapping[int, bytes]) -> int:
+    return int(netlink.NUMBER.unpack(attributes.get(RTA_PRIORITY, bytes(4)))[0])
+
+
+def present(prefix: Entry) -> bool:
+    """Whether it is a local route, as far as the kernel's best one to both of its ends tells.
+
+    A longer one, of another plane or of an address that the director owns, may hide it there.
+    """
+    version, length = prefix.shape.version, prefix.shape.length
+    ends = {prefix.start, prefix.start + (1 << BITS[version] - length) - 1}
+    with netlink.connect() as link:
+        return all(_leads_to(link, address(version, end), length) for end in ends)
+
+
+def _leads_to(link: netlink.Link, where: IPAddress, length: int) -> bool:
+    found, kind = _best(link, where)
+    return (found, kind) == (length, RTN_LOCAL) or found > length
+
+
+def best_length(link: netlink.Link, where: IPAddress) -> int:
+    """Of the route that the kernel takes to an address: 0 for a default route, -1 for none."""
+    return _best(link, where)[0]
+
+
+def _best(link: netlink.Link, where: IPAddress) -> tuple[int, int]:
+    """Its length and its type."""
+    route = ROUTE.pack(FAMILY[where.version], BITS[where.version], *[0] * 6, RTM_F_FIB_MATCH)
+    answer = netlink.ask(link, RTM_GETROUTE, 0, route + attribute(RTA_DST, where.packed))
+    if answer.kind != RTM_NEWROUTE:
+        return -1, 0
+    _, length, _, _, _, _, _, kind, _ = ROUTE.unpack_from(answer.content)  # the table may be wrong
+    return length, kind
+
+
+def default(version: int, table: int) -> bytes:
+    """The route that makes everything local, in a table of ours.
+
+    An IPv4 route that is added comes before those of its priority; for IPv6, none means 1024.
+    """
+    where = 0, PROTOCOL, RT_SCOPE[version], RTN_LOCAL
+    numbers = {RTA_OIF: socket.if_nametoindex("lo"), RTA_TABLE: table}
+    numbers[RTA_PRIORITY] = DEFAULT_PRIORITY[version]
+    parts = (attribute(kind, netlink.NUMBER.pack(value)) for kind, value in numbers.items())
+    return ROUTE.pack(FAMILY[version], 0, 0, 0, *where, 0) + b"".join(parts)
+
+
+def _change(kind: int, flags: int, routes: Routes) -> None:
+    with netlink.connect() as link:
+        loopback = attribute(RTA_OIF, netlink.NUMBER.pack(socket.if_nametoindex("lo")))
+        for shape, addresses in sorted(routes.items()):
+            size = CHUNK * WIDTH[shape.version]
+            for at in range(0, len(addresses), size):
+                messages = _packed(kind, flags, loopback, shape, addresses[at : at + size])
+                netlink.send(link, messages)
+                for failure in netlink.failures(link):
+                    if failure.failure() != errno.ESRCH:
+                        raise _refusal(failure)
+
+
+def _packed(kind: int, flags: int, loopback: bytes, shape: Shape, addresses: bytes) -> bytes:
+    """A message for each; the last is to be acknowledged."""
+    width = WIDTH[shape.version]
+    priority = attribute(RTA_PRIORITY, netlink.NUMBER.pack(PRIORITY + shape.plane))
+    where = RT_TABLE_LOCAL, PROTOCOL, RT_SCOPE[shape.version], RTN_LOCAL
+    route = ROUTE.pack(FAMILY[shape.version], shape.length, 0, 0, *where, 0)
+    destination = attribute(RTA_DST, bytes(width))
+    message = netlink.pack(kind, flags, route + loopback + priority + destination)
+    messages = spans.records(message, len(message) - width, width, addresses)
+    last = len(messages) - len(message)
+    return messages[:last] + netlink.acknowledging(messages[last:])
+
+
+def _refusal(failure: netlink.Message) -> KernelError:
+    """From an error, which repeats the message."""
+    at = netlink.CODE.size + netlink.HEADER.size
+    family, length, *_ = ROUTE.unpack_from(failure.content, at)
+    version = 6 if family == socket.AF_INET6 else 4
+    start = int.from_bytes(_destination(failure.content, at))
+    return KernelError(
+        f"local route to {network(version, start, length)}: {os.strerror(failure.failure())}",
+        hint="is the interface lo up? See what is there: ip route show table local",
+    )
+
+
+def _dump(version: int, table: int, kind: int) -> Iterator[bytes]:
+    """Our routes of a type in a table, or of all types."""
+    wanted = ROUTE.pack(FAMILY[version], 0, 0, 0, 0, PROTOCOL, 0, kind, 0)
+    request = wanted + attribute(RTA_TABLE, netlink.NUMBER.pack(table))
+    with netlink.connect() as link:
+        for content in netlink.dump(link, RTM_GETROUTE, request):
+            family, _, _, _, _, protocol, _, found, _ = ROUTE.unpack_from(content)
+            # Where IPv6 is disabled, the kernel answers a question for it with all that it has.
+            if (family, protocol) == (FAMILY[version], PROTOCOL) and found in (kind or found,):
+                yield content
+
+
+def _destination(content: bytes, at: int) -> bytes:
+    return dict(netlink.attributes(content, at + ROUTE.size)).get(RTA_DST, b"")

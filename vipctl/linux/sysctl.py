@@ -1,0 +1,196 @@
+"""The director's sysctls that forwarding needs. What vipctl changes it remembers and puts back."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+from vipctl import files
+from vipctl.errors import KernelError, Missing
+from vipctl.linux.routing.ways import advertised
+from vipctl.services.model import Forward, Service
+
+ROOT = "/proc/sys"
+SWAPPED = str.maketrans("./", "/.")
+Kept = dict[str, tuple[str, str]]  # name → (value before vipctl, value that it set)
+Refusals = dict[str, KernelError]  # by name
+CONNTRACK = "net.ipv4.vs.conntrack"
+TRACKED = "net.netfilter.nf_conntrack_count"  # not there where nothing tracks connections
+FORWARD6 = "net.ipv6.conf.all.forwarding"
+EXPIRE_NODEST = "net.ipv4.vs.expire_nodest_conn"
+DISABLED = "net.ipv6.conf.lo.disable_ipv6"
+
+
+def needed(services: Iterable[Service]) -> dict[str, str]:
+    """Values by name, for all of these services together.
+
+    nat rewrites addresses, so a firewall that drops `ct state invalid` must see IPVS's connections;
+    with dr and tun it must not, as it sees one direction only. Where both run, neither is right.
+    """
+    wanted: dict[str, set[str]] = {}
+    for service in services:
+        for name, value in _of_one(service).items():
+            wanted.setdefault(name, set()).add(value)
+    if CONNTRACK in wanted and read(TRACKED) is None:
+        del wanted[CONNTRACK]
+    return {name: values.pop() for name, values in wanted.items() if len(values) == 1}
+
+
+def _of_one(service: Service) -> dict[str, str]:
+    found: dict[str, str] = {}
+    versions = service.versions()
+    if not (service.balanced and versions):
+        return found
+    found[EXPIRE_NODEST] = "1"
+    if service.forward is Forward.NAT:
+        if 4 in versions:
+            found["net.ipv4.ip_forward"] = "1"
+        if 6 in versions:
+            found[FORWARD6] = "1"
+    if service.forward is Forward.TUN:
+        found["net.ipv4.vs.pmtu_disc"] = "0"
+    if service.persistence:
+        found["net.ipv4.vs.expire_quiescent_template"] = "1"
+    found[CONNTRACK] = "1" if service.forward is Forward.NAT else "0"
+    return found
+
+
+def read(name: str) -> str | None:
+    """None where the kernel has no such sysctl, or not yet."""
+    try:
+        return files.text(_path(name)).strip()
+    except FileNotFoundError:
+        return None
+
+
+def write(name: str, value: str) -> None:
+    """Raises KernelError."""
+    _open_and_write(name, value, value + "\n")
+
+
+def _open_and_write(name: str, value: str, text: str) -> None:
+    try:
+        with open(_path(name), "w") as file:
+            file.write(text)
+    except OSError as e:
+        raise KernelError(
+            f"sysctl {name} = {value}: {e.strerror}",
+            hint="is the IPVS module loaded, and /proc/sys writable?",
+        ) from e
+
+
+@contextmanager
+def held(name: str, value: str) -> Iterator[None]:
+    """A sysctl has another value for a moment, if the kernel has it. Raises KernelError."""
+    before = read(name)
+    if before in (value, None):
+        yield
+        return
+    write(name, value)
+    try:
+        yield
+    finally:
+        write(name, str(before))
+
+
+def unmet(wanted: dict[str, str]) -> dict[str, str]:
+    """Those that the director does not have."""
+    return {name: value for name, value in wanted.items() if read(name) not in (value, None)}
+
+
+def missed(wanted: dict[str, str]) -> dict[str, str]:
+    """Those unmet that the operator should hear of: conntrack's only where it is at work."""
+    tracking = read(TRACKED) not in (None, "0")
+    return {n: v for n, v in unmet(wanted).items() if tracking or n != CONNTRACK}
+
+
+def plan(kept: Kept, services: Iterable[Service]) -> Kept:
+    """What is to be set for services with `set_sysctls`: name → (value to put back, value).
+
+    What is set already stays as long as any service needs it.
+    """
+    known = list(services)
+    wanted = needed(s for s in known if s.set_sysctls)
+    for name, value in needed(known).items():
+        if name in kept and kept[name][1] == value:
+            wanted.setdefault(name, value)
+    planned = {}
+    for name, value in wanted.items():
+        old = kept[name][0] if name in kept else read(name)
+        if name in kept or old not in (value, None):
+            planned[name] = (str(old), value)
+    return planned | (_for_routers(kept) if FORWARD6 in planned else {})
+
+
+def _for_routers(kept: Kept) -> Kept:
+    """What has a host that forwards listen to routers, where it does so now.
+
+    Without it the kernel drops the default route that it has from one, at once.
+    """
+    found = of_routers(kept)
+    return found | {name: ("1", "2") for name in at_risk() if name not in found}
+
+
+def at_risk() -> list[str]:
+    """Sysctls that are to be 2 before the director forwards IPv6, to keep its default route."""
+    if read(FORWARD6) != "0":
+        return []
+    names = [f"net.ipv6.conf.{device.translate(SWAPPED)}.accept_ra" for device in advertised()]
+    return [name for name in sorted(names) if read(name) == "1"]
+
+
+def of_routers(kept: Kept) -> Kept:
+    """Those that outlive a boot: the first advertisement may come later than the services."""
+    return {name: values for name, values in kept.items() if listens(name)}
+
+
+def listens(name: str) -> bool:
+    return name.startswith("net.ipv6.conf.") and name.endswith(".accept_ra")
+
+
+def enforce(kept: Kept, planned: Kept) -> Refusals:
+    """Sets what is planned and puts back what no longer is, if it is still as vipctl set it.
+
+    A director listens to routers before it forwards, and as long.
+    As far as the kernel lets it: returns what it refused.
+    """
+    return _refused(write, _due(kept, planned))
+
+
+def foreseen(kept: Kept, planned: Kept) -> Refusals:
+    """What `enforce` would return, as far as opening these files tells; nothing is changed."""
+    return _refused(lambda name, value: _open_and_write(name, value, ""), _due(kept, planned))
+
+
+def _due(kept: Kept, planned: Kept) -> dict[str, str]:
+    gone = {name: kept[name] for name in kept.keys() - planned.keys()}
+    back = {n: gone[n][0] for n in sorted(gone, key=listens) if read(n) == gone[n][1]}
+    wanted = unmet({name: new for name, (_, new) in planned.items()})
+    return {n: wanted[n] for n in sorted(wanted, key=listens, reverse=True)} | back
+
+
+def _refused(act: Callable[[str, str], None], due: dict[str, str]) -> Refusals:
+    found = {}
+    for name, value in due.items():
+        try:
+            act(name, value)
+        except KernelError as e:
+            found[name] = e
+    return found
+
+
+def without_ipv6() -> Missing | None:
+    """Why the kernel has no IPv6 at all, if it has none."""
+    if files.exists(_path("net.ipv6.conf.all")):
+        return None
+    return Missing("the kernel runs without IPv6", hint="boot without ipv6.disable=1")
+
+
+def without_ipv6_routes() -> Missing | None:
+    """Why there can be no IPv6 route on `lo`, which most methods need."""
+    if read(DISABLED) == "1":
+        return Missing(f"IPv6 is disabled ({DISABLED}=1)", hint=f"sysctl -w {DISABLED}=0")
+    return without_ipv6()
+
+
+def _path(name: str) -> str:
+    """As sysctl(8) has it: a slash in a name is a dot of an interface's."""
+    return f"{ROOT}/{name.translate(SWAPPED)}"

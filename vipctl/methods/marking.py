@@ -1,0 +1,49 @@
+"""What methods have in common that mark packets in PREROUTING by nftables, and accept the mark."""
+
+from typing import NamedTuple
+
+from vipctl.linux.nftables import tables, transactions
+from vipctl.linux.routing import fwmarks
+from vipctl.services.batch import Batch
+from vipctl.services.model import Acceptance
+
+
+class Marking(NamedTuple):
+    """A method made of a table that marks and of rules that accept: see `methods.Method`.
+
+    Acceptance comes before marks, and marks go before the end of acceptance; all or nothing.
+    """
+
+    table: tables.Table
+    block: fwmarks.Block
+
+    def probe(self) -> tuple[str, ...]:
+        tables.probe()
+        return ()
+
+    def owner(self) -> str:
+        return self.table.owner()
+
+    def seal(self, acceptance: Acceptance) -> str | None:
+        if fwmarks.read(self.block) != self.block.accepting(acceptance):
+            return None
+        return self.table.seal(acceptance)
+
+    def apply(self, before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -> int:
+        work = self.table.changing(before, after, removed, added)
+        if self.block.accepting(before) == self.block.accepting(after):
+            return tables.commit(work)  # and `seal` has seen that all of it is there
+        return self._commit(after, work)
+
+    def load(self, after: Acceptance, batch: Batch) -> int:
+        return self._commit(after, self.table.replacing(after, batch))
+
+    def epoch(self) -> str:
+        return transactions.generation()
+
+    def holds(self, acceptance: Acceptance, batch: Batch, since: str) -> bool:
+        return since == transactions.generation() or self.table.holds(acceptance, batch)
+
+    def _commit(self, after: Acceptance, work: tables.Work) -> int:
+        with fwmarks.changing(self.block, self.block.accepting(after)):
+            return tables.commit(work)

@@ -1,0 +1,81 @@
+"""What an operator should know after a change, though nothing is wrong with it."""
+
+from collections.abc import Iterable, Iterator
+
+from vipctl import methods
+from vipctl.linux import sysctl
+from vipctl.linux.nftables import firewall
+from vipctl.operate import arrival
+from vipctl.reconcile.acceptance import with_ranges
+from vipctl.services.model import ROUTE, Change, Forward, Service, idle_versions
+from vipctl.state.store import Store
+
+ACCEPT_LOCAL = "net.ipv4.conf.all.accept_local"
+
+
+def warnings(store: Store, change: Change, *, done: bool = True) -> Iterator[str]:
+    """What the operator should know of the services that were changed, and of the director.
+
+    Before it is `done`: what will be so once it is.
+    """
+    pending = Change() if done else change
+    yield from arrival.findings(store, pending)
+    ranges = with_ranges(store, pending)
+    coming = {} if done else _sysctls_to_come(store, change)
+    before = {service.name: service.method for service in change.before}
+    others = {s.method for s in change.after if before.get(s.name) != s.method}
+    for name in sorted(others):
+        yield from methods.get(name).probe()
+    yield from _not_local(change.after)
+    for service in change.after:
+        yield from _martians(service)
+        for version in idle_versions(service):
+            if (service.name, version) in ranges:
+                yield (
+                    f"service {service.name!r} has IPv{version} ranges and no IPv{version} real "
+                    "server: their clients are refused"
+                )
+        wanted = sysctl.needed([service])
+        missed = {n: v for n, v in sysctl.missed(wanted).items() if n not in coming}
+        missed |= {n: v for n, v in wanted.items() if coming.get(n, v) != v}
+        for name, value in missed.items():
+            if not service.set_sysctls:
+                first = sysctl.at_risk() if name == sysctl.FORWARD6 else ()
+                listening = "".join(
+                    f"{risky}=2 first to keep the default route, " for risky in first
+                )
+                yield (
+                    f"service {service.name!r} needs {name}={value}: set {listening}it, or "
+                    f"vipctl set-service {service.name} --set-sysctls"
+                )
+
+
+def _sysctls_to_come(store: Store, change: Change) -> dict[str, str]:
+    """Values that the change will set, or put back."""
+    gone, kept = {service.name for service in change.before}, store.sysctls()
+    stay = [service for name, service in store.services().items() if name not in gone]
+    planned = sysctl.plan(kept, [*stay, *change.after])
+    back = {name: kept[name][0] for name in kept.keys() - planned.keys()}
+    return back | {name: new for name, (_, new) in planned.items()}
+
+
+def _not_local(services: Iterable[Service]) -> Iterator[str]:
+    routed = [s for s in services if s.method != ROUTE and not s.proxied]
+    chain = firewall.drops_what_is_not_local() if routed else None
+    for service in routed if chain else ():
+        yield (
+            f"ufw drops packets for VIPs of service {service.name!r} (chain {chain}), as they are "
+            "no addresses of the director: in /etc/ufw/before.rules, before `-j ufw-not-local`, "
+            f"add -A ufw-before-input -m mark --mark {service.fwmark:#x} -j ACCEPT; "
+            f"or use --method {ROUTE}"
+        )
+
+
+def _martians(service: Service) -> Iterator[str]:
+    direct = service.forward is not Forward.NAT and 4 in service.versions()
+    if service.method == ROUTE and direct and sysctl.read(ACCEPT_LOCAL) != "1":
+        yield (
+            f"service {service.name!r}: with method {ROUTE} VIPs are local to the director, which "
+            f"drops answers of real servers (--forward {service.forward}, IPv4) that pass through "
+            "it; let them answer without the director, or use --method fwmark"
+        )

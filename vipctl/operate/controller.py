@@ -1,0 +1,334 @@
+"""Use cases of changing a director: lock, plan, apply, verify, roll back."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache, partial
+from typing import NamedTuple
+
+from vipctl import files, methods
+from vipctl.addresses.prefixes import VERSIONS, AddressSet, IPAddress
+from vipctl.addresses.spans import Spans
+from vipctl.errors import Missing, Refused, VipctlError
+from vipctl.files import Where
+from vipctl.operate import advice, asked, safety
+from vipctl.operate.asked import Given
+from vipctl.reconcile import healing, lacking, transaction
+from vipctl.services import planner
+from vipctl.services.model import (
+    ACCEPTANCE_PREFIX,
+    NOBODY,
+    Change,
+    Held,
+    RealServer,
+    Service,
+    checked,
+    real_key,
+)
+from vipctl.state.directory import identity, lock
+from vipctl.state.store import Store
+
+CAP_NET_ADMIN = 12  # include/uapi/linux/capability.h
+
+
+class Outcome(NamedTuple):
+    """What a changing command did, or with `check` would have done."""
+
+    change: Change
+    restored: bool
+    warnings: tuple[str, ...]
+    stay: Held = NOBODY  # ranges of its services that are not in the change
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.change) or self.restored
+
+
+class Controller(NamedTuple):
+    """One state directory and the network namespace of the calling thread."""
+
+    state_dir: Where
+    check: bool = False
+    force: bool = False
+    diff: bool = False
+    notify: Callable[[str], None] = lambda _: None
+
+    # ranges
+
+    def add_range(self, wanted: AddressSet, name: str, given: Given) -> Outcome:
+        def plan(store: Store) -> Change:
+            before = store.services().get(name)
+            if not (before or given):
+                raise Refused(
+                    f"there is no service {name!r}",
+                    hint=f"say how it balances (--real …), or first: vipctl add-service {name} …",
+                )
+            after = asked.existing(before, given) if before else self._new(store, name, given)
+            change = planner.take(store, before, after, wanted)
+            self._check_ranges(store, change)
+            self._check_reals(store, before, after)
+            return change
+
+        return self._change(plan)
+
+    def remove_range(self, unwanted: AddressSet, name: str | None) -> Outcome:
+        def plan(store: Store) -> Change:
+            services = store.services()
+            if name and not name.startswith(ACCEPTANCE_PREFIX):  # those end with their last range
+                _known(store, name)
+            names = [name] if name else planner.sole_holders(store, unwanted)
+            found = [services[n] for n in names if n in services]
+            return planner.merged(
+                planner.release(store, s, unwanted, end_if_empty=s.accepted_only) for s in found
+            )
+
+        return self._change(plan)
+
+    # services
+
+    def add_service(self, name: str, given: Given) -> Outcome:
+        def plan(store: Store) -> Change:
+            before = store.services().get(name)
+            if before is None:
+                return self._altered(store, None, self._new(store, name, given))
+            asked.existing(before, given)
+            return Change()
+
+        return self._change(plan)
+
+    def set_service(self, name: str, given: Given) -> Outcome:
+        def plan(store: Store) -> Change:
+            before = _known(store, name)
+            asked.refuse_balancing(before, given)
+            fields = asked.with_method(given, before) if "method" in given else given
+            if given.get("fwmark", before.fwmark) != before.fwmark:
+                planner.choose_mark(store.services().values(), given["fwmark"])
+            return self._altered(store, before, checked(before._replace(**fields)))
+
+        return self._change(plan)
+
+    def remove_service(self, name: str) -> Outcome:
+        def plan(store: Store) -> Change:
+            service = store.services().get(name)
+            return planner.end(store, service) if service else Change()
+
+        return self._change(plan)
+
+    # real servers
+
+    def add_real(self, name: str, reals: Iterable[RealServer]) -> Outcome:
+        return self._change_reals(name, lambda service: planner.merge_reals(service, reals))
+
+    def set_real(self, name: str, weights: Iterable[tuple[IPAddress, int | None, int]]) -> Outcome:
+        """Weights by address and port, None for any."""
+
+        def edit(service: Service) -> Service:
+            for address, port, weight in weights:
+                real = planner.find_real(service, address, port)
+                service = _with_weight(service, real, weight)
+            return service
+
+        return self._change_reals(name, edit)
+
+    def remove_real(self, name: str, endpoints: Iterable[tuple[IPAddress, int | None]]) -> Outcome:
+        def edit(service: Service) -> Service:
+            gone = {
+                real_key(planner.find_real(service, address, port))
+                for address, port in endpoints
+                if planner.has_real(service, address, port)
+            }
+            return service.with_reals(r for r in service.reals if real_key(r) not in gone)
+
+        return self._change_reals(name, edit)
+
+    def drain_real(self, name: str, endpoints: Iterable[tuple[IPAddress, int | None]]) -> Outcome:
+        def edit(service: Service) -> Service:
+            for address, port in endpoints:
+                real = planner.find_real(service, address, port)
+                service = _with_weight(service, real, 0)
+            return service
+
+        return self._change_reals(name, edit)
+
+    # everything
+
+    def apply(
+        self, read: Callable[[Mapping[str, Service]], dict[str, tuple[Service, AddressSet]]]
+    ) -> Outcome:
+        """The state becomes what `read` returns for the stored services."""
+
+        def plan(store: Store) -> Change:
+            present = store.services()
+            wanted = read(present)
+            change = planner.become(store, wanted)
+            if not self.force:
+                safety.check_ranges(change.gained(), (s for s, _ in wanted.values()))
+            before = {service.name: service.method for service in present.values()}
+            others = {s.method for s, _ in wanted.values() if before.get(s.name) != s.method}
+            for name in sorted(others):
+                methods.get(name).probe()
+            holder = partial(_holder, cache(lambda: _all_of(wanted)), wanted)
+            for service, _ in wanted.values():
+                safety.check_reals(holder, present.get(service.name), service, force=self.force)
+            return change
+
+        return self._change(plan, full=True)
+
+    def restore(self) -> Outcome:
+        """The kernel becomes what is stored; the state directory becomes this namespace's."""
+        return self._change(lambda _: Change(), full=True, adopt=True)
+
+    # how a change is made
+
+    def _change(
+        self, plan: Callable[[Store], Change], *, full: bool = False, adopt: bool = False
+    ) -> Outcome:
+        with self._session() as store:
+            foreign = refuse_foreign_state(store, adopt=adopt)
+            change = plan(store)
+            safety.check_arp(store, change)
+            found = healing.look(store, change, full=full)
+            found.everything |= foreign
+            if found.differs() and not (store.in_use() or (adopt and self.force)):
+                raise self._nothing_stored()
+            if found.differs() and not adopt:
+                healing.refuse_taken_over(store)
+            transaction.check(store, change, found.lacking)
+            if self.check:
+                transaction.foresee(store, change, found)
+                restored = found.differs()
+            else:
+                restored = healing.heal(store, found, self.notify, adopt=foreign)
+                transaction.commit(store, change, found, self.notify)
+            problems = list(found.lacking.problems(store, change if self.check else Change()))
+            if problems and adopt:
+                raise lacking.raised(problems)
+            known = self._advice(store, change)
+            stay = self._stay(store, change) if self.diff else {}
+            return Outcome(change, restored, (*known, *map(str, problems), *found.warnings), stay)
+
+    def _advice(self, store: Store, change: Change) -> tuple[str, ...]:
+        """A change that is made has not failed because of what else there may be to know."""
+        try:
+            return tuple(advice.warnings(store, change, done=not self.check))
+        except VipctlError as e:
+            if self.check:
+                raise
+            return (f"what else there is to know could not be found out: {e.message}",)
+
+    def _stay(self, store: Store, change: Change) -> Held:
+        """What the changed services hold before and after."""
+        moved = change.released if self.check else change.taken
+        names = {service.name for service in (*change.before, *change.after)}
+        return {
+            place: spans.except_for(moved[place]) if place in moved else spans
+            for name in sorted(names)
+            for place, spans in store.held(name).items()
+        }
+
+    @contextmanager
+    def _session(self) -> Iterator[Store]:
+        """The store, locked if it may change."""
+        if not _privileged():
+            raise Missing(
+                "vipctl changes the kernel, which needs root (CAP_NET_ADMIN)", hint="use sudo"
+            )
+        if self.check:
+            with Store.read(self.state_dir) as store:
+                yield store
+            return
+        waiting = partial(self.notify, "waiting for another vipctl command")
+        with lock(self.state_dir, waiting=waiting), Store.open(self.state_dir) as store:
+            yield store
+
+    def _change_reals(self, name: str, edit: Callable[[Service], Service]) -> Outcome:
+        def plan(store: Store) -> Change:
+            before = _known(store, name)
+            asked.refuse_balancing(before, {"reals": before.reals})
+            return self._altered(store, before, edit(before))
+
+        return self._change(plan)
+
+    def _new(self, store: Store, name: str, given: Given) -> Service:
+        mark = planner.choose_mark(store.services().values(), given.get("fwmark"))
+        fields = asked.with_method(given, None) | {"fwmark": mark}
+        service = checked(Service(name=name, **fields))
+        asked.refuse_for_proxy(service, given)
+        return service
+
+    def _altered(self, store: Store, before: Service | None, after: Service) -> Change:
+        self._check_reals(store, before, after)
+        return planner.alter(store, before, after)
+
+    def _check_ranges(self, store: Store, change: Change) -> None:
+        """Only what is new: what is held already was checked, or forced, when it came."""
+        if not self.force:
+            services = {s.name: s for s in (*store.services().values(), *change.after)}
+            safety.check_ranges(change.gained(), services.values())
+
+    def _check_reals(self, store: Store, before: Service | None, after: Service) -> None:
+        holder = partial(safety.stored_holder, store)
+        safety.check_reals(holder, before, after, force=self.force)
+
+    def _nothing_stored(self) -> Refused:
+        """What to say where only the kernel has something."""
+        from vipctl.operate import extent
+
+        return Refused(
+            f"vipctl is at work in this kernel ({extent.words()}), but not from {self.state_dir}, "
+            "where nothing is stored",
+            hint="name the right one with --state-dir, or put its state.db back; to end what is in "
+            "the kernel: vipctl restore --force",
+        )
+
+
+def _privileged() -> bool:
+    status = files.text("/proc/thread-self/status")
+    (effective,) = (line for line in status.splitlines() if line.startswith("CapEff:"))
+    return bool(int(effective.split()[1], 16) >> CAP_NET_ADMIN & 1)
+
+
+def refuse_foreign_state(store: Store, *, adopt: bool) -> bool:
+    """Whether the state is another boot's or namespace's. Raises Refused if it is not to be."""
+    owner, here = store.meta("owner"), identity()
+    if owner in (None, here) or not store.in_use():
+        return False
+    if adopt:
+        return True
+    if owner.split("/")[0] != here.split("/")[0]:
+        raise Refused("the director has been booted since", hint="vipctl restore")
+    raise Refused(
+        "this state belongs to another network namespace",
+        hint="name this namespace's own with --state-dir, or move it here: vipctl restore",
+    )
+
+
+def _holder(
+    everything: Callable[[], AddressSet],
+    wanted: Mapping[str, tuple[Service, AddressSet]],
+    address: IPAddress,
+) -> str | None:
+    """The service that is to have the address; mostly none of them all."""
+    if address not in everything():
+        return None
+    return next(name for name, (_, held) in wanted.items() if address in held)
+
+
+def _all_of(wanted: Mapping[str, tuple[Service, AddressSet]]) -> AddressSet:
+    return AddressSet(
+        *(
+            Spans.of(version, b"".join(held.spans(version).data for _, held in wanted.values()))
+            for version in VERSIONS
+        )
+    )
+
+
+def _known(store: Store, name: str) -> Service:
+    service = store.services().get(name)
+    if service is None:
+        raise Refused(f"there is no service {name!r}", hint="vipctl list-services")
+    return service
+
+
+def _with_weight(service: Service, real: RealServer, weight: int) -> Service:
+    changed = real._replace(weight=weight)
+    return service.with_reals(changed if r == real else r for r in service.reals)

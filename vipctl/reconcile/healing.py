@@ -1,0 +1,297 @@
+"""Is the kernel as stored; make it so, as far as the director can have it.
+
+One thing that it cannot have takes down only itself: a method's IP version, a service in IPVS, a
+sysctl. It is `Lacking`, the rest is restored, and the next command tries again.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
+
+from vipctl import methods
+from vipctl.addresses.prefixes import VERSIONS
+from vipctl.errors import KernelError, Missing, Refused, VipctlError
+from vipctl.linux import ipvs, sysctl
+from vipctl.linux.ipvs import Key, Virtual
+from vipctl.linux.sysctl import Kept, Refusals
+from vipctl.reconcile.acceptance import Without, acceptances, prefixes
+from vipctl.reconcile.epochs import Epochs, Watch
+from vipctl.reconcile.lacking import Lacking
+from vipctl.services.model import NOTHING, Acceptance, Change
+from vipctl.state.store import Store, Unwritten
+
+Notify = Callable[[str], None]
+MANY = 10_000  # ranges whose loading an operator notices
+LOADED = "loaded"  # instead of an epoch: in the course of this command
+UNKNOWN = "unknown"  # the seal of a method that could not be brought into any known state
+
+
+class Found:
+    """What of the kernel is not as stored, and what the director cannot have.
+
+    `watch` was begun before anything was looked at; with `full`, every prefix was; `everything` is
+    to be restored, whatever it looks like.
+    """
+
+    def __init__(
+        self, watch: Watch, lacking: Lacking, *, full: bool = False, everything: bool = False
+    ) -> None:
+        self.watch, self.lacking = watch, lacking
+        self.full, self.everything = full, everything
+        self.methods: set[str] = set()
+        self.virtuals: set[Key] = set()
+        self.sysctls: set[str] = set()
+        self.vouched: Epochs = {}  # of methods whose prefixes are as stored
+        self.warnings: list[str] = []  # what else an operator should know
+
+    def differs(self) -> bool:
+        """In anything that the director can have."""
+        return bool(
+            self.everything
+            or self.methods - self.lacking.stuck
+            or self.virtuals - self.lacking.balanced.keys()
+            or self.sysctls - self.lacking.sysctls.keys()
+        )
+
+    def note(self, refused: Refusals, planned: Kept) -> None:
+        """Sysctls that cannot be set, and those that cannot be put back."""
+        for name, error in refused.items():
+            if name in planned:
+                self.lacking.sysctls[name] = error
+            else:
+                self.warnings.append(f"{error.message}: it stays as it is")
+
+
+def look(store: Store, change: Change | None = None, *, full: bool = False) -> Found:
+    """Without `full` at few prefixes; before a change, at the real servers of what it changes."""
+    services = (*store.services().values(), *(change.after if change else ()))
+    used = {service.method for service in services}
+    found = Found(Watch(used), Lacking(), full=full, everything=store.intent() is not None)
+    found.lacking.accepted |= _without_ipv6(used)
+    found.methods = _differing(store, found.lacking.accepted, full=full)
+    _look_for_lost(store, found)
+    _look_at_ipvs(store, found, None if full else change)
+    found.sysctls = set(sysctl.unmet({name: new for name, (_, new) in store.sysctls().items()}))
+    known = store.epochs()
+    found.vouched = {
+        name: epoch
+        for name, epoch in found.watch.start.items()
+        if name not in found.methods and (full or known.get(name) == epoch)
+    }
+    return found
+
+
+def _without_ipv6(names: Iterable[str]) -> dict[tuple[str, int], VipctlError]:
+    problem = sysctl.without_ipv6_routes()
+    return {(name, 6): problem for name in names if problem and methods.get(name).ROUTED}
+
+
+def refuse_taken_over(store: Store) -> None:
+    """Raises Refused where what is in the kernel is another state directory's."""
+    for name in methods.NAMES:
+        if (owner := _owner(name)) and owner != store.token():
+            raise Refused(
+                f"what vipctl has in this kernel (method {name}) is another state directory's",
+                hint="name that one with --state-dir; or take all back from it: vipctl restore",
+            )
+
+
+def _owner(name: str) -> str:
+    try:
+        return methods.get(name).owner()
+    except Missing:
+        return ""
+
+
+def _look_for_lost(store: Store, found: Found) -> None:
+    """Methods that the director cannot use any more: nothing of them is left."""
+    for name in list(found.methods):
+        if problem := methods.unusable(name):
+            found.lacking.accepted |= {(name, version): problem for version in VERSIONS}
+            if _is_there(store, name, NOTHING, full=False):
+                found.methods.remove(name)
+
+
+def _differing(store: Store, without: Without, *, full: bool) -> set[str]:
+    """The methods whose part of the kernel is not as stored."""
+    wanted = acceptances(store, without)
+    return {
+        name
+        for name in _methods(store, wanted)
+        if not _is_there(store, name, wanted.get(name, NOTHING), full=full)
+    }
+
+
+def _is_there(store: Store, name: str, acceptance: Acceptance, *, full: bool) -> bool:
+    seal = _seal(name, acceptance)
+    if seal is None or seal != store.seals().get(name, ""):
+        return False
+    if not (full and acceptance.active()):
+        return True
+    since = store.epochs().get(name, "none")
+    return methods.get(name).holds(acceptance, prefixes(store, name, acceptance), since)
+
+
+def _methods(store: Store, wanted: Iterable[str]) -> list[str]:
+    """Those whose traces may be in the kernel: any, as far as an empty state can tell."""
+    if not store.services():
+        return list(methods.NAMES)
+    return sorted({*wanted, *store.seals()})
+
+
+def _seal(name: str, acceptance: Acceptance) -> str | None:
+    """A method that the director cannot use has left nothing in the kernel."""
+    try:
+        return methods.get(name).seal(acceptance)
+    except Missing:
+        return None if acceptance.active() else ""
+
+
+def _look_at_ipvs(store: Store, found: Found, change: Change | None) -> None:
+    wanted = ipvs.desired(store.services().values())
+    changed = wanted.keys() if change is None else ipvs.desired(change.before).keys()
+    try:
+        found.virtuals = _unlike(wanted, changed)
+    except Missing as e:
+        found.lacking.balanced = dict.fromkeys(wanted, e)
+
+
+def _unlike(wanted: dict[Key, Virtual], whole: Collection[Key]) -> set[Key]:
+    """What is not in the kernel as it should be; only of the `whole` are real servers read."""
+    rest = wanted.keys() - whole
+    present = ipvs.read(key.mark for key in whole) | ipvs.services(rest)
+    expected = wanted | {key: ipvs.settings(wanted[key]) for key in rest}
+    keys = expected.keys() | present.keys()
+    return {key for key in keys if expected.get(key) != present.get(key)}
+
+
+def present(marks: Iterable[int]) -> dict[Key, Virtual]:
+    """What IPVS has for these marks; nothing where there is no IPVS."""
+    try:
+        return ipvs.read(marks)
+    except Missing:
+        return {}
+
+
+def balance(wanted: dict[Key, Virtual], there: dict[Key, Virtual]) -> dict[Key, VipctlError]:
+    """As `ipvs.add`; without IPVS, all is refused."""
+    try:
+        return ipvs.add(wanted, there)
+    except Missing as e:
+        return dict.fromkeys(wanted, e)
+
+
+def foresee(store: Store, found: Found) -> None:
+    """Finds out what `heal` would, as far as that can be without a change."""
+    services = store.services().values()
+    wanted = ipvs.desired(services)
+    absent = {key: wanted[key] for key in found.virtuals & wanted.keys()}
+    found.lacking.balanced |= ipvs.foreseen(absent)
+    planned = sysctl.plan(store.sysctls(), services)
+    found.note(sysctl.foreseen(store.sysctls(), planned), planned)
+
+
+def heal(
+    store: Store,
+    found: Found,
+    notify: Notify,
+    *,
+    adopt: bool = False,
+    sysctls: Kept | None = None,
+) -> bool:
+    """Brings what differs to the stored state, whatever it is in; whether anything was restored.
+
+    With `adopt`, what was there before vipctl changed sysctls is looked up anew; `sysctls` are
+    those to have, if they are not to be found out.
+    """
+    if not (found.everything or found.methods or found.virtuals or found.sysctls):
+        if found.vouched.items() - store.epochs().items():
+            store.note(store.epochs() | found.vouched)
+        return False
+    services = store.services().values()
+    virtuals = ipvs.desired(services)
+    there = present({key.mark for key in virtuals} | (store.intent() or frozenset()))
+    kept = sysctl.of_routers(store.sysctls()) if adopt else store.sysctls()
+    planned = sysctl.plan(kept, services) if sysctls is None else sysctls
+    store.begin(Change(), {key.mark for key in virtuals}, kept | planned)
+    found.lacking.balanced = balance(virtuals, there)
+    found.note(sysctl.enforce(kept, planned), planned)
+    names = set(methods.NAMES) if found.everything else set(found.methods)
+    if names:
+        names |= set(methods.NAMES).difference(_methods(store, acceptances(store)))
+        announce(notify, sum(count for _, _, count in store.tallies()))
+    for name in sorted(names, key=methods.NAMES.index):
+        _restore(store, found, name)
+    ipvs.remove(virtuals, there)
+    undisturbed = found.watch.undisturbed()
+    vouched = {name: undisturbed[name] for name in undisturbed.keys() & found.vouched.keys()}
+    try:
+        finish(store, planned, found.lacking, vouched)
+    except Unwritten as e:
+        e.add_note("the kernel is as the state says, which could not be noted")
+        raise
+    return found.differs()
+
+
+def announce(notify: Notify, spans: int) -> None:
+    if spans >= MANY:
+        notify(f"loading {spans:,} ranges into the kernel")
+
+
+def _restore(store: Store, found: Found, name: str) -> None:
+    """What a method is to accept; or, if the kernel refuses that, one IP version of it."""
+    if name in found.lacking.stuck:
+        return None
+    accepted = found.lacking.accepted
+    whole = acceptances(store, accepted).get(name, NOTHING)
+    if not whole.active() and _seal(name, NOTHING) == "":
+        return None
+    parts = dict(_parts(store, found, name, whole))
+    there = {v for v, part in parts.items() if _is_there(store, name, part, full=found.full)}
+    try:
+        return _load(store, found, name, whole)
+    except (KernelError, Missing) as e:
+        cause = e
+    for version, part in parts.items():
+        with suppress(KernelError, Missing):
+            _load(store, found, name, part)
+            accepted[name, version] = cause
+            found.methods -= {name} if version in there else set()
+            return None
+    accepted |= {(name, version): cause for version in VERSIONS}
+    found.lacking.stuck.add(name)
+    if not whole.active():
+        found.warnings.append(f"method {name} leaves something behind, as {cause.message}")
+    return None
+
+
+def _parts(
+    store: Store, found: Found, name: str, whole: Acceptance
+) -> Iterator[tuple[int, Acceptance]]:
+    """By the IP version that each is without."""
+    for version in reversed(VERSIONS):
+        part = acceptances(store, {*found.lacking.accepted, (name, version)}).get(name, NOTHING)
+        if part.active() and part != whole:
+            yield version, part
+
+
+def _load(store: Store, found: Found, name: str, acceptance: Acceptance) -> None:
+    wanted = prefixes(store, name, acceptance)
+    found.watch.took(name, methods.get(name).load(acceptance, wanted))
+    found.vouched[name] = LOADED
+
+
+def finish(store: Store, sysctls: Kept, lacking: Lacking, epochs: Epochs) -> None:
+    """Verifies, and commits that kernel and store agree. Raises KernelError."""
+    wanted = acceptances(store, lacking.accepted)
+    seals = dict.fromkeys(lacking.stuck, UNKNOWN)
+    for name in set(_methods(store, wanted)) - lacking.stuck:
+        seal = _seal(name, wanted.get(name, NOTHING))
+        if seal is None:
+            raise KernelError(
+                "what was just set is not in the kernel any more",
+                hint="something else (nftables.service, systemd-networkd?) changes it at this "
+                "moment; try again",
+            )
+        seals[name] = seal
+    kept = {name: seal for name, seal in seals.items() if seal}
+    store.finish(kept, sysctls, {name: epochs[name] for name in kept.keys() & epochs.keys()})

@@ -1,0 +1,101 @@
+"""What of the stored state the director cannot have, and why: it is named, and the rest serves."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from vipctl.addresses.prefixes import VERSIONS
+from vipctl.addresses.spans import BITS
+from vipctl.errors import Missing, VipctlError
+from vipctl.linux import ipvs, sysctl
+from vipctl.linux.ipvs import Key
+from vipctl.services.model import Change, Service
+from vipctl.state.store import Store
+
+Sides = set[tuple[str, int]]  # services, and IP versions of which they have ranges
+NO_CHANGE = Change()
+
+
+class Problem(NamedTuple):
+    """One thing that the director cannot have."""
+
+    words: str
+    cause: VipctlError
+    cure: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.words}, as {self.cause.message}"
+
+    @property
+    def hint(self) -> str:
+        return "; ".join(filter(None, (self.cause.hint, "then vipctl restore", self.cure)))
+
+
+class Lacking:
+    """Why, by what it is."""
+
+    def __init__(self) -> None:
+        self.accepted: dict[tuple[str, int], VipctlError] = {}  # by method and IP version
+        self.balanced: dict[Key, VipctlError] = {}
+        self.sysctls: dict[str, VipctlError] = {}
+        self.stuck: set[str] = set()  # methods of which the kernel may have anything
+
+    def problems(self, store: Store, change: Change = NO_CHANGE) -> Iterator[Problem]:
+        """For whom it is one, after a change that may still have to be made."""
+        if not (self.accepted or self.balanced or self.sysctls):
+            return
+        known, sides = after(store, change), _sides(store, change)
+        for method in dict.fromkeys(method for method, _ in self.accepted):
+            yield from self._of_method(method, [s.name for s in known if s.method == method], sides)
+        names = {service.fwmark: service.name for service in known}
+        wanted = ipvs.desired(known)
+        for key, error in self.balanced.items():
+            if key in wanted:
+                yield Problem(f"{names[key.mark]} is not balanced (IPv{key.version})", error)
+        for name, error in self.sysctls.items():
+            if users := [s.name for s in known if name in sysctl.needed([s])]:
+                yield Problem(f"{name} is not as {', '.join(users)} needs it", error)
+
+    def reasons(self, method: str) -> dict[int, VipctlError]:
+        """Why a method cannot accept, by IP version."""
+        return {v: self.accepted[method, v] for v in VERSIONS if (method, v) in self.accepted}
+
+    def _of_method(self, method: str, names: list[str], sides: Sides) -> Iterator[Problem]:
+        """As one, if the reason is that for all IP versions."""
+        reasons = self.reasons(method)
+        at_once = [tuple(reasons)] if len(set(reasons.values())) == 1 else [(v,) for v in reasons]
+        for versions in at_once:
+            concerned = [n for n in names if any((n, v) in sides for v in versions)]
+            if concerned:
+                yield unaccepted(concerned, reasons[versions[0]], versions)
+
+
+def after(store: Store, change: Change) -> list[Service]:
+    """All services, as they are then."""
+    gone = {service.name for service in change.before}
+    stay = [service for name, service in store.services().items() if name not in gone]
+    return [*stay, *change.after]
+
+
+def unaccepted(names: Sequence[str], cause: VipctlError, versions: Sequence[int]) -> Problem:
+    who = f"VIPs of {', '.join(names)} are not accepted"
+    if len(versions) == 1:
+        return Problem(f"IPv{versions[0]} {who}", cause)
+    return Problem(
+        who, cause, f"or have another method: vipctl set-service {names[0]} --method auto"
+    )
+
+
+def _sides(store: Store, change: Change) -> Sides:
+    sizes: Counter[tuple[str, int]] = Counter()
+    for name, shape, count in store.tallies():
+        sizes[name, shape.version] += count << BITS[shape.version] - shape.length
+    for held, sign in ((change.released, -1), (change.taken, 1)):
+        for place, spans in held.items():
+            sizes[place.service, place.version] += sign * spans.size()
+    return {side for side, size in sizes.items() if size}
+
+
+def raised(problems: Sequence[Problem]) -> Missing:
+    """For a command that is to have all of it."""
+    return Missing("; ".join(map(str, problems)), hint=problems[0].hint)

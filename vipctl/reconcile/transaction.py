@@ -1,0 +1,200 @@
+"""Takes kernel and store together to the next state, or back.
+
+Traffic comes last and goes first: IPVS services are there before their packets are accepted, and
+stay until they no longer are.
+"""
+
+from collections.abc import Iterable
+
+from vipctl import methods
+from vipctl.errors import Missing, Refused
+from vipctl.linux import ipvs, sysctl
+from vipctl.linux.ipvs import Key, Virtual
+from vipctl.linux.sysctl import Kept
+from vipctl.reconcile import healing
+from vipctl.reconcile.acceptance import Delta, acceptances, differences, joined
+from vipctl.reconcile.epochs import Watch
+from vipctl.reconcile.healing import Found, Notify
+from vipctl.reconcile.lacking import Lacking, after, unaccepted
+from vipctl.services.model import NOTHING, Acceptance, Change
+from vipctl.services.model import joined as addresses
+from vipctl.state.store import Store, Unwritten
+
+Virtuals = dict[Key, Virtual]
+
+
+def check(store: Store, change: Change, lacking: Lacking) -> None:
+    """Raises what `commit` would raise before it begins."""
+    old, new = _rebalanced(change)
+    try:
+        _refuse_foreign(ipvs.read({key.mark for key in (*old, *new)}), old)
+    except Missing:
+        if _asked(old, new, lacking):
+            raise
+    _refuse_unacceptable(change, lacking)
+
+
+def _rebalanced(change: Change) -> tuple[Virtuals, Virtuals]:
+    """What IPVS has of the services that change in more than their ranges, before and after."""
+    same = {*change.before} & {*change.after}
+    old, new = (ipvs.desired(set(side) - same) for side in (change.before, change.after))
+    return old, new
+
+
+def _asked(old: Virtuals, new: Virtuals, lacking: Lacking) -> Virtuals:
+    """What is new in IPVS, and not of what it lacks anyway."""
+    return {
+        key: virtual
+        for key, virtual in new.items()
+        if old.get(key) != virtual and not _lacks_anyway(key, old, new, lacking)
+    }
+
+
+def _lacks_anyway(key: Key, old: Virtuals, new: Virtuals, lacking: Lacking) -> bool:
+    """A service that is missing in IPVS is no reason to refuse a change of its real servers."""
+    if key not in lacking.balanced or key not in old:
+        return False
+    return ipvs.settings(old[key]) == ipvs.settings(new[key])
+
+
+def _refuse_foreign(present: Virtuals, ours: Virtuals) -> None:
+    marks = {key.mark for key in ours}
+    for key in present:
+        if key.mark not in marks:
+            raise Refused(
+                f"IPVS has a service for fwmark {key.mark} ({key.mark:#x}) that is not vipctl's",
+                hint="name another with --fwmark, or remove that one: "
+                f"ipvsadm -D -f {key.mark}" + (" -6" if key.version == 6 else ""),
+            )
+
+
+def _refuse_unacceptable(change: Change, lacking: Lacking) -> None:
+    """What is held already may go from one service to another; new addresses may not come."""
+    services = {service.name: service for service in change.after}
+    for place, spans in change.taken.items():
+        reasons = lacking.reasons(services[place.service].method)
+        error = reasons.get(place.version)
+        if error and spans - addresses(change.released, place.version):
+            versions = [version for version in reasons if reasons[version] is error]
+            problem = unaccepted([place.service], error, versions)
+            raise type(error)(str(problem), hint=problem.hint)
+
+
+def foresee(store: Store, change: Change, found: Found) -> None:
+    """What healing and `commit` would find and raise, as far as that shows without a change."""
+    healing.foresee(store, found)
+    if not change:
+        return
+    old, new = _rebalanced(change)
+    for error in ipvs.foreseen(_asked(old, new, found.lacking)).values():
+        raise error
+    kept, planned = store.sysctls(), sysctl.plan(store.sysctls(), after(store, change))
+    _permit(sysctl.foreseen(kept, planned), planned, found)
+
+
+def commit(store: Store, change: Change, found: Found, notify: Notify) -> None:
+    """Takes kernel and store, which agree, to the next state; if that fails, both are as before.
+
+    They need not agree in what is lacking.
+    """
+    if not change:
+        return
+    lacking = found.lacking
+    _refuse_unacceptable(change, lacking)  # also by what healing has met
+    healing.announce(notify, sum(map(len, (*change.released.values(), *change.taken.values()))))
+    before, kept = acceptances(store, lacking.accepted), store.sysctls()
+    old, new = _rebalanced(change)
+    marks = {key.mark for key in (*old, *new)}
+    present = healing.present(marks)
+    sysctls = sysctl.plan(kept, after(store, change))
+    watch = Watch({*before, *(service.method for service in change.after)})
+    vouched = _vouched(store, before, watch)
+    store.begin(change, marks, kept | sysctls)
+    try:
+        _balance(old, new, present, lacking)
+        _permit(sysctl.enforce(kept, sysctls), sysctls, found)
+        _accept(store, change, before, lacking, watch)
+        ipvs.remove(new, present)
+        epochs = {name: epoch for name, epoch in watch.undisturbed().items() if name in vouched}
+        healing.finish(store, sysctls, lacking, epochs)
+        store.check_there()
+    except BaseException as e:
+        _roll_back(store, change, kept, lacking, e)
+        raise
+
+
+def _vouched(store: Store, before: Iterable[str], watch: Watch) -> set[str]:
+    """Methods whose prefixes were compared and are untouched, or that come to be used."""
+    known = store.epochs()
+    return {n for n, epoch in watch.start.items() if n not in before or known.get(n) == epoch}
+
+
+def _balance(old: Virtuals, new: Virtuals, present: Virtuals, lacking: Lacking) -> None:
+    """What IPVS lacks may be there now; if it still is not, that is no failure of this change."""
+    refused = healing.balance(new, present)
+    for key, error in refused.items():
+        if not _lacks_anyway(key, old, new, lacking):
+            raise error
+    for key in new.keys() & lacking.balanced.keys() - refused.keys():
+        del lacking.balanced[key]
+
+
+def _permit(refused: sysctl.Refusals, planned: Kept, found: Found) -> None:
+    """What cannot be put back stays; what cannot be set fails, unless it was so before."""
+    for name in refused.keys() & planned.keys() - found.lacking.sysctls.keys():
+        raise refused[name]
+    found.note(refused, planned)
+
+
+def _accept(
+    store: Store, change: Change, before: dict[str, Acceptance], lacking: Lacking, watch: Watch
+) -> None:
+    """What goes from one method to another is there before it leaves."""
+    wanted = acceptances(store, lacking.accepted)
+    deltas = differences(store, change, before, wanted, lacking.accepted)
+    between = dict(before)
+    for name, delta in deltas.items():
+        if delta.arriving:
+            old = before.get(name, NOTHING)
+            between[name] = joined(old, wanted[name], delta)
+            watch.took(name, methods.get(name).apply(old, between[name], {}, delta.arriving))
+    for name in sorted(before.keys() | wanted.keys()):
+        delta = deltas.get(name, Delta())
+        old, new = between.get(name, NOTHING), wanted.get(name, NOTHING)
+        watch.took(name, methods.get(name).apply(old, new, delta.removed, delta.added))
+
+
+def _roll_back(
+    store: Store, change: Change, sysctls: Kept, lacking: Lacking, cause: BaseException
+) -> None:
+    names = {service.method for service in (*store.services().values(), *change.before)}
+    known = {problem.words for problem in lacking.problems(store)}
+    found = Found(Watch(names), lacking, everything=True)
+    begun = False
+    try:
+        marks = {key.mark for key in ipvs.desired((*change.before, *change.after))}
+        store.begin(change.inverse(), marks, store.sysctls())
+        begun = True
+        healing.heal(store, found, lambda _: None, sysctls=sysctls)
+        failed = [p for p in lacking.problems(store) if p.words not in known]
+        said = [*map(str, failed), *found.warnings]
+    except Unwritten as e:
+        as_before = "kernel and state are as they were, which could not be noted"
+        cause.add_note(as_before if begun else _stuck(cause, e))
+        return
+    except Exception as e:
+        said = [str(e)]
+    if said:
+        cause.add_note(f"and the way back failed too ({'; '.join(said)}): run vipctl restore")
+
+
+def _stuck(cause: BaseException, obstacle: Unwritten) -> str:
+    """How far a change has come that the state cannot be freed of."""
+    if not obstacle.certain:
+        return "the next changing command brings the kernel to what the state has then"
+    if isinstance(cause, Unwritten):  # at the very end
+        return "the change is made all the same, in kernel and state: it could not be taken back"
+    return (
+        f"it could not be taken back ({obstacle.message}): the state has the change, the kernel "
+        "perhaps a part of it; once that is mended: vipctl restore"
+    )

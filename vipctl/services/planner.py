@@ -1,0 +1,281 @@
+"""From what is asked and what is stored to the Change between them. Pure: reads no kernel."""
+
+from collections.abc import Iterable, Mapping
+from functools import reduce
+from itertools import count
+from operator import or_
+from typing import Protocol
+
+from vipctl.addresses.prefixes import VERSIONS, AddressSet, IPAddress, span_text
+from vipctl.addresses.spans import Spans, shared
+from vipctl.errors import Refused
+from vipctl.services.model import (
+    Change,
+    Held,
+    Place,
+    RealServer,
+    Service,
+    Shape,
+    free_mark,
+    joined,
+    ports_disjoint,
+    real_key,
+)
+
+
+class View(Protocol):
+    """What planning reads of the store."""
+
+    def services(self) -> Mapping[str, Service]: ...
+
+    def held(self, service: str | None = None) -> Held: ...
+
+    def touching(self, spans: Spans) -> Held: ...
+
+    def tallies(self) -> list[tuple[str, Shape, int]]: ...
+
+
+def take(view: View, before: Service | None, after: Service, wanted: AddressSet) -> Change:
+    """`after` holds `wanted` in addition to what `before` held."""
+    services = {**view.services(), after.name: after}
+    released: dict[Place, Spans] = {}
+    taken: dict[Place, Spans] = {}
+    for spans in (wanted.v4, wanted.v6):
+        own = _own(view.touching(spans), after.name)
+        gone, new = _exchange(own, joined(own, spans.version) | spans)
+        released |= gone
+        taken |= _place(after.name, new, view.touching(new), services)
+    return Change(() if before is None else (before,), (after,), released, taken)
+
+
+def release(view: View, service: Service, unwanted: AddressSet, *, end_if_empty: bool) -> Change:
+    """`service` holds nothing of `unwanted`; without a rest it ends, if it is to."""
+    released: dict[Place, Spans] = {}
+    taken: dict[Place, Spans] = {}
+    for spans in (unwanted.v4, unwanted.v6):
+        own = _own(view.touching(spans), service.name)
+        gone, new = _exchange(own, joined(own, spans.version) - spans)
+        released |= gone
+        taken |= _place(service.name, new, view.touching(new), view.services())
+    ends = end_if_empty and not taken and _holds_only(view, service.name, released)
+    return Change((service,), () if ends else (service,), released, taken)
+
+
+def sole_holders(view: View, unwanted: AddressSet) -> list[str]:
+    """Services that hold some of `unwanted`. Raises Refused where two share an address of it."""
+    names: set[str] = set()
+    for spans in (unwanted.v4, unwanted.v6):
+        found = {
+            name: joined(_own(held, name), spans.version) & spans
+            for held in (view.touching(spans),)
+            for name in {place.service for place in held}
+        }
+        if twice := shared(spans.version, found.values()):
+            left, right, *_ = sorted(n for n, own in found.items() if own.overlapping(twice))
+            raise Refused(
+                f"services {left!r} and {right!r} share addresses of that range",
+                hint="say from which one to remove it: --service NAME",
+            )
+        names |= {name for name, own in found.items() if own}
+    return sorted(names)
+
+
+def merged(changes: Iterable[Change]) -> Change:
+    """Changes of different services as one; those that change nothing leave no trace."""
+    some = [change for change in changes if change]
+    return Change(
+        tuple(s for c in some for s in c.before),
+        tuple(s for c in some for s in c.after),
+        {place: spans for c in some for place, spans in c.released.items()},
+        {place: spans for c in some for place, spans in c.taken.items()},
+    )
+
+
+def end(view: View, service: Service) -> Change:
+    """The service and all that it holds go."""
+    return Change(before=(service,), released=view.held(service.name))
+
+
+def alter(view: View, before: Service | None, after: Service) -> Change:
+    """Other settings, same addresses. Raises Refused where new ports meet another service's."""
+    if before is None:
+        return Change(after=(after,))
+    if _sharing(before) != _sharing(after):
+        services = {**view.services(), after.name: after}
+        own = view.held(before.name)
+        for version in VERSIONS:
+            spans = joined(own, version)
+            _refuse_conflicts(after.name, spans, view.touching(spans), services)
+    return Change(before=(before,), after=(after,))
+
+
+def become(view: View, wanted: Mapping[str, tuple[Service, AddressSet]]) -> Change:
+    """The whole state is `wanted`, service by service, and nothing else."""
+    services, present = view.services(), view.held()
+    after = {name: service for name, (service, _) in wanted.items()}
+    released: dict[Place, Spans] = {}
+    taken: dict[Place, Spans] = {}
+    for version in VERSIONS:
+        kept: dict[Place, Spans] = {}
+        fresh: dict[str, Spans] = {}
+        for name in sorted(services.keys() | wanted.keys()):
+            addresses = wanted[name][1] if name in wanted else AddressSet()
+            own = {p: s for p, s in _own(present, name).items() if p.version == version}
+            gone, fresh[name] = _exchange(own, addresses.spans(version))
+            released |= gone
+            kept |= {
+                place: spans.except_for(gone.get(place, _NONE)) for place, spans in own.items()
+            }
+        taken |= _settle(version, kept, fresh, after)
+    moved = {place.service for place in (*released, *taken)}
+    same = {name for name in services if after.get(name) == services[name] and name not in moved}
+    return Change(
+        tuple(s for n, s in services.items() if n not in same),
+        tuple(s for n, s in after.items() if n not in same),
+        released,
+        taken,
+    )
+
+
+def _settle(
+    version: int, kept: Held, fresh: Mapping[str, Spans], services: Mapping[str, Service]
+) -> Held:
+    """A plane for what is fresh. What stays may no longer be allowed to share addresses."""
+    settled = {place: spans for place, spans in kept.items() if spans}
+    taken: dict[Place, Spans] = {}
+    twice = shared(version, [*settled.values(), *fresh.values()])
+    for name in sorted(fresh):
+        own = reduce(or_, _own(settled, name).values(), fresh[name])
+        beside = settled if own.overlapping(twice) else {}
+        _refuse_conflicts(name, own, beside, services)
+        found = _place(name, fresh[name], beside, services)
+        taken |= found
+        settled |= {place: settled.get(place, Spans(version)) | s for place, s in found.items()}
+    return taken
+
+
+def _place(name: str, new: Spans, around: Held, services: Mapping[str, Service]) -> Held:
+    """`new` of a service, each span in the lowest plane that no overlapping one has."""
+    _refuse_conflicts(name, new, around, services)
+    found: dict[Place, Spans] = {}
+    for plane in count():
+        if not new:
+            return found
+        blocked = Spans(new.version)
+        for place, spans in around.items():
+            if place.service != name and place[1:] == (new.version, plane):
+                blocked |= new.overlapping(spans)
+        if here := new.except_for(blocked):
+            found[Place(name, new.version, plane)] = here
+        new = blocked
+    return found
+
+
+def merge_reals(service: Service, reals: Iterable[RealServer]) -> Service:
+    """Raises Refused for a server that is there with another weight."""
+    merged = {real_key(r): r for r in service.reals}
+    for real in reals:
+        old = merged.setdefault(real_key(real), real)
+        if old != real:
+            raise Refused(
+                f"service {service.name!r} has real server {old} already",
+                hint=f"vipctl set-real {service.name} {real.endpoint},weight={real.weight}",
+            )
+    return service.with_reals(merged.values())
+
+
+def find_real(service: Service, address: IPAddress, port: int | None) -> RealServer:
+    """The real server at that address (and port, if one is given). Raises Refused."""
+    found = _reals_at(service, address, port)
+    if len(found) == 1:
+        return found[0]
+    known = " ".join(real.endpoint for real in service.reals)
+    if not found:
+        raise Refused(
+            f"service {service.name!r} has no real server {address}",
+            hint=f"it has: {known or 'none'}",
+        )
+    raise Refused(f"{address} is more than one real server", hint=f"name the port: {known}")
+
+
+def has_real(service: Service, address: IPAddress, port: int | None) -> bool:
+    return bool(_reals_at(service, address, port))
+
+
+def _reals_at(service: Service, address: IPAddress, port: int | None) -> list[RealServer]:
+    return [r for r in service.reals if r.address == address and port in (None, r.port)]
+
+
+def choose_mark(services: Iterable[Service], asked: int | None) -> int:
+    """The mark asked for, or a free one. Raises Refused if another service has it."""
+    used = {service.fwmark: service.name for service in services}
+    if asked is None:
+        return free_mark(used)
+    if asked in used:
+        raise Refused(
+            f"fwmark {asked} ({asked:#x}) is service {used[asked]!r}'s",
+            hint="leave --fwmark out, and a free one is chosen",
+        )
+    return asked
+
+
+_NONE = Spans(4)
+
+
+def _own(held: Held, name: str) -> dict[Place, Spans]:
+    return {place: spans for place, spans in held.items() if place.service == name}
+
+
+def _exchange(own: Held, wanted: Spans) -> tuple[Held, Spans]:
+    """What of `own`, of one service, goes and what comes for it to hold exactly `wanted`."""
+    gone = {place: spans.except_for(wanted) for place, spans in own.items()}
+    return {place: s for place, s in gone.items() if s}, wanted.except_for(
+        joined(own, wanted.version)
+    )
+
+
+def _refuse_conflicts(
+    name: str, spans: Spans, around: Held, services: Mapping[str, Service]
+) -> None:
+    """Raises Refused where another service has some of the addresses, and may not share them."""
+    for place, others in sorted(around.items()):
+        alike = place.service != name and place.version == spans.version
+        if alike and (both := spans.overlapping(others) & others):
+            left, right = (services[n] for n in sorted((name, place.service)))
+            _refuse_conflict(left, right, span_text(spans.version, both[0]))
+
+
+def _refuse_conflict(some: Service, other: Service, both: str) -> None:
+    shared_by = f"{both} would be held by {some.name!r} and {other.name!r}"
+    if not ports_disjoint(some, other):
+        raise Refused(
+            shared_by,
+            hint="remove it from one of them, or let both name ports (--port) and share none",
+        )
+    if _treatment(some) != _treatment(other):
+        raise Refused(
+            f"{shared_by}, which accept packets or treat what is left over differently",
+            hint="give both the same --method, --arp, --ping and --leftover; to change both at "
+            "once: vipctl apply",
+        )
+
+
+def _sharing(service: Service) -> tuple[object, ...]:
+    """What decides with whom a service may share VIPs."""
+    return service.ports, *_treatment(service)
+
+
+def _treatment(service: Service) -> tuple[object, ...]:
+    """What happens to packets whose service cannot be told."""
+    return service.method, service.arp, service.ping, service.leftover
+
+
+def _holds_only(view: View, name: str, released: Held) -> bool:
+    """Whether that is all that the service has."""
+    has = {shape: number for service, shape, number in view.tallies() if service == name}
+    goes = {
+        Shape(place.version, place.plane, length): number
+        for place, spans in released.items()
+        for length, number in spans.lengths().items()
+    }
+    return has == goes

@@ -1,0 +1,1 @@
+"""vipctl/state"""
