@@ -20,7 +20,10 @@ from tests.harness.netns import Namespace
 from vipctl import methods
 from vipctl.linux import ipvs, shim
 from vipctl.services import batch
-from vipctl.services.model import MARK_VALUE, Forward, RealServer, Service
+from vipctl.services.marks import MARK_VALUE
+from vipctl.services.real import RealServer
+from vipctl.services.service import Service
+from vipctl.services.values import Forward
 
 NET = int(IPv4Address("172.22.0.0"))  # a /16
 BROADCAST = NET | 0xFFFF

@@ -23,7 +23,10 @@ from tests.harness import module
 from vipctl import methods
 from vipctl.linux import ipvs
 from vipctl.services import batch
-from vipctl.services.model import MARK_VALUE, Forward, RealServer, Service
+from vipctl.services.marks import MARK_VALUE
+from vipctl.services.real import RealServer
+from vipctl.services.service import Service
+from vipctl.services.values import Forward
 
 BATCH = 50  # packets between two looks at the clock: few, so that most see no timer interrupt
 ROUNDS = 30

@@ -8,7 +8,8 @@ from functools import cache
 from vipctl import methods
 from vipctl.addresses.prefixes import VERSIONS
 from vipctl.addresses.spans import BITS
-from vipctl.services.model import Acceptance, Entry, Service, Shape
+from vipctl.services.change import Acceptance, Entry, Shape
+from vipctl.services.service import Service
 
 METHODS = ("shim", "route", "fwmark")
 SIZES = (1, 10_000, 100_000, 1_000_000)

@@ -19,7 +19,8 @@ from tests.harness import module, slabs
 from tests.harness.netns import Namespace, execute
 from vipctl import methods
 from vipctl.services import batch
-from vipctl.services.model import MARK_VALUE, Service
+from vipctl.services.marks import MARK_VALUE
+from vipctl.services.service import Service
 
 TIMES = 3
 ETC = ("hosts", "ld.so.cache", "nsswitch.conf", "resolv.conf")

@@ -14,7 +14,9 @@ from tests.harness.servers import TcpServer
 from tests.harness.traffic import tcp_get
 from tests.harness.waiting import wait_until
 from vipctl.addresses.spans import Spans
-from vipctl.services.model import Change, Place, RealServer, Service
+from vipctl.services.change import Change, Place
+from vipctl.services.real import RealServer
+from vipctl.services.service import Service
 from vipctl.state.store import Store
 
 VIP4, VIP6 = "203.0.113.7", "2001:db8:1::7"

@@ -18,7 +18,8 @@ from tests.netns.arrivals import settle
 from tests.netns.iptables import ByIptables, saved
 from vipctl.methods import fwmark_iptables
 from vipctl.services.batch import Batch
-from vipctl.services.model import Acceptance, Service, Shape
+from vipctl.services.change import Acceptance, Shape
+from vipctl.services.service import Service
 
 FLIPS = 20_000  # one in a hundred loses a packet where the length is not kept
 

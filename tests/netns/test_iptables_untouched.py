@@ -23,7 +23,8 @@ from vipctl.errors import KernelError
 from vipctl.linux.iptables import ipset, legacy
 from vipctl.methods import fwmark_iptables
 from vipctl.services.batch import Batch
-from vipctl.services.model import Acceptance, Service, Shape
+from vipctl.services.change import Acceptance, Shape
+from vipctl.services.service import Service
 
 # Nearly our names, rules before and after ours, policies, and counters that are not 0.
 FOREIGN_RULES = """
@@ -264,7 +265,7 @@ def test_looking_at_nothing_needs_no_python_iptables(net: Lab) -> None:
     """It is slow to import; and a director that accepts otherwise may not have it."""
     script = (
         "import sys; from vipctl.methods import fwmark_iptables as m;"
-        "from vipctl.services.model import Acceptance; nothing = Acceptance((), frozenset());"
+        "from vipctl.services.change import Acceptance; nothing = Acceptance((), frozenset());"
         "m.probe(); m.load(nothing, ()); assert m.seal(nothing) == '';"
         "assert 'iptc' not in sys.modules"
     )

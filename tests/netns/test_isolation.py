@@ -13,7 +13,9 @@ from tests.harness.waiting import wait_until
 from tests.netns import snapshot
 from tests.netns.arrivals import accepted
 from vipctl.addresses.spans import Spans
-from vipctl.services.model import Change, Place, RealServer, Service
+from vipctl.services.change import Change, Place
+from vipctl.services.real import RealServer
+from vipctl.services.service import Service
 from vipctl.state.store import Store
 
 V4, V6 = "203.0.113.0/24", "2001:db8:1::/64"

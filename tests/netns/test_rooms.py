@@ -13,7 +13,7 @@ from tests.netns.test_steps import Model, document
 from tests.netns.test_switch import lossless
 from vipctl.linux.nftables import transactions
 from vipctl.linux.nftables.elements import LONGEST
-from vipctl.services import model
+from vipctl.services import change
 
 ROOM = 4
 ALL = transactions.LARGEST
@@ -30,7 +30,7 @@ def counter(net: Lab) -> BeforeIpvs:
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    monkeypatch.setattr(model, "SMALLEST_ROOM", ROOM)
+    monkeypatch.setattr(change, "SMALLEST_ROOM", ROOM)
     monkeypatch.setattr(transactions, "LARGEST", MANY * LONGEST)
     return monkeypatch
 
@@ -114,7 +114,7 @@ def test_no_packet_is_lost_when_maps_with_other_rooms_are_found(
     small.setattr(transactions, "LARGEST", ALL)
     vipctl("add-range", *RANGES, *OTHERS, "--fwmark", "17", "--method", method)
     with lossless(net, counter, VIPS, 17):
-        small.setattr(model, "SMALLEST_ROOM", smallest)
+        small.setattr(change, "SMALLEST_ROOM", smallest)
         assert vipctl("restore")["changed"] is True
     assert maps(net) == {f"v4_24_{room}"}
     assert vipctl("restore")["changed"] is False

@@ -16,7 +16,9 @@ from tests.unit.committing import commit
 from vipctl.linux import sysctl
 from vipctl.linux.routing import ways
 from vipctl.operate import advice
-from vipctl.services.model import Change, RealServer, Service
+from vipctl.services.change import Change
+from vipctl.services.real import RealServer
+from vipctl.services.service import Service
 from vipctl.state.store import Store
 
 FORWARD = "net.ipv6.conf.all.forwarding"

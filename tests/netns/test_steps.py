@@ -20,7 +20,7 @@ from vipctl.addresses import spans
 from vipctl.linux.iptables import ipset
 from vipctl.linux.nftables import transactions
 from vipctl.linux.nftables.elements import LONGEST
-from vipctl.services import model
+from vipctl.services import change
 
 METHODS = ("fwmark", "route", "fwmark-iptables")
 MANY = 2
@@ -42,7 +42,7 @@ def many(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     for module in (ipset, spans):
         monkeypatch.setattr(module, "MANY", MANY)
     monkeypatch.setattr(transactions, "LARGEST", MANY * LONGEST)
-    monkeypatch.setattr(model, "SMALLEST_ROOM", ROOM)
+    monkeypatch.setattr(change, "SMALLEST_ROOM", ROOM)
     return monkeypatch
 
 

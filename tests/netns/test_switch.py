@@ -23,9 +23,8 @@ from tests.netns import snapshot
 from tests.netns.arrivals import settle
 from tests.netns.route import BeforeIpvs
 from vipctl.methods import NAMES
-from vipctl.services.model import PROXY
 
-METHODS = [name for name in NAMES if name != PROXY]
+METHODS = [name for name in NAMES if name != "tproxy"]
 PAIRS = list(permutations((name for name in METHODS if name != "shim"), 2))  # without the module
 RANGES = ("203.0.113.0/24", "2001:db8:1::/64")
 VIPS = ("203.0.113.77", "2001:db8:1::77")

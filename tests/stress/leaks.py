@@ -9,7 +9,8 @@ from tests.harness.netns import Namespace, execute
 from vipctl.linux import shim
 from vipctl.services import batch
 from vipctl.services.batch import Batch
-from vipctl.services.model import Entry, Port, Shape
+from vipctl.services.change import Entry, Shape
+from vipctl.services.values import Port
 
 KMEMLEAK = Path("/sys/kernel/debug/kmemleak")
 OLD_ENOUGH = 6.0  # seconds until kmemleak takes an object for lost

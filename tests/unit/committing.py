@@ -1,6 +1,6 @@
 """What the controller does around a change, without a kernel."""
 
-from vipctl.services.model import Change
+from vipctl.services.change import Change
 from vipctl.state.store import Store
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from vipctl.addresses.spans import Spans
-from vipctl.services.model import Held, Place
+from vipctl.services.change import Held, Place
 
 
 class Row(NamedTuple):

@@ -9,18 +9,10 @@ from hypothesis import strategies as st
 
 from vipctl.addresses.prefixes import AddressSet, from_spans
 from vipctl.addresses.spans import BITS, Span
-from vipctl.services import syntax
-from vipctl.services.model import (
-    SCHEDULER_FLAGS,
-    Forward,
-    Leftover,
-    Port,
-    RealServer,
-    Scheduler,
-    Service,
-    acceptance_name,
-    real_key,
-)
+from vipctl.services.marks import acceptance_name
+from vipctl.services.real import RealServer, real_key
+from vipctl.services.service import MAX_PERSISTENCE, Service
+from vipctl.services.values import SCHEDULER_FLAGS, SCHEDULERS, Forward, Leftover, Port, Scheduler
 
 WIDTH = 40  # addresses in a window: small enough to be counted one by one
 PUBLIC = {4: int(IPv4Address("203.0.113.0")), 6: int(IPv6Address("2001:db8::"))}
@@ -78,7 +70,7 @@ def reals(*, ports: bool) -> st.SearchStrategy[tuple[RealServer, ...]]:
         RealServer,
         st.sampled_from([4, 6]).flatmap(_hosts),
         st.integers(0, 65535) if ports else st.just(0),
-        st.integers(0, syntax.MAX_WEIGHT),
+        st.integers(0, 65535),
     )
     several = st.lists(one, max_size=4, unique_by=real_key)
     return several.map(lambda found: tuple(sorted(found, key=real_key)))
@@ -90,7 +82,7 @@ def _schedulers() -> st.SearchStrategy[Scheduler]:
         some = flags if name in SCHEDULER_FLAGS else st.just([])
         return some.map(lambda chosen: Scheduler(name, tuple(chosen)))
 
-    return st.sampled_from(syntax.SCHEDULERS).flatmap(flagged)
+    return st.sampled_from(SCHEDULERS).flatmap(flagged)
 
 
 PORTS = st.sets(
@@ -108,7 +100,7 @@ def services(draw: st.DrawFn, names: st.SearchStrategy[str], marks: int) -> Serv
         scheduler=draw(_schedulers()),
         forward=forward,
         ports=draw(PORTS),
-        persistence=draw(st.integers(0, syntax.MAX_PERSISTENCE)),
+        persistence=draw(st.integers(0, MAX_PERSISTENCE)),
         leftover=draw(st.sampled_from(Leftover)),
         ping=draw(st.booleans()),
         set_sysctls=draw(st.booleans()),

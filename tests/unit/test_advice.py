@@ -11,7 +11,9 @@ from vipctl.addresses.prefixes import from_spans, parse_range
 from vipctl.linux import sysctl
 from vipctl.operate import advice
 from vipctl.services import planner
-from vipctl.services.model import Change, RealServer, Service
+from vipctl.services.change import Change
+from vipctl.services.real import RealServer
+from vipctl.services.service import Service
 from vipctl.state.store import Store
 
 WEB = Service("web", 0x1000, reals=(RealServer(ip_address("10.0.1.11")),))

@@ -13,7 +13,7 @@ from vipctl.addresses.prefixes import from_spans
 from vipctl.addresses.spans import BITS
 from vipctl.services import batch
 from vipctl.services.batch import Batch
-from vipctl.services.model import Entry, Shape
+from vipctl.services.change import Entry, Shape
 
 MARKS = {"web": 17, "dns": 18, "other": 0x1001}
 

@@ -19,7 +19,9 @@ from tests.unit.committing import commit
 from vipctl.addresses.prefixes import from_spans, parse_range
 from vipctl.cli.commands import group
 from vipctl.services import planner
-from vipctl.services.model import Port, RealServer, Service
+from vipctl.services.real import RealServer
+from vipctl.services.service import Service
+from vipctl.services.values import Port
 from vipctl.state.store import Store
 
 SOURCE = Path(vipctl.__file__).parents[1]

@@ -15,7 +15,9 @@ from vipctl.linux.nftables import ruleset
 from vipctl.methods import fwmark
 from vipctl.reconcile.acceptance import acceptances
 from vipctl.services import planner
-from vipctl.services.model import Change, Place, RealServer, Service
+from vipctl.services.change import Change, Place
+from vipctl.services.real import RealServer
+from vipctl.services.service import Service
 from vipctl.state.store import Store
 
 EVERY = 10  # steps of sqlite's machine

@@ -11,7 +11,9 @@ from tests.unit.strategies import NAMES, acceptance, services, vips
 from vipctl.addresses.prefixes import AddressSet
 from vipctl.errors import VipctlError
 from vipctl.operate import document
-from vipctl.services.model import Forward, Leftover, RealServer, Service
+from vipctl.services.real import RealServer
+from vipctl.services.service import Service
+from vipctl.services.values import Forward, Leftover
 
 Wanted = dict[str, tuple[Service, AddressSet]]
 

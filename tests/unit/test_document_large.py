@@ -9,7 +9,7 @@ import pytest
 from tests.unit.test_document import load, refusal
 from vipctl.addresses.prefixes import from_spans
 from vipctl.operate import document
-from vipctl.services.model import Service
+from vipctl.services.service import Service
 
 MANY = from_spans((4, (n, n)) for n in range(0x0B000000, 0x0B000000 + 2 * 10_100, 2))
 ONLY = 'services: {{fwmark-17: {{method: fwmark, ranges: ["{}"]}}}}'

@@ -18,7 +18,8 @@ from vipctl.linux.nftables.ruleset import map_name
 from vipctl.linux.nftables.tables import Table
 from vipctl.linux.nftables.transactions import Owned
 from vipctl.services.batch import Batch
-from vipctl.services.model import Acceptance, Service, Shape
+from vipctl.services.change import Acceptance, Shape
+from vipctl.services.service import Service
 
 MANY = 5_000  # of a mark: more than a message holds
 MAPS = {version: Map(Owned("inet", "t"), f"m{version}", version) for version in WIDTH}

@@ -15,7 +15,10 @@ from vipctl.errors import KernelError, Missing
 from vipctl.linux.iptables import ipset, legacy
 from vipctl.methods import fwmark_iptables
 from vipctl.services import batch
-from vipctl.services.model import Acceptance, Entry, Leftover, Port, RealServer, Service, Shape
+from vipctl.services.change import Acceptance, Entry, Shape
+from vipctl.services.real import RealServer
+from vipctl.services.service import Service
+from vipctl.services.values import Leftover, Port
 
 RIP = RealServer(ip_address("10.0.1.11"))
 BOTH = RIP, RealServer(ip_address("fd00:1::11"))

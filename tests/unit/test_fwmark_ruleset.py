@@ -14,7 +14,10 @@ import pytest
 from tests.harness.netns import Namespace
 from vipctl.linux.nftables import ruleset, tables
 from vipctl.methods import fwmark, route, tproxy
-from vipctl.services.model import Acceptance, Leftover, Port, RealServer, Service, Shape
+from vipctl.services.change import Acceptance, Shape
+from vipctl.services.real import RealServer
+from vipctl.services.service import Service
+from vipctl.services.values import Leftover, Port
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -31,11 +34,17 @@ PINGED = Service("pinged", 0x1003, reals=(RIP, RIP6), ping=True)
 QUIET = Service("quiet", 0x1004, reals=(RIP, RIP6), leftover=Leftover.DROP)
 IPV4_ONLY = Service("ipv4-only", 0x1005, reals=(RIP,))
 IDLE = Service("idle", 0x1006)
-ANSWERED = Service("answered", 0x1007, method="route", reals=(RIP, RIP6), arp=True)
-PROXY = Service("proxy", 0x2000, method="tproxy", to_port=8080)
+ANSWERED = Service("answered", 0x1007, method="route", reals=(RIP, RIP6), own=(("arp", True),))
+
+TO_8080 = (("to_port", 8080),)
+PROXY = Service("proxy", 0x2000, method="tproxy", own=TO_8080)
 PORTED_PROXY = PROXY._replace(name="ported", fwmark=0x2001, ports=(HTTP, HTTPS))
-LISTENING = PROXY._replace(name="both", fwmark=0x2002, to_addresses=(LOOPBACK, LOOPBACK6))
-LISTENING4 = PROXY._replace(name="v4", fwmark=0x2003, ports=(DNS,), to_addresses=(LOOPBACK,))
+LISTENING = PROXY._replace(
+    name="both", fwmark=0x2002, own=(("to_addresses", (LOOPBACK, LOOPBACK6)), *TO_8080)
+)
+LISTENING4 = PROXY._replace(
+    name="v4", fwmark=0x2003, ports=(DNS,), own=(("to_addresses", (LOOPBACK,)), *TO_8080)
+)
 
 V4, V6 = Shape(4, 0, 24), Shape(6, 0, 64)
 HOSTS = (Shape(4, 0, 32), Shape(6, 0, 128))
@@ -81,7 +90,14 @@ PROXIED = {
     ),
     "planes": acceptance(PORTED_PROXY, LISTENING4, shapes=(V4, V6, Shape(4, 1, 25))),
 }
-METHODS = {"fwmark": CASES, "route": CASES | ROUTED, "tproxy": PROXIED}
+
+
+def _routed(found: Acceptance) -> Acceptance:
+    return found._replace(services=tuple(s._replace(method="route") for s in found.services))
+
+
+ROUTED = {name: _routed(found) for name, found in (CASES | ROUTED).items()}
+METHODS = {"fwmark": CASES, "route": ROUTED, "tproxy": PROXIED}
 DRAWN = [(method, name) for method, cases in METHODS.items() for name in cases]
 
 
@@ -195,7 +211,8 @@ def test_the_longest_prefix_and_the_last_plane_come_first(method: str, chain: st
 
 
 def test_the_order_of_prefix_lengths_of_tproxy_is_longest_last() -> None:
-    found = _maps(_rules("tproxy", "prerouting", "every-length"))
+    every = acceptance(PROXY, shapes=tuple(CASES["every-length"].shapes))
+    found = _maps(tproxy.chains(every)["prerouting"][1])
     assert found == ["@v4_1", "@v4_24", "@v4_32", "@v6_3", "@v6_64", "@v6_128"]
 
 
@@ -219,7 +236,7 @@ def _maps(rules: list[str]) -> list[str]:
 def test_arp_is_silenced_for_those_who_want_it_so() -> None:
     """IPv4 only, and in a table that is not there where nobody does."""
     assert "table arp" not in text("route", "arp-of-all") + text("route", "arp-of-ipv6")
-    assert route._silent(ROUTED["arp"]).services == (WEB,)
+    assert route._silent(ROUTED["arp"]).services == (WEB._replace(method="route"),)
     assert "v6" not in text("route", "arp").partition("table arp")[2]
 
 

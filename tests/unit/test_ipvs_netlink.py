@@ -14,7 +14,7 @@ from vipctl.errors import KernelError, Missing
 from vipctl.linux import genetlink, ipvs, netlink
 from vipctl.linux.ipvs import Dest, Key, Virtual
 from vipctl.linux.netlink import CODE, HEADER, NLA_F_NESTED, NLMSG_DONE, NLMSG_ERROR, attribute
-from vipctl.services.model import RealServer
+from vipctl.services.real import RealServer
 
 NUMBER = 29  # of the family
 WEB = Key(17, 4)

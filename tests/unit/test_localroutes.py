@@ -11,7 +11,7 @@ from vipctl.errors import KernelError
 from vipctl.linux.routing import localroutes
 from vipctl.linux.routing.localroutes import Routes
 from vipctl.services import batch
-from vipctl.services.model import Entry, Shape
+from vipctl.services.change import Entry, Shape
 
 MANY = 100_000
 

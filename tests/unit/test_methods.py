@@ -19,9 +19,8 @@ from tests.harness.netns import Namespace
 from vipctl import methods
 from vipctl.errors import KernelError, Missing, UsageError
 from vipctl.methods import NAMES
-from vipctl.services.model import PROXY
 
-IPVS = [name for name in NAMES if name != PROXY]
+IPVS = [name for name in NAMES if name != "tproxy"]
 
 
 @pytest.fixture
@@ -57,7 +56,7 @@ def test_the_best_is_the_first_that_works(monkeypatch: pytest.MonkeyPatch, host:
             with monkeypatch.context() as patch:
                 break_methods(patch, *usable[:number])
                 assert methods.best(proxied=False) == name
-        assert methods.best(proxied=True) == PROXY
+        assert methods.best(proxied=True) == "tproxy"
     assert usable[0] == "fwmark"
 
 
@@ -67,13 +66,13 @@ def test_a_proxy_does_not_balance_for_ipvs(monkeypatch: pytest.MonkeyPatch) -> N
         methods.best(proxied=False)
     for name in IPVS:
         assert f"{name}: no {name} here" in caught.value.message
-    assert PROXY not in caught.value.message
+    assert "tproxy" not in caught.value.message
     assert caught.value.hint == f"install {IPVS[0]}"
 
 
 def test_ipvs_does_not_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    break_methods(monkeypatch, PROXY)
-    with pytest.raises(Missing, match=f"{PROXY}: no {PROXY} here"):
+    break_methods(monkeypatch, "tproxy")
+    with pytest.raises(Missing, match=f"{'tproxy'}: no {'tproxy'} here"):
         methods.best(proxied=True)
 
 
@@ -90,10 +89,10 @@ def test_only_what_is_missing_is_passed_over(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_passed_over_are_those_that_are_better(monkeypatch: pytest.MonkeyPatch) -> None:
-    break_methods(monkeypatch, *IPVS, PROXY)
+    break_methods(monkeypatch, *IPVS, "tproxy")
     for number, name in enumerate(IPVS):
         assert methods.passed_over(name) == {n: f"no {n} here" for n in IPVS[:number]}
-    assert PROXY not in methods.passed_over(NAMES[-1])
+    assert "tproxy" not in methods.passed_over(NAMES[-1])
 
 
 @pytest.mark.parametrize("name", ["", "magic", "fwmark2", "__init__", "Fwmark", "auto"])
@@ -180,7 +179,7 @@ from pathlib import Path
 
 from vipctl.services import batch
 from vipctl.services.batch import Batch
-from vipctl.services.model import Acceptance, Entry
+from vipctl.services.change import Acceptance, Entry
 
 KERNEL = Path(os.environ["FAKE_KERNEL"])
 
@@ -251,8 +250,21 @@ for line in sys.stdin:
 """
 
 
+# A line of the register.
+FEATURES = """
+    "fake": Features(
+        options={
+            "strength": amount(
+                "Method fake: how strong.", "strength", "N", 0, 9, whose=Whose.METHOD, default=5,
+                agree=True,
+            )
+        }
+    ),
+"""
+
+
 class Copy:
-    """vipctl with a method more: its file, and its name in `NAMES`. Nothing else is changed."""
+    """vipctl with a method more: its file, and its entry in the register; nothing else changes."""
 
     def __init__(self, path: Path, host: Namespace) -> None:
         self.path, self.kernel = path, path / "kernel.json"
@@ -260,11 +272,11 @@ class Copy:
         unneeded = shutil.ignore_patterns("__pycache__")
         shutil.copytree(REPOSITORY / "vipctl", package, ignore=unneeded)
         (package / "methods" / "fake.py").write_text(FAKE)
-        interface = package / "methods" / "__init__.py"
-        line = re.compile(r"^NAMES = \(", re.MULTILINE)
-        text, times = line.subn('NAMES = ("fake", ', interface.read_text())
+        register = package / "services" / "methods.py"
+        line = re.compile(r"^METHODS: dict\[str, Features\] = \{$", re.MULTILINE)
+        text, times = line.subn(lambda found: found[0] + FEATURES, register.read_text())
         assert times == 1
-        interface.write_text(text)
+        register.write_text(text)
         with host:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", SERVING],
@@ -277,13 +289,25 @@ class Copy:
 
     def text(self, *words: str) -> str:
         """Run a command, which must succeed; return what it prints."""
+        code, printed = self.done(*words)
+        assert code == 0, (words, printed)
+        return printed
+
+    def done(self, *words: str) -> tuple[int, str]:
+        """Run a command; return its exit code and what it prints."""
         assert self.process.stdin
         assert self.process.stdout
         argv = ["--state-dir", str(self.path / "state"), *words]
         print(json.dumps(argv), file=self.process.stdin, flush=True)
         code, printed = json.loads(self.process.stdout.readline())
-        assert code == 0, (words, printed)
-        return str(printed)
+        return int(code), str(printed)
+
+    def failure(self, *words: str) -> tuple[str, str]:
+        """Return kind and message of the error of a command."""
+        code, printed = self.done("--json", *words)
+        assert code
+        error = json.loads(printed)["error"]
+        return error["kind"], error["message"]
 
     def __call__(self, *words: str) -> dict[str, Any]:
         """Return the object that a command prints."""
@@ -333,3 +357,35 @@ def test_another_method_is_a_file_and_a_line(host: Namespace, copy: Copy) -> Non
     assert copy("remove-service", "fwmark-17")["changed"] is True
     assert copy.accepted() == []
     assert nft(host) == ""
+
+
+def test_a_method_may_have_an_option_of_its_own(copy: Copy, tmp_path: Path) -> None:
+    """Its description is enough for every way by which options come and go."""
+    assert "--strength N" in copy.text("add-range", "--help")
+    words = ("--fwmark", "17", "--method", "fake", "--strength")
+    copy("add-range", "203.0.113.0/24", *words, "7")
+    assert copy("list-services")["services"]["fwmark-17"]["strength"] == 7
+    assert copy("add-range", "203.0.113.0/24", *words, "7")["changed"] is False
+    assert copy.failure("add-range", "203.0.113.0/24", *words, "8") == (
+        "refused", "service 'fwmark-17' has strength 7",
+    )  # fmt: skip
+    done = copy("set-service", "fwmark-17", "--strength", "3")
+    assert done["changes"] == ["fwmark-17: strength 7 → 3"]
+    assert copy.failure("set-service", "fwmark-17", "--strength", "10") == (
+        "usage", "'10' is not a strength",
+    )  # fmt: skip
+    kind, message = copy.failure("set-service", "fwmark-17", "--method", "fwmark")
+    assert (kind, message) == ("refused", "--strength is for --method fake, not fwmark")
+    copy("set-service", "fwmark-17", "--method", "fwmark", "--strength", "5")
+
+    file = tmp_path / "state.yml"
+    service = "method: fake, strength: 9, ports: [tcp/80], ranges: [203.0.113.0/24]"
+    file.write_text(f"services: {{fwmark-17: {{{service}}}}}")
+    assert copy("apply", str(file))["services"]["fwmark-17"]["strength"] == 9
+    assert copy("export")["services"]["fwmark-17"]["strength"] == 9
+    other = "203.0.113.0/24", "--fwmark", "18", "--port", "tcp/81", "--method", "fake"
+    kind, message = copy.failure("add-range", *other)
+    assert kind == "refused", "services that share VIPs must agree on it"
+    file.write_text("services: {fwmark-17: {strength: 10, ranges: [203.0.113.0/24]}}")
+    kind, message = copy.failure("apply", str(file))
+    assert "services.fwmark-17.strength" in message

@@ -6,17 +6,12 @@ import pytest
 
 from tests.unit.holding import Row, held_by
 from vipctl.errors import Refused
-from vipctl.services import batch, model
-from vipctl.services.model import (
-    Change,
-    Forward,
-    Port,
-    RealServer,
-    Scheduler,
-    Service,
-    Shape,
-    checked,
-)
+from vipctl.services import batch
+from vipctl.services.change import Change, Shape
+from vipctl.services.marks import MARK_MASK, MARK_VALUE, free_mark
+from vipctl.services.real import RealServer
+from vipctl.services.service import Service, checked, idle_versions, ports_disjoint
+from vipctl.services.values import Forward, Port, Scheduler
 
 RIP, RIP6 = ip_address("10.0.1.11"), ip_address("fd00:1::11")
 WEB = Service("web", 0x1000)
@@ -26,15 +21,15 @@ FOREIGN = (0x80, 0x2000, 0xC000, 0xFF0000, 0xFFFF0000)
 
 
 def test_marks_are_given_out_lowest_first_and_avoid_those_of_others() -> None:
-    own = range(model.MARK_VALUE, model.MARK_VALUE << 1)
+    own = range(MARK_VALUE, MARK_VALUE << 1)
     block = [mark for mark in own if not any(mark & mask for mask in FOREIGN)]
     assert len(block) == 2048
-    assert all(mark & model.MARK_MASK == model.MARK_VALUE for mark in block)
+    assert all(mark & MARK_MASK == MARK_VALUE for mark in block)
     for number in (0, 1, 127, 128, 2047):
-        assert model.free_mark(block[:number]) == block[number]
-    assert model.free_mark([*block[:7], *block[8:]]) == block[7]
+        assert free_mark(block[:number]) == block[number]
+    assert free_mark([*block[:7], *block[8:]]) == block[7]
     with pytest.raises(Refused, match="all 2048 fwmarks") as caught:
-        model.free_mark(block)
+        free_mark(block)
     assert "--fwmark" in (caught.value.hint or "")
 
 
@@ -63,7 +58,7 @@ def test_services_that_name_different_ports_may_share(
     left: tuple[Port, ...], right: tuple[Port, ...], may_share: bool
 ) -> None:
     services = WEB._replace(ports=left), Service("other", 0x1001, ports=right)
-    assert model.ports_disjoint(*services) is may_share
+    assert ports_disjoint(*services) is may_share
 
 
 @pytest.mark.parametrize(
@@ -123,4 +118,4 @@ def test_a_change_of_nothing_is_none() -> None:
 def test_versions_that_nobody_serves(
     name: str, reals: tuple[RealServer, ...], idle: tuple[int, ...]
 ) -> None:
-    assert model.idle_versions(WEB._replace(name=name, reals=reals)) == idle
+    assert idle_versions(WEB._replace(name=name, reals=reals)) == idle

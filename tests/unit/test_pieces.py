@@ -13,7 +13,8 @@ from tests.unit.committing import commit
 from vipctl.addresses.spans import Spans
 from vipctl.operate import pieces
 from vipctl.operate.report import Reporter
-from vipctl.services.model import Change, Place, Service
+from vipctl.services.change import Change, Place
+from vipctl.services.service import Service
 from vipctl.state.store import Store
 
 NUMBER = 50_000

@@ -24,8 +24,10 @@ from tests.unit.strategies import addresses, is_canonical
 from vipctl.addresses.prefixes import AddressSet, from_spans
 from vipctl.addresses.spans import BITS, Spans, cut
 from vipctl.errors import Refused
-from vipctl.services import planner, syntax
-from vipctl.services.model import Change, Port, Service, Shape, ports_disjoint
+from vipctl.services import planner
+from vipctl.services.change import Change, Shape
+from vipctl.services.service import Service, plain, ports_disjoint
+from vipctl.services.values import Port
 from vipctl.state.store import Store
 
 Model = dict[str, set[tuple[int, int]]]  # by service: (version, address)
@@ -193,8 +195,8 @@ class Planning(RuleBasedStateMachine):
         assert self.store.intent() is None
 
     def _rows(self) -> Rows:
-        plain = {name: syntax.plain(s) for name, s in self.store.services().items()}
-        return flat(self.store.held()), plain, sorted(self.store.tallies())
+        forms = {name: plain(s) for name, s in self.store.services().items()}
+        return flat(self.store.held()), forms, sorted(self.store.tallies())
 
     # what always holds
 

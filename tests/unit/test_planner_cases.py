@@ -12,7 +12,9 @@ from vipctl.addresses.prefixes import from_spans
 from vipctl.addresses.spans import BITS
 from vipctl.errors import Refused
 from vipctl.services import planner
-from vipctl.services.model import Leftover, RealServer, Service
+from vipctl.services.real import RealServer
+from vipctl.services.service import Service
+from vipctl.services.values import Leftover
 from vipctl.state.store import Store
 
 RIP, OTHER = ip_address("10.0.1.11"), ip_address("10.0.1.12")

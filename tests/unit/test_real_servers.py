@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from tests.unit.strategies import reals
 from tests.unit.test_syntax import BAD_NUMBERS, refusal
 from vipctl.errors import Refused, UsageError
-from vipctl.services import syntax
-from vipctl.services.model import RealServer, real_key
+from vipctl.services.real import RealServer, parse_changed, parse_real, parse_reals, real_key
 
 RIP, RIP6 = IPv4Address("10.0.1.11"), IPv6Address("fd00:1::11")
 
@@ -31,8 +30,8 @@ RIP, RIP6 = IPv4Address("10.0.1.11"), IPv6Address("fd00:1::11")
     ],
 )
 def test_real_servers(text: str, real: RealServer) -> None:
-    assert syntax.parse_real(text) == real
-    assert syntax.parse_real(str(real)) == real
+    assert parse_real(text) == real
+    assert parse_real(str(real)) == real
 
 
 @pytest.mark.parametrize(
@@ -64,26 +63,26 @@ def test_real_servers(text: str, real: RealServer) -> None:
     ],
 )
 def test_bad_real_servers_are_usage_errors(text: str) -> None:
-    refusal(syntax.parse_real, text)
+    refusal(parse_real, text)
 
 
 def test_a_weight_given_twice_is_refused() -> None:
-    refusal(syntax.parse_real, f"{RIP},weight=1,weight=2")
+    refusal(parse_real, f"{RIP},weight=1,weight=2")
 
 
 @pytest.mark.parametrize("rip", ["127.0.0.1", "0.0.0.0", "::1", "fe80::1", "224.0.0.1", "ff02::1"])
 def test_real_servers_that_cannot_be_are_refused_by_name(rip: str) -> None:
     with pytest.raises(Refused, match=rip):
-        syntax.parse_real(rip)
+        parse_real(rip)
 
 
 def test_a_real_server_given_twice_counts_once() -> None:
-    assert syntax.parse_reals(["10.0.1.11", "10.0.1.11,weight=1"]) == (RealServer(RIP),)
+    assert parse_reals(["10.0.1.11", "10.0.1.11,weight=1"]) == (RealServer(RIP),)
 
 
 def test_a_real_server_given_twice_with_different_weights_is_refused() -> None:
     with pytest.raises(UsageError, match=r"10\.0\.1\.11:80 is given twice"):
-        syntax.parse_reals(["10.0.1.11:80", "10.0.1.11", "10.0.1.11:80,weight=2"])
+        parse_reals(["10.0.1.11:80", "10.0.1.11", "10.0.1.11:80,weight=2"])
 
 
 @given(reals(ports=True), st.randoms())
@@ -92,31 +91,31 @@ def test_the_order_of_real_servers_does_not_matter(
 ) -> None:
     shuffled = [str(real) for real in wanted]
     random.shuffle(shuffled)
-    assert syntax.parse_reals(shuffled) == wanted == tuple(sorted(wanted, key=real_key))
+    assert parse_reals(shuffled) == wanted == tuple(sorted(wanted, key=real_key))
 
 
 @pytest.mark.parametrize(
     ("text", "parsed"),
     [
-        ("10.0.1.11,weight=3", (RIP, None, 3)),
-        ("10.0.1.11:80,weight=0", (RIP, 80, 0)),
-        ("[fd00:1::11]:80,weight=9", (RIP6, 80, 9)),
+        ("10.0.1.11,weight=3", (RIP, None, {"weight": 3})),
+        ("10.0.1.11:80,weight=0", (RIP, 80, {"weight": 0})),
+        ("[fd00:1::11]:80,weight=9", (RIP6, 80, {"weight": 9})),
     ],
 )
 def test_what_set_real_takes(text: str, parsed: tuple[object, ...]) -> None:
-    assert syntax.parse_weighted(text) == parsed
+    assert parse_changed(text) == parsed
 
 
 def test_set_real_without_a_weight_sets_nothing() -> None:
-    assert "10.0.1.11,weight=N" in (refusal(syntax.parse_weighted, "10.0.1.11").hint or "")
+    assert "10.0.1.11,weight=N" in (refusal(parse_changed, "10.0.1.11").hint or "")
 
 
 @pytest.mark.parametrize("number", [*BAD_NUMBERS, "-0", "65536"])
 def test_bad_weights_are_quoted(number: str) -> None:
-    error = refusal(syntax.parse_real, f"{RIP},weight={number}")
+    error = refusal(parse_real, f"{RIP},weight={number}")
     assert f"{number!r} is not a weight" in error.message
 
 
 @pytest.mark.parametrize("number", [0, 1, 65535])
 def test_weights(number: int) -> None:
-    assert syntax.parse_real(f"{RIP},weight={number}") == RealServer(RIP, 0, number)
+    assert parse_real(f"{RIP},weight={number}") == RealServer(RIP, 0, number)

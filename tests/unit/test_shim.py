@@ -15,7 +15,9 @@ from vipctl.linux.shim import Settings
 from vipctl.methods import shim as method
 from vipctl.services import batch
 from vipctl.services.batch import Batch
-from vipctl.services.model import Acceptance, Entry, Leftover, Port, Service, Shape
+from vipctl.services.change import Acceptance, Entry, Shape
+from vipctl.services.service import Service
+from vipctl.services.values import Leftover, Port
 
 
 @pytest.fixture(autouse=True)

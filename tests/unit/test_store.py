@@ -15,7 +15,8 @@ from tests.unit.holding import flat
 from vipctl.addresses.prefixes import from_spans
 from vipctl.errors import Missing, Refused, VipctlError
 from vipctl.services import planner
-from vipctl.services.model import Change, Service
+from vipctl.services.change import Change
+from vipctl.services.service import Service
 from vipctl.state.directory import identity, lock
 from vipctl.state.store import Store
 

@@ -16,7 +16,8 @@ from tests.unit.holding import Row, flat, held_by
 from vipctl.addresses.prefixes import from_spans
 from vipctl.errors import Refused, VipctlError
 from vipctl.services import planner
-from vipctl.services.model import Change, Service
+from vipctl.services.change import Change
+from vipctl.services.service import Service
 from vipctl.state.store import SCHEMA_VERSION, Store
 
 process = multiprocessing.get_context("fork")

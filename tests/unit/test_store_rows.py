@@ -18,7 +18,8 @@ from tests.unit.holding import Row, flat, held_by
 from tests.unit.strategies import is_canonical
 from vipctl.addresses import spans
 from vipctl.addresses.spans import BITS, WIDTH, Span, Spans, cut
-from vipctl.services.model import Change, Place, Service, Shape
+from vipctl.services.change import Change, Place, Shape
+from vipctl.services.service import Service
 from vipctl.state import store
 from vipctl.state.store import Store
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from tests.unit.strategies import NAMES, acceptance, services
 from vipctl.errors import UsageError
 from vipctl.services import syntax
-from vipctl.services.model import Port, Scheduler, Service
+from vipctl.services.service import Service, from_plain, plain
+from vipctl.services.values import SCHEDULERS, Port, Scheduler
 
 RIP, RIP6 = IPv4Address("10.0.1.11"), IPv6Address("fd00:1::11")
 
@@ -135,7 +136,7 @@ def test_schedulers(text: str, scheduler: Scheduler) -> None:
 def test_bad_schedulers_are_quoted_and_the_good_ones_listed(text: str) -> None:
     error = refusal(syntax.parse_scheduler, text)
     assert f"{text!r} is not a scheduler" in error.message
-    assert all(name in (error.hint or "").split() for name in syntax.SCHEDULERS)
+    assert all(name in (error.hint or "").split() for name in SCHEDULERS)
 
 
 @pytest.mark.parametrize(
@@ -158,5 +159,5 @@ def test_bad_flags_are_quoted_and_the_good_ones_listed(text: str, flag: str, hin
 
 @given(services(st.sampled_from(NAMES), 0x1000) | acceptance(17))
 def test_a_service_is_read_back_as_it_was_written(service: Service) -> None:
-    found = syntax.from_plain(service.name, syntax.plain(service))
+    found = from_plain(service.name, plain(service))
     assert (found, repr(found)) == (service, repr(service)), "repr tells words from enumerations"

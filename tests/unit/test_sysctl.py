@@ -9,7 +9,9 @@ from tests.harness.netns import Namespace
 from tests.harness.readonly import with_read_only_sysctls
 from vipctl.errors import KernelError
 from vipctl.linux import sysctl
-from vipctl.services.model import Forward, RealServer, Service
+from vipctl.services.real import RealServer
+from vipctl.services.service import Service
+from vipctl.services.values import Forward
 
 FORWARDING, FORWARDING6 = "net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"
 PMTU, EXPIRE = "net.ipv4.vs.pmtu_disc", "net.ipv4.vs.expire_quiescent_template"

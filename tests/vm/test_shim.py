@@ -20,7 +20,7 @@ from vipctl import methods
 from vipctl.errors import KernelError, Missing
 from vipctl.linux import shim
 from vipctl.services import batch
-from vipctl.services.model import Entry, Shape
+from vipctl.services.change import Entry, Shape
 
 VIP4, VIP6 = "203.0.113.7", "2001:db8:1::7"
 RANGES = ("203.0.113.0/24", "2001:db8:1::/64")

@@ -9,7 +9,7 @@ from tests.harness.command import Vipctl
 from tests.harness.lab import Lab
 from vipctl.linux import shim
 from vipctl.services import batch
-from vipctl.services.model import Entry, Shape
+from vipctl.services.change import Entry, Shape
 
 WEB = ("--service=web", "--method=shim")
 

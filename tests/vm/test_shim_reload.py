@@ -19,7 +19,8 @@ from tests.vm.test_switch import REALS, UDP_PORT, Receivers
 from tests.vm.test_zz_kernel_log import TROUBLE
 from vipctl.linux import shim
 from vipctl.services import batch
-from vipctl.services.model import Entry, Port, Shape
+from vipctl.services.change import Entry, Shape
+from vipctl.services.values import Port
 
 WEB = ("add-range", *RANGES, "--service=web", "--method=shim", "--scheduler=rr", *REALS)
 MANY = 5_000  # prefixes of an IP version: what is left of them stands out from other objects

@@ -14,8 +14,8 @@ from vipctl.cli.output import printable, say, tell, trace, warn
 from vipctl.errors import UsageError
 
 if TYPE_CHECKING:
-    from vipctl.operate.asked import Given
     from vipctl.operate.controller import Controller, Outcome
+    from vipctl.services.service import Given
 
 STATE_DIR = "/var/lib/vipctl"
 MADE = "the change is made"
@@ -265,22 +265,22 @@ def list_services(settings: Settings) -> None:
     _show(settings, report.Reporter(settings.state_dir).services(), render.services)
 
 
-@group.of("add-real", options.name, options.weighted, options.force)
+@group.of("add-real", options.name, options.set_servers, options.force)
 def add_real(settings: Settings, name: str, servers: tuple[str, ...], force: bool) -> None:
     """Add real servers to a service."""
-    from vipctl.services import syntax
+    from vipctl.services.real import parse_reals
 
-    reals = syntax.parse_reals(servers)
+    reals = parse_reals(servers)
     _finish(settings, settings.controller(force=force).add_real(name, reals))
 
 
-@group.of("set-real", options.name, options.weighted)
+@group.of("set-real", options.name, options.set_servers)
 def set_real(settings: Settings, name: str, servers: tuple[str, ...]) -> None:
-    """Change the weight of real servers."""
-    from vipctl.services import syntax
+    """Change options of real servers."""
+    from vipctl.services.real import parse_changed
 
-    weights = [syntax.parse_weighted(server) for server in servers]
-    _finish(settings, settings.controller().set_real(name, weights))
+    changes = [parse_changed(server) for server in servers]
+    _finish(settings, settings.controller().set_real(name, changes))
 
 
 @group.of("remove-real", options.name, options.servers)

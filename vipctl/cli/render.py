@@ -7,6 +7,8 @@ import click
 
 from vipctl.cli.output import printable
 from vipctl.operate.report import Report, large
+from vipctl.services.methods import METHODS
+from vipctl.services.real import OPTIONS, parse_real
 
 MANY = 1000  # ranges that a person looks at
 ALL_OF_THEM = "one by one: vipctl --json list-ranges, or vipctl export"
@@ -29,7 +31,8 @@ COUNTERS = {
     "PACKETS IN": "packets_in",
     "PACKETS OUT": "packets_out",
 }
-RIGHT = {"WEIGHT", "PREFIXES", "ADDRESSES", *COUNTERS}
+SETTINGS = tuple(map(str.upper, OPTIONS))  # of a real server
+RIGHT = {*SETTINGS, "PREFIXES", "ADDRESSES", *COUNTERS}
 
 
 def difference(before: str, after: str) -> str:
@@ -85,21 +88,19 @@ def _service_row(name: str, form: dict[str, Any]) -> list[str]:
     return [name, f"{form['fwmark']:#x}", form["method"], *balance, ports, reals, *sizes]
 
 
-SHIM_COUNTERS = ("PACKETS ACCEPTED", "LEFT OVER", "SOURCE REFUSED")
-
-
 def status(report: Report) -> str:
     parts = [services(report)] if report["services"] else ["no services"]
     reals = list(_real_rows(report))
     if reals:
-        parts.append(table(["SERVICE", "REAL SERVER", "WEIGHT", *COUNTERS], reals))
-    packets = [
-        [name, *(f"{count:,}" for count in form["shim"].values())]
-        for name, form in report["services"].items()
-        if "shim" in form
-    ]
-    if packets:
-        parts.append(table(["SERVICE", *SHIM_COUNTERS], packets))
+        parts.append(table(["SERVICE", "REAL SERVER", *SETTINGS, *COUNTERS], reals))
+    for method, features in METHODS.items():
+        packets = [
+            [name, *(f"{form[method][key]:,}" for key in features.counters)]
+            for name, form in report["services"].items()
+            if method in form
+        ]
+        if packets:
+            parts.append(table(["SERVICE", *map(str.upper, features.counters.values())], packets))
     parts += [
         printable(f"sysctl {name} is {found['value']}, should be {found['needed']}")
         for name, found in report["sysctls"].items()
@@ -124,8 +125,7 @@ def _real_rows(report: Report) -> Iterator[list[str]]:
             for family in form.get("ipvs", {}).values()
             for endpoint, found in family["reals"].items()
         }
-        for real in form.get("reals", ()):
-            endpoint, _, weight = real.partition(",weight=")
-            found = counters.get(endpoint)
+        for real in map(parse_real, form.get("reals", ())):
+            found = counters.get(real.endpoint)
             numbers = [f"{found[k]:,}" if found else "-" for k in COUNTERS.values()]
-            yield [name, endpoint, weight or "1", *numbers]
+            yield [name, real.endpoint, *map(str, real.settings().values()), *numbers]

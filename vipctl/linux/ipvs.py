@@ -18,7 +18,9 @@ from vipctl.errors import KernelError, Missing, VipctlError
 from vipctl.linux import genetlink, sysctl
 from vipctl.linux.genetlink import SHORT, Attributes, Family, parsed
 from vipctl.linux.netlink import NLA_F_NESTED, NUMBER, attribute
-from vipctl.services.model import SCHEDULER_FLAGS, Forward, RealServer, Service, real_key
+from vipctl.services.real import RealServer, real_key
+from vipctl.services.service import Service
+from vipctl.services.values import SCHEDULER_FLAGS, Forward
 
 SERVICE, DEST = 1, 2  # IPVS_CMD_ATTR_…
 COMMANDS = {

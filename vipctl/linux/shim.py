@@ -19,7 +19,8 @@ from vipctl.addresses.spans import WIDTH
 from vipctl.errors import KernelError, Missing
 from vipctl.services import batch
 from vipctl.services.batch import Batch
-from vipctl.services.model import Entry, Port, Shape
+from vipctl.services.change import Entry, Shape
+from vipctl.services.values import Port
 
 NAME = "vip_shim"
 VERSION = 1

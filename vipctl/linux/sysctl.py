@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from vipctl import files
 from vipctl.errors import KernelError, Missing
 from vipctl.linux.routing.ways import advertised
-from vipctl.services.model import Forward, Service
+from vipctl.services.service import Service
+from vipctl.services.values import Forward
 
 ROOT = "/proc/sys"
 SWAPPED = str.maketrans("./", "/.")

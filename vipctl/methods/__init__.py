@@ -1,17 +1,17 @@
 """Methods: ways to make packets for VIPs reach LOCAL_IN with their service's fwmark."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
 from vipctl.errors import Missing, UsageError
-from vipctl.services.choices import PROXY
+from vipctl.services.methods import METHODS
 
 if TYPE_CHECKING:
     from vipctl.services.batch import Batch
-    from vipctl.services.model import Acceptance
+    from vipctl.services.change import Acceptance
 
-NAMES = ("shim", "fwmark", "fwmark-iptables", "route", PROXY)  # best first
+NAMES = tuple(METHODS)  # best first
 
 
 class Method(Protocol):
@@ -73,11 +73,22 @@ class Method(Protocol):
         """
 
 
+class Counting(Protocol):
+    """A method whose features name counters."""
+
+    def counters(self) -> Mapping[int, dict[str, int]]:
+        """Of each of its services, by mark. Raises Missing."""
+
+
 def get(name: str) -> Method:
     """Raises UsageError for a name that is not a method."""
     if name not in NAMES:
         raise UsageError(f"{name!r} is not a method", hint="one of " + " ".join(NAMES))
     return cast(Method, import_module(f"{__name__}.{name.replace('-', '_')}"))
+
+
+def counters(name: str) -> Mapping[int, dict[str, int]]:
+    return cast(Counting, get(name)).counters()
 
 
 def unusable(name: str) -> Missing | None:
@@ -96,7 +107,7 @@ def best(*, proxied: bool) -> str:
     """
     reasons = {}
     for name in NAMES:
-        if (name == PROXY) is proxied:
+        if METHODS[name].proxied is proxied:
             problem = unusable(name)
             if problem is None:
                 return name
@@ -108,6 +119,6 @@ def best(*, proxied: bool) -> str:
 
 def passed_over(name: str) -> dict[str, str]:
     """Methods better than `name` that the director cannot use, and why."""
-    better = [n for n in NAMES[: NAMES.index(name)] if n != PROXY]
+    better = [n for n in NAMES[: NAMES.index(name)] if not METHODS[n].proxied]
     problems = {n: unusable(n) for n in better}
     return {n: problem.message for n, problem in problems.items() if problem}

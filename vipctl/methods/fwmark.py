@@ -28,9 +28,10 @@ from vipctl.linux.nftables import ruleset, tables
 from vipctl.linux.nftables.ruleset import Chains
 from vipctl.linux.routing.fwmarks import Block
 from vipctl.methods.marking import Marking
-from vipctl.services.model import Acceptance
+from vipctl.services.change import Acceptance
+from vipctl.services.methods import METHODS
 
-BLOCK = Block(priority=4300, table=30320)
+BLOCK = Block.of(METHODS["fwmark"])
 TTL = "meta nfproto ipv4 @nh,64,32 & 0xfe000000"  # 0 if below 2; of four bytes, nft looks faster
 
 
@@ -62,7 +63,7 @@ WITNESSED = False
 SIZED = True
 LOCAL = BLOCK.table
 ROUTED = True
-TABLE = tables.Table("vipctl", chains)
+TABLE = tables.Table(METHODS["fwmark"].table, chains)
 _METHOD = Marking(TABLE, BLOCK)
 probe, owner, seal, apply = _METHOD.probe, _METHOD.owner, _METHOD.seal, _METHOD.apply
 load, epoch, holds = _METHOD.load, _METHOD.epoch, _METHOD.holds

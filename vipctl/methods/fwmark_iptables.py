@@ -40,20 +40,15 @@ from vipctl.linux.routing import fwmarks
 from vipctl.linux.routing.fwmarks import Block
 from vipctl.services import batch
 from vipctl.services.batch import Batch
-from vipctl.services.model import (
-    NOTHING,
-    Acceptance,
-    Entry,
-    Leftover,
-    Service,
-    Shape,
-    idle_versions,
-)
+from vipctl.services.change import NOTHING, Acceptance, Entry, Shape
+from vipctl.services.methods import METHODS
+from vipctl.services.service import Service, idle_versions
+from vipctl.services.values import Leftover
 
 WITNESSED = True
 SIZED = False
 ROUTED = True
-BLOCK = Block(priority=4310, table=30321)
+BLOCK = Block.of(METHODS["fwmark-iptables"])
 LOCAL = BLOCK.table
 OUR_SETS = re.compile(r"vipctl[46](_p\d+)?(_new)?")
 NEW = "_new"  # a set that is being filled

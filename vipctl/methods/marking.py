@@ -5,7 +5,7 @@ from typing import NamedTuple
 from vipctl.linux.nftables import tables, transactions
 from vipctl.linux.routing import fwmarks
 from vipctl.services.batch import Batch
-from vipctl.services.model import Acceptance
+from vipctl.services.change import Acceptance
 
 
 class Marking(NamedTuple):

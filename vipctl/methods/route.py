@@ -23,7 +23,8 @@ from vipctl.linux.nftables.tables import Work
 from vipctl.linux.routing import localroutes
 from vipctl.services import batch
 from vipctl.services.batch import Batch
-from vipctl.services.model import Acceptance
+from vipctl.services.change import Acceptance
+from vipctl.services.methods import METHODS
 
 
 def probe() -> tuple[str, ...]:
@@ -101,7 +102,7 @@ def _replacing(after: Acceptance, wanted: Batch) -> tuple[Work, Work]:
 def _silent(acceptance: Acceptance) -> Acceptance:
     """The part for which ARP is not answered."""
     return acceptance._replace(
-        services=tuple(s for s in acceptance.services if not s.arp),
+        services=tuple(s for s in acceptance.services if s.silent),
         shapes=frozenset(shape for shape in acceptance.shapes if shape.version == 4),
     )
 
@@ -152,5 +153,6 @@ WITNESSED = True
 SIZED = True
 LOCAL = localroutes.RT_TABLE_LOCAL
 ROUTED = True
-MARKS = tables.Table("vipctl_route", chains)
-SILENCE = tables.Table("vipctl_route", silent_chains, family="arp")
+NAME = METHODS["route"].table
+MARKS = tables.Table(NAME, chains)
+SILENCE = tables.Table(NAME, silent_chains, family="arp")

@@ -18,7 +18,9 @@ from vipctl.linux import shim
 from vipctl.linux.shim import Settings
 from vipctl.services import batch
 from vipctl.services.batch import Batch
-from vipctl.services.model import Acceptance, Leftover, Service, idle_versions
+from vipctl.services.change import Acceptance
+from vipctl.services.service import Service, idle_versions
+from vipctl.services.values import Leftover
 
 WITNESSED = False
 SIZED = False
@@ -90,6 +92,10 @@ def holds(acceptance: Acceptance, wanted: Batch, since: str) -> bool:
         return True
     found = shim.prefixes()
     return not (batch.minus(found, wanted) or batch.minus(wanted, found))
+
+
+def counters() -> dict[int, dict[str, int]]:
+    return {mark: loaded.counters._asdict() for mark, loaded in shim.services().items()}
 
 
 def _wanted(acceptance: Acceptance) -> dict[int, Settings]:

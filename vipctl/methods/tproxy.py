@@ -22,9 +22,11 @@ from vipctl.linux.nftables import ruleset, tables
 from vipctl.linux.nftables.ruleset import Chains
 from vipctl.linux.routing.fwmarks import Block
 from vipctl.methods.marking import Marking
-from vipctl.services.model import Acceptance, Service
+from vipctl.services.change import Acceptance
+from vipctl.services.methods import METHODS
+from vipctl.services.service import Service
 
-BLOCK = Block(priority=4320, table=30322)
+BLOCK = Block.of(METHODS["tproxy"])
 ERRORS = {
     "icmp": "{ destination-unreachable, time-exceeded, parameter-problem }",
     "icmpv6": "{ destination-unreachable, packet-too-big, time-exceeded, parameter-problem }",
@@ -90,21 +92,21 @@ def _ports(service: Service, protocol: str) -> str:
 
 def _listeners(service: Service) -> Iterator[str]:
     """Where an address is given, for its IP version; for the other, whichever listens there."""
-    named = {address.version: address for address in service.to_addresses}
+    named = {address.version: address for address in service.value("to_addresses")}
     if not named:
-        yield f"tproxy to :{service.to_port}"
+        yield f"tproxy to :{service.value('to_port')}"
         return
     for version, family in ruleset.PROTOCOL_NAME.items():
         host = "" if version not in named else str(named[version])
         host = f"[{host}]" if version == 6 and host else host
-        yield f"tproxy {family} to {host}:{service.to_port}"
+        yield f"tproxy {family} to {host}:{service.value('to_port')}"
 
 
 WITNESSED = False
 SIZED = True
 LOCAL = BLOCK.table
 ROUTED = True
-TABLE = tables.Table("vipctl_tproxy", chains)
+TABLE = tables.Table(METHODS["tproxy"].table, chains)
 _METHOD = Marking(TABLE, BLOCK)
 probe, owner, seal, apply = _METHOD.probe, _METHOD.owner, _METHOD.seal, _METHOD.apply
 load, epoch, holds = _METHOD.load, _METHOD.epoch, _METHOD.holds

@@ -7,7 +7,10 @@ from vipctl.linux import sysctl
 from vipctl.linux.nftables import firewall
 from vipctl.operate import arrival
 from vipctl.reconcile.acceptance import with_ranges
-from vipctl.services.model import ROUTE, Change, Forward, Service, idle_versions
+from vipctl.services.change import Change
+from vipctl.services.methods import METHODS
+from vipctl.services.service import Service, idle_versions
+from vipctl.services.values import Forward
 from vipctl.state.store import Store
 
 ACCEPT_LOCAL = "net.ipv4.conf.all.accept_local"
@@ -60,22 +63,27 @@ def _sysctls_to_come(store: Store, change: Change) -> dict[str, str]:
 
 
 def _not_local(services: Iterable[Service]) -> Iterator[str]:
-    routed = [s for s in services if s.method != ROUTE and not s.proxied]
+    routed = [s for s in services if not (s.features.local or s.proxied)]
     chain = firewall.drops_what_is_not_local() if routed else None
     for service in routed if chain else ():
         yield (
             f"ufw drops packets for VIPs of service {service.name!r} (chain {chain}), as they are "
             "no addresses of the director: in /etc/ufw/before.rules, before `-j ufw-not-local`, "
             f"add -A ufw-before-input -m mark --mark {service.fwmark:#x} -j ACCEPT; "
-            f"or use --method {ROUTE}"
+            f"or use --method {_local()}"
         )
+
+
+def _local() -> str:
+    """The methods by which VIPs are local."""
+    return " or ".join(name for name, method in METHODS.items() if method.local)
 
 
 def _martians(service: Service) -> Iterator[str]:
     direct = service.forward is not Forward.NAT and 4 in service.versions()
-    if service.method == ROUTE and direct and sysctl.read(ACCEPT_LOCAL) != "1":
+    if service.features.local and direct and sysctl.read(ACCEPT_LOCAL) != "1":
         yield (
-            f"service {service.name!r}: with method {ROUTE} VIPs are local to the director, which "
+            f"service {service.name!r}: by method {service.method} VIPs are the director's, which "
             f"drops answers of real servers (--forward {service.forward}, IPv4) that pass through "
             "it; let them answer without the director, or use --method fwmark"
         )

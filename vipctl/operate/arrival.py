@@ -21,11 +21,13 @@ from vipctl.linux.routing.localroutes import PROTOCOL, RT_TABLE_LOCAL, RTN_LOCAL
 from vipctl.linux.routing.rules import FR_ACT_NOP, Rule
 from vipctl.linux.routing.ways import Hop, Own, Packet, Way
 from vipctl.reconcile.acceptance import with_ranges
-from vipctl.services.model import Change, Port, Service
+from vipctl.services.change import Change
+from vipctl.services.methods import FIRST_PRIORITY
+from vipctl.services.service import Service
+from vipctl.services.values import Port
 from vipctl.state.store import FEW, Store
 
 MOST_DEVICES, MOST_RULES, MOST_TARGETS = 8, 32, 64
-FIRST_PRIORITY = 4300  # of ours
 OF_NO_VRF = (0, 253, 254)  # none, RT_TABLE_DEFAULT and RT_TABLE_MAIN of rtnetlink.h
 LOOPBACK_IFINDEX = 1  # include/net/flow.h
 # Anywhere: one of them is hoped to be where only the default route leads.

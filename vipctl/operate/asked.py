@@ -1,22 +1,20 @@
 """What an operator asked of a service, by option: against what is stored, and what can be."""
 
-from typing import Any
-
 from vipctl import methods
 from vipctl.errors import Refused
-from vipctl.services.model import AUTO, PROXY, Service
-
-Given = dict[str, Any]  # fields of a Service that the operator named
-BALANCING = ("reals", "scheduler", "forward", "persistence", "set_sysctls")
+from vipctl.services.methods import METHODS
+from vipctl.services.option import Whose
+from vipctl.services.service import OPTIONS, Given, Service
+from vipctl.services.values import AUTO
 
 
 def existing(service: Service, given: Given) -> Service:
     """The service, if it is as the options say. Raises Refused."""
-    for field, value in given.items():
-        if getattr(service, field) != value and (field, value) != ("method", AUTO):
-            command = "add-real" if field == "reals" else "set-service"
+    for name, value in given.items():
+        if (name, value) != ("method", AUTO) and service.altered({name: value}) != service:
+            command = "add-real" if name == "reals" else "set-service"
             raise Refused(
-                f"service {service.name!r} has {field} {_said(getattr(service, field))}",
+                f"service {service.name!r} has {name} {_said(service.value(name))}",
                 hint=f"vipctl {command} {service.name} …, or leave the option out",
             )
     return service
@@ -25,27 +23,35 @@ def existing(service: Service, given: Given) -> Service:
 def with_method(given: Given, before: Service | None) -> Given:
     """`given` with a method that the director can use. Raises Missing, Refused."""
     method = given.get("method", AUTO)
-    proxied = method == PROXY or "to_port" in given
-    if before is not None and before.proxied is not proxied and method != AUTO:
+    wanted = proxied(given)
+    if before is not None and before.proxied is not wanted and method != AUTO:
         raise Refused(
             f"service {before.name!r} cannot go from method {before.method} to {method}: one is "
             "balanced by IPVS, the other by a local proxy",
             hint=f"remove-service {before.name} and add it anew; both at once: vipctl apply",
         )
     if method == AUTO:
-        return given | {"method": methods.best(proxied=before.proxied if before else proxied)}
+        best = methods.best(proxied=before.proxied if before else wanted)
+        return {**given, "method": best}
     methods.get(method).probe()
     return given
 
 
+def proxied(given: Given) -> bool:
+    """Whether these options are for a method that hands packets to a local proxy."""
+    method = METHODS.get(str(given.get("method", AUTO)))
+    if method is not None:
+        return method.proxied
+    return any(method.proxied and given.keys() & method.options for method in METHODS.values())
+
+
 def refuse_for_proxy(service: Service, given: Given) -> None:
-    for field in BALANCING:
-        if field in given and service.proxied:
-            raise Refused(
-                f"method {PROXY} hands packets to a local proxy, IPVS never sees them: it has no "
-                f"{field}",
-                hint="configure that in the proxy, or use a method that IPVS balances",
-            )
+    for name in _of_ipvs(given) if service.proxied else ():
+        raise Refused(
+            f"method {service.method} hands packets to a local proxy, IPVS never sees them: it "
+            f"has no {name}",
+            hint="configure that in the proxy, or use a method that IPVS balances",
+        )
 
 
 def refuse_balancing(service: Service, given: Given) -> None:
@@ -54,12 +60,15 @@ def refuse_balancing(service: Service, given: Given) -> None:
     An acceptance-only service is named after its mark, which thus stays.
     """
     refuse_for_proxy(service, given)
-    for field in (*BALANCING, "fwmark"):
-        if field in given and service.accepted_only:
-            raise Refused(
-                f"service {service.name!r} is acceptance only: its {field} is not vipctl's to set",
-                hint="change it where the IPVS service is managed, or add-range --fwmark another",
-            )
+    for name in (*_of_ipvs(given), *({"fwmark"} & given.keys())) if service.accepted_only else ():
+        raise Refused(
+            f"service {service.name!r} is acceptance only: its {name} is not vipctl's to set",
+            hint="change it where the IPVS service is managed, or add-range --fwmark another",
+        )
+
+
+def _of_ipvs(given: Given) -> list[str]:
+    return [n for n, option in OPTIONS.items() if option.whose is Whose.IPVS and n in given]
 
 
 def _said(value: object) -> str:

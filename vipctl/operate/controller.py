@@ -11,19 +11,12 @@ from vipctl.addresses.spans import Spans
 from vipctl.errors import Missing, Refused, VipctlError
 from vipctl.files import Where
 from vipctl.operate import advice, asked, safety
-from vipctl.operate.asked import Given
 from vipctl.reconcile import healing, lacking, transaction
 from vipctl.services import planner
-from vipctl.services.model import (
-    ACCEPTANCE_PREFIX,
-    NOBODY,
-    Change,
-    Held,
-    RealServer,
-    Service,
-    checked,
-    real_key,
-)
+from vipctl.services.change import NOBODY, Change, Held
+from vipctl.services.marks import ACCEPTANCE_PREFIX
+from vipctl.services.real import RealServer, Settings, real_key
+from vipctl.services.service import Given, Service, made
 from vipctl.state.directory import identity, lock
 from vipctl.state.store import Store
 
@@ -102,7 +95,7 @@ class Controller(NamedTuple):
             fields = asked.with_method(given, before) if "method" in given else given
             if given.get("fwmark", before.fwmark) != before.fwmark:
                 planner.choose_mark(store.services().values(), given["fwmark"])
-            return self._altered(store, before, checked(before._replace(**fields)))
+            return self._altered(store, before, before.altered(fields))
 
         return self._change(plan)
 
@@ -118,13 +111,14 @@ class Controller(NamedTuple):
     def add_real(self, name: str, reals: Iterable[RealServer]) -> Outcome:
         return self._change_reals(name, lambda service: planner.merge_reals(service, reals))
 
-    def set_real(self, name: str, weights: Iterable[tuple[IPAddress, int | None, int]]) -> Outcome:
-        """Weights by address and port, None for any."""
+    def set_real(
+        self, name: str, settings: Iterable[tuple[IPAddress, int | None, Settings]]
+    ) -> Outcome:
+        """Options by address and port, None for any."""
 
         def edit(service: Service) -> Service:
-            for address, port, weight in weights:
-                real = planner.find_real(service, address, port)
-                service = _with_weight(service, real, weight)
+            for address, port, changed in settings:
+                service = planner.set_real(service, address, port, changed)
             return service
 
         return self._change_reals(name, edit)
@@ -141,13 +135,7 @@ class Controller(NamedTuple):
         return self._change_reals(name, edit)
 
     def drain_real(self, name: str, endpoints: Iterable[tuple[IPAddress, int | None]]) -> Outcome:
-        def edit(service: Service) -> Service:
-            for address, port in endpoints:
-                real = planner.find_real(service, address, port)
-                service = _with_weight(service, real, 0)
-            return service
-
-        return self._change_reals(name, edit)
+        return self.set_real(name, [(*endpoint, {"weight": 0}) for endpoint in endpoints])
 
     # everything
 
@@ -250,8 +238,7 @@ class Controller(NamedTuple):
 
     def _new(self, store: Store, name: str, given: Given) -> Service:
         mark = planner.choose_mark(store.services().values(), given.get("fwmark"))
-        fields = asked.with_method(given, None) | {"fwmark": mark}
-        service = checked(Service(name=name, **fields))
+        service = made(name, {**asked.with_method(given, None), "fwmark": mark})
         asked.refuse_for_proxy(service, given)
         return service
 
@@ -327,8 +314,3 @@ def _known(store: Store, name: str) -> Service:
     if service is None:
         raise Refused(f"there is no service {name!r}", hint="vipctl list-services")
     return service
-
-
-def _with_weight(service: Service, real: RealServer, weight: int) -> Service:
-    changed = real._replace(weight=weight)
-    return service.with_reals(changed if r == real else r for r in service.reals)

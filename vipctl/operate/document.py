@@ -21,7 +21,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model
 from ruamel.yaml import YAML
 from ruamel.yaml.composer import Composer, MaxDepthExceededError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -29,10 +29,14 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from vipctl import methods
 from vipctl.addresses.prefixes import AddressSet
 from vipctl.errors import UsageError, VipctlError
-from vipctl.operate import pieces, rangelist
-from vipctl.services import model, syntax
-from vipctl.services.model import ACCEPTANCE_PREFIX, AUTO, PROXY, Forward, Leftover, Service
+from vipctl.operate import asked, pieces, rangelist
+from vipctl.services import marks, syntax
+from vipctl.services.marks import ACCEPTANCE_PREFIX
+from vipctl.services.methods import METHODS
+from vipctl.services.option import Option, Whose
 from vipctl.services.planner import choose_mark
+from vipctl.services.service import OPTIONS, Service, from_plain, plain
+from vipctl.services.values import AUTO
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -46,10 +50,10 @@ MAX_DEPTH = 8
 T = TypeVar("T", bound=BaseModel)
 
 
-def _readable(parse: Callable[[Any], object]) -> AfterValidator:
+def _readable(read: Callable[[Any], object]) -> AfterValidator:
     def check(text: Any) -> Any:
         try:
-            parse(text)
+            read(text)
         except VipctlError as e:
             raise ValueError(f"{e.message} ({e.hint})") from e
         return text
@@ -57,49 +61,61 @@ def _readable(parse: Callable[[Any], object]) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _check_method(name: str) -> None:
-    if name != AUTO:
-        methods.get(name)
+def _form_of(option: Option) -> Any:
+    """The type of an option, which validates it."""
+    if option.typed is list:
+        one = Annotated[str, _readable(option.each)] if option.each else str
+        return Annotated[list[one], _readable(option.read)]  # type: ignore[valid-type]
+    if option.typed is int:
+        low, high = option.bounds
+        return Annotated[int, Field(ge=low, le=high)]
+    return Annotated[option.typed, _readable(option.read)]
 
 
-Ports = list[Annotated[str, _readable(syntax.parse_port)]]
+STRICT = ConfigDict(extra="forbid", strict=True)
 
 
-class Accepted(BaseModel):
-    """An acceptance-only service."""
+class Form(BaseModel):
+    """A service; what is not there has its default."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = STRICT
 
-    fwmark: Annotated[int, Field(ge=1, le=0xFFFFFFFF)] | None = None
-    method: Annotated[str, _readable(_check_method)] = AUTO
-    arp: bool = False
-    ports: Ports = []
-    leftover: Annotated[str, Field(pattern="^(reject|drop)$")] = str(Leftover.REJECT)
-    ping: bool = False
+    method: str = AUTO
+    fwmark: int | None = None
     ranges: list[str] = []
 
-
-class Balanced(Accepted):
-    """A service whose IPVS side is vipctl's."""
-
-    scheduler: Annotated[str, _readable(syntax.parse_scheduler)] = "wlc"
-    forward: Annotated[str, Field(pattern="^(nat|dr|tun)$")] = str(Forward.NAT)
-    persistence: Annotated[int, Field(ge=0, le=syntax.MAX_PERSISTENCE)] = 0
-    set_sysctls: bool = False
-    reals: Annotated[
-        list[Annotated[str, _readable(syntax.parse_real)]], _readable(syntax.parse_reals)
-    ] = []
+    def given(self) -> dict[str, Any]:
+        """The options that are there."""
+        return self.model_dump(exclude_unset=True, exclude={"ranges"})
 
 
-class Proxied(Accepted):
-    """A service that a local proxy balances."""
+@cache
+def _form_for(*, proxied: bool, whose: frozenset[Whose]) -> type[Form]:
+    """With the options of services of a kind."""
+    found = {name: option for name, option in OPTIONS.items() if option.whose in whose}
+    for method in METHODS.values():
+        found |= method.options if method.proxied is proxied else {}
+    fields: dict[str, Any] = {
+        name: (_form_of(option), ... if option.needed else None) for name, option in found.items()
+    }
+    fields |= {"method": (fields["method"][0], AUTO)}
+    return create_model("Form", __base__=Form, **fields)
 
-    to_port: Annotated[int, Field(ge=1, le=65535)]
-    to_addresses: Annotated[list[str], _readable(syntax.parse_listener)] = []
+
+def _accepted() -> type[Form]:
+    """Of acceptance only."""
+    return _form_for(proxied=False, whose=frozenset({Whose.ALL}))
+
+
+def _named(fields: Mapping[str, Any]) -> type[Form]:
+    """Of a service with a name, by what is there."""
+    if asked.proxied(fields):
+        return _form_for(proxied=True, whose=frozenset({Whose.ALL}))
+    return _form_for(proxied=False, whose=frozenset({Whose.ALL, Whose.IPVS}))
 
 
 class Document(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = STRICT
 
     services: dict[str, dict[str, Any]]
 
@@ -130,7 +146,7 @@ def _base(path: Path) -> Path:
     return Path() if piped else path.parent
 
 
-def _addresses(path: Path, base: Path, name: str, form: Accepted) -> AddressSet:
+def _addresses(path: Path, base: Path, name: str, form: Form) -> AddressSet:
     """Raises UsageError naming the ranges that are wrong, by their places in the list."""
     where, problems = f"services.{name}.ranges", list[str]()
     texts = (f"@{base / text[1:]}" if text.startswith("@") else text for text in form.ranges)
@@ -139,7 +155,7 @@ def _addresses(path: Path, base: Path, name: str, form: Accepted) -> AddressSet:
     )
     if problems:
         raise _wrong(path, problems)
-    if not (addresses or type(form) is not Accepted):
+    if not (addresses or type(form) is not _accepted()):
         raise UsageError(
             f"{path}: {where}: acceptance only, of nothing",
             hint="name ranges, or leave the service out",
@@ -185,8 +201,7 @@ def _quoted(addresses: AddressSet) -> Iterator[str]:
 def _plain(services: Iterable[tuple[Service, list[str]]]) -> dict[str, object]:
     return {
         "services": {
-            service.name: {"ranges": ranges, **syntax.plain(service)}
-            for service, ranges in services
+            service.name: {"ranges": ranges, **plain(service)} for service, ranges in services
         }
     }
 
@@ -288,20 +303,19 @@ def _naming(path: Path, name: str) -> Iterator[None]:
         raise type(e)(f"{path}: services.{name}: {e.message}", hint=e.hint) from e
 
 
-def _form(path: Path, name: str, fields: dict[str, Any]) -> Accepted:
+def _form(path: Path, name: str, fields: dict[str, Any]) -> Form:
     where = ("services", name)
     if name.startswith(ACCEPTANCE_PREFIX):
-        accepted = _validate(path, Accepted, where, fields)
+        accepted = _validate(path, _accepted(), where, fields)
         mark = syntax.parse_mark(name.removeprefix(ACCEPTANCE_PREFIX))
-        if name != model.acceptance_name(mark) or accepted.fwmark not in (None, mark):
+        if name != marks.acceptance_name(mark) or accepted.fwmark not in (None, mark):
             raise UsageError(
                 f"{path}: services.{name}.fwmark: is {mark} by its name",
                 hint=f"the service of fwmark N is called {ACCEPTANCE_PREFIX}N",
             )
         return accepted.model_copy(update={"fwmark": mark})
     syntax.check_name(name)
-    kind = Proxied if fields.get("method") == PROXY or "to_port" in fields else Balanced
-    return _validate(path, kind, where, fields)
+    return _validate(path, _named(fields), where, fields)
 
 
 def _validate(path: Path, kind: type[T], where: tuple[str, ...], value: object) -> T:
@@ -335,7 +349,7 @@ def _wrong(path: Path, problems: list[str]) -> UsageError:
 
 def _wanted(
     path: Path,
-    forms: Mapping[str, Accepted],
+    forms: Mapping[str, Form],
     addresses: Mapping[str, AddressSet],
     present: Mapping[str, Service],
 ) -> Wanted:
@@ -349,18 +363,18 @@ def _wanted(
             chosen = [service for service, _ in wanted.values()]
             mark = form.fwmark or (present[name].fwmark if name in present else None)
             if mark is None:
-                mark = model.free_mark([*named, *(s.fwmark for s in chosen)])
+                mark = marks.free_mark([*named, *(s.fwmark for s in chosen)])
             choose_mark(chosen, mark)
-            fields = form.model_dump(exclude={"ranges"}) | {"fwmark": mark}
+            fields = form.given() | {"fwmark": mark}
             if form.method == AUTO:
                 fields["method"] = _method(form, present.get(name), best)
-            wanted[name] = syntax.from_plain(name, fields), addresses[name]
+            wanted[name] = from_plain(name, fields), addresses[name]
     return wanted
 
 
-def _method(form: Accepted, before: Service | None, best: Callable[[bool], str]) -> str:
+def _method(form: Form, before: Service | None, best: Callable[[bool], str]) -> str:
     """Where the file leaves it open: as it is, or the best that the director can use."""
-    proxied = isinstance(form, Proxied)
+    proxied = asked.proxied(form.given())
     if before is not None and before.proxied is proxied:
         return before.method
     return best(proxied)

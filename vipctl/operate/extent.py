@@ -10,9 +10,9 @@ from vipctl.linux import shim
 from vipctl.linux.nftables import elements, listing
 from vipctl.linux.nftables.ruleset import shape_of
 from vipctl.linux.nftables.transactions import Owned
-from vipctl.services.model import NOTHING
+from vipctl.services.change import NOTHING
+from vipctl.services.methods import METHODS
 
-TABLES = {"fwmark": "vipctl", "route": "vipctl_route", "tproxy": "vipctl_tproxy"}
 MOST = 10_000  # prefixes that are counted
 
 
@@ -43,8 +43,8 @@ def _of_method(name: str) -> Iterator[tuple[int, int]]:
     """Marks, and how many prefixes have them."""
     if name == "shim":
         yield from ((mark, loaded.prefixes) for mark, loaded in shim.services().items())
-    elif name in TABLES:
-        table = Owned("inet", TABLES[name])
+    elif METHODS[name].table:
+        table = Owned("inet", METHODS[name].table)
         found = listing.read(table, ())
         for called in found.maps if found else ():
             if shape := shape_of(called):

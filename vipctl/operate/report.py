@@ -1,6 +1,7 @@
 """Use cases of looking: each returns what `--json` prints. Nothing here changes anything."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -13,8 +14,9 @@ from vipctl.linux import ipvs, sysctl
 from vipctl.operate import arrival
 from vipctl.operate.controller import Outcome, refuse_foreign_state
 from vipctl.reconcile import healing
-from vipctl.services import syntax
-from vipctl.services.model import Change, Held, Place, Service, Shape, joined
+from vipctl.services.change import Change, Held, Place, Shape, joined
+from vipctl.services.real import Settings
+from vipctl.services.service import Service, plain
 from vipctl.state.store import Store
 
 Report = dict[str, Any]
@@ -53,7 +55,7 @@ class Reporter(NamedTuple):
         with Store.read(self.state_dir) as store:
             sizes = _sizes(store)
             listed = {
-                name: syntax.plain(service) | sizes.get(name, _no_size())
+                name: plain(service) | sizes.get(name, _no_size())
                 for name, service in store.services().items()
             }
             return {"services": listed} | _pending(store)
@@ -73,10 +75,10 @@ class Reporter(NamedTuple):
             kernel, problems = _kernel(store)
             in_kernel, packets = _counters(services.values()), _packets(services.values())
             listed = {
-                name: syntax.plain(service)
+                name: plain(service)
                 | sizes.get(name, _no_size())
                 | ({"ipvs": in_kernel[service.fwmark]} if service.fwmark in in_kernel else {})
-                | ({"shim": packets[name]} if name in packets else {})
+                | ({service.method: packets[name]} if name in packets else {})
                 for name, service in services.items()
             }
             return {
@@ -150,7 +152,7 @@ def outcome(done: Outcome, *, check: bool, diff: bool) -> Report:
         "check": check,
         "restored": done.restored,
         "changes": list(_changes(done, by_service)),
-        "services": {s.name: syntax.plain(s) for s in done.change.after},
+        "services": {s.name: plain(s) for s in done.change.after},
         "removed_services": sorted(
             {s.name for s in done.change.before} - {s.name for s in done.change.after}
         ),
@@ -204,19 +206,24 @@ def _by(method: str, better: dict[str, str]) -> str:
 
 
 def _differences(before: Service, after: Service) -> Iterator[str]:
-    old, new = syntax.plain(before), syntax.plain(after)
+    old, new = plain(before), plain(after)
     for field in (old.keys() & new.keys()) - {"reals"}:
         if old[field] != new[field]:
             yield f"{field} {_words(old[field])} → {_words(new[field])}"
-    weights = {real.endpoint: real.weight for real in before.reals}
+    reals = {real.endpoint: real for real in before.reals}
     for real in after.reals:
-        weight = weights.pop(real.endpoint, None)
-        if weight is None:
+        was = reals.pop(real.endpoint, None)
+        if was is None:
             yield f"real server {real} added"
-        elif weight != real.weight:
-            drained = " (drained)" if not real.weight else ""
-            yield f"real server {real.endpoint} weight {weight} → {real.weight}{drained}"
-    yield from (f"real server {endpoint} removed" for endpoint in weights)
+        elif was != real:
+            yield f"real server {real.endpoint} {_changed(was.settings(), real.settings())}"
+    yield from (f"real server {endpoint} removed" for endpoint in reals)
+
+
+def _changed(old: Settings, new: Settings) -> str:
+    words = (f"{key} {old[key]} → {new[key]}" for key in new if old[key] != new[key])
+    drained = " (drained)" if old["weight"] and not new["weight"] else ""
+    return ", ".join(words) + drained
 
 
 def _words(value: object) -> str:
@@ -310,15 +317,15 @@ def _counters(services: Iterable[Service]) -> dict[int, Report]:
 
 
 def _packets(services: Iterable[Service]) -> dict[str, Report]:
-    """What the module counts, of each of its services."""
-    from vipctl.linux import shim
-
-    marks = {service.name: service.fwmark for service in services if service.method == "shim"}
-    try:
-        found = shim.services() if marks else {}
-    except Missing:
-        return {}
-    return {n: found[mark].counters._asdict() for n, mark in marks.items() if mark in found}
+    """What methods count, of each of their services."""
+    counting = [service for service in services if service.features.counters]
+    found: dict[str, Mapping[int, Report]] = {}
+    for method in {service.method for service in counting}:
+        with suppress(Missing):
+            found[method] = methods.counters(method)
+    return {
+        s.name: found[s.method][s.fwmark] for s in counting if s.fwmark in found.get(s.method, {})
+    }
 
 
 def _sysctls(services: Iterable[Service]) -> dict[str, Report]:

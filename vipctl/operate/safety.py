@@ -10,8 +10,10 @@ from vipctl.addresses.spans import Spans
 from vipctl.errors import Refused
 from vipctl.linux import sysctl
 from vipctl.linux.routing import ways
-from vipctl.services.model import ROUTE, Change, Forward, Held, Service
+from vipctl.services.change import Change, Held
 from vipctl.services.planner import View
+from vipctl.services.service import Service
+from vipctl.services.values import Forward
 
 MAX_ANCESTORS = 32
 
@@ -60,7 +62,7 @@ def check_reals(
 
 def check_arp(view: View, change: Change) -> None:
     """Raises Refused where neighbours would find the director itself no more."""
-    silent = [s for s in change.after if s.method == ROUTE and not s.arp]
+    silent = [service for service in change.after if service.silent]
     for own in ways.addresses() if silent else ():
         for service in silent:
             mine = {p: s for p, s in change.taken.items() if p.service == service.name}

@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from vipctl import methods
 from vipctl.services import batch
 from vipctl.services.batch import Batch
-from vipctl.services.model import NOTHING, Acceptance, Change, Entry, Held, Service, Shape
+from vipctl.services.change import NOTHING, Acceptance, Change, Entry, Held, Shape
+from vipctl.services.service import Service
 from vipctl.state.store import Store
 
 Tally = tuple[str, Shape, int]  # of a service: how many prefixes of a shape
@@ -93,7 +94,7 @@ def differences(
 
 
 def _deltas(store: Store, change: Change, without: Without) -> dict[str, Delta]:
-    """By method. A service whose mark, method or ARP changes takes all its prefixes along."""
+    """By method. A service whose mark or a lasting option changes takes all its prefixes along."""
     old = {s.name: s for s in change.before}
     new = {s.name: s for s in change.after}
     deltas: dict[str, Delta] = {}
@@ -133,7 +134,7 @@ def _stayed(held: Held, taken: Held) -> Held:
 
 
 def _lane(service: Service) -> tuple[object, ...]:
-    return service.method, service.fwmark, service.arp
+    return service.fwmark, *service.values("lasting")
 
 
 def _by_service(services: Mapping[str, Service], held: Held) -> Iterator[tuple[Service, Held]]:

@@ -16,7 +16,7 @@ from vipctl.linux.sysctl import Kept, Refusals
 from vipctl.reconcile.acceptance import Without, acceptances, prefixes
 from vipctl.reconcile.epochs import Epochs, Watch
 from vipctl.reconcile.lacking import Lacking
-from vipctl.services.model import NOTHING, Acceptance, Change
+from vipctl.services.change import NOTHING, Acceptance, Change
 from vipctl.state.store import Store, Unwritten
 
 Notify = Callable[[str], None]

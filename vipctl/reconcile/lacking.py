@@ -9,7 +9,8 @@ from vipctl.addresses.spans import BITS
 from vipctl.errors import Missing, VipctlError
 from vipctl.linux import ipvs, sysctl
 from vipctl.linux.ipvs import Key
-from vipctl.services.model import Change, Service
+from vipctl.services.change import Change
+from vipctl.services.service import Service
 from vipctl.state.store import Store
 
 Sides = set[tuple[str, int]]  # services, and IP versions of which they have ranges

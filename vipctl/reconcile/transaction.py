@@ -16,8 +16,8 @@ from vipctl.reconcile.acceptance import Delta, acceptances, differences, joined
 from vipctl.reconcile.epochs import Watch
 from vipctl.reconcile.healing import Found, Notify
 from vipctl.reconcile.lacking import Lacking, after, unaccepted
-from vipctl.services.model import NOTHING, Acceptance, Change
-from vipctl.services.model import joined as addresses
+from vipctl.services.change import NOTHING, Acceptance, Change
+from vipctl.services.change import joined as addresses
 from vipctl.state.store import Store, Unwritten
 
 Virtuals = dict[Key, Virtual]

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from vipctl.addresses.spans import WIDTH, common, without
-from vipctl.services.model import Entry, Held, Shape
+from vipctl.services.change import Entry, Held, Shape
 
 Batch = dict[tuple[Shape, int], bytes]
 K = TypeVar("K", bound=Hashable)

@@ -9,18 +9,10 @@ from typing import Protocol
 from vipctl.addresses.prefixes import VERSIONS, AddressSet, IPAddress, span_text
 from vipctl.addresses.spans import Spans, shared
 from vipctl.errors import Refused
-from vipctl.services.model import (
-    Change,
-    Held,
-    Place,
-    RealServer,
-    Service,
-    Shape,
-    free_mark,
-    joined,
-    ports_disjoint,
-    real_key,
-)
+from vipctl.services.change import Change, Held, Place, Shape, joined
+from vipctl.services.marks import free_mark
+from vipctl.services.real import RealServer, Settings, real_key
+from vipctl.services.service import Service, every_option, flag, ports_disjoint
 
 
 class View(Protocol):
@@ -172,16 +164,21 @@ def _place(name: str, new: Spans, around: Held, services: Mapping[str, Service])
 
 
 def merge_reals(service: Service, reals: Iterable[RealServer]) -> Service:
-    """Raises Refused for a server that is there with another weight."""
+    """Raises Refused for a server that is there with other options."""
     merged = {real_key(r): r for r in service.reals}
     for real in reals:
         old = merged.setdefault(real_key(real), real)
         if old != real:
             raise Refused(
                 f"service {service.name!r} has real server {old} already",
-                hint=f"vipctl set-real {service.name} {real.endpoint},weight={real.weight}",
+                hint=f"vipctl set-real {service.name} {_spelled(real)}",
             )
     return service.with_reals(merged.values())
+
+
+def _spelled(real: RealServer) -> str:
+    """With each option, be it as by default."""
+    return ",".join([real.endpoint, *(f"{key}={n}" for key, n in real.settings().items())])
 
 
 def find_real(service: Service, address: IPAddress, port: int | None) -> RealServer:
@@ -196,6 +193,12 @@ def find_real(service: Service, address: IPAddress, port: int | None) -> RealSer
             hint=f"it has: {known or 'none'}",
         )
     raise Refused(f"{address} is more than one real server", hint=f"name the port: {known}")
+
+
+def set_real(service: Service, address: IPAddress, port: int | None, changed: Settings) -> Service:
+    """Raises Refused where there is no such real server, or more than one."""
+    real = find_real(service, address, port)
+    return service.with_reals(real.altered(changed) if r == real else r for r in service.reals)
 
 
 def has_real(service: Service, address: IPAddress, port: int | None) -> bool:
@@ -252,22 +255,21 @@ def _refuse_conflict(some: Service, other: Service, both: str) -> None:
             shared_by,
             hint="remove it from one of them, or let both name ports (--port) and share none",
         )
-    if _treatment(some) != _treatment(other):
+    if some.values("agree") != other.values("agree"):
         raise Refused(
             f"{shared_by}, which accept packets or treat what is left over differently",
-            hint="give both the same --method, --arp, --ping and --leftover; to change both at "
-            "once: vipctl apply",
+            hint=f"give both the same {_agreed()}; to change both at once: vipctl apply",
         )
+
+
+def _agreed() -> str:
+    *some, last = (flag(name) for name, option in every_option().items() if option.agree)
+    return f"{', '.join(some)} and {last}"
 
 
 def _sharing(service: Service) -> tuple[object, ...]:
     """What decides with whom a service may share VIPs."""
-    return service.ports, *_treatment(service)
-
-
-def _treatment(service: Service) -> tuple[object, ...]:
-    """What happens to packets whose service cannot be told."""
-    return service.method, service.arp, service.ping, service.leftover
+    return service.ports, *service.values("agree")
 
 
 def _holds_only(view: View, name: str, released: Held) -> bool:

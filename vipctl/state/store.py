@@ -22,8 +22,8 @@ from vipctl import files
 from vipctl.addresses.spans import BITS, WIDTH, Span, Spans
 from vipctl.errors import Missing, Refused, VipctlError
 from vipctl.files import Where
-from vipctl.services import syntax
-from vipctl.services.model import Change, Held, Place, Service, Shape
+from vipctl.services.change import Change, Held, Place, Shape
+from vipctl.services.service import Service, from_plain, plain
 from vipctl.state.directory import CURES, cure, identity, prepare, trouble
 
 SCHEMA_VERSION = 2
@@ -206,7 +206,7 @@ class Store:
         if "services" not in self.derived:
             rows = self._rows("SELECT name, spec FROM service ORDER BY name")
             self.derived["services"] = {
-                name: syntax.from_plain(name, json.loads(spec)) for name, spec in rows
+                name: from_plain(name, json.loads(spec)) for name, spec in rows
             }
         found: Mapping[str, Service] = self.derived["services"]
         return found
@@ -361,7 +361,7 @@ class Store:
         )
         self._db.executemany(
             "INSERT INTO service VALUES (?, ?)",
-            ((s.name, json.dumps(syntax.plain(s))) for s in change.after),
+            ((s.name, json.dumps(plain(s))) for s in change.after),
         )
         self._db.execute("DELETE FROM tally WHERE prefixes = 0")
 

@@ -21,7 +21,7 @@ from tests.stress.shim.universe import (
 )
 from vipctl.methods import shim as method
 from vipctl.services import batch
-from vipctl.services.model import Service
+from vipctl.services.service import Service
 
 INNER = range(CORE.stop, OUTSIDE.start)  # slots that come and go
 LONGEST = 40  # slots that one change is about

@@ -11,7 +11,8 @@ from tests.harness.netns import Namespace
 from tests.stress.shim.tally import Tally
 from tests.vm.test_shim_reload import GOING, LINK, SENDER
 from vipctl.linux import shim
-from vipctl.services.model import Port, Shape
+from vipctl.services.change import Shape
+from vipctl.services.values import Port
 
 TIMES = 100
 MARK, PORT, VIP = 5, 9, "203.0.113.7"

@@ -14,7 +14,8 @@ from tests.stress.shim.tally import Tally
 from vipctl.errors import VipctlError
 from vipctl.linux import shim
 from vipctl.services import batch
-from vipctl.services.model import Entry, Port, Shape
+from vipctl.services.change import Entry, Shape
+from vipctl.services.values import Port
 
 ROUNDS = 6  # changes in the life of a namespace
 PREFIXES = 200  # of a change, at most

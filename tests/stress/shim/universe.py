@@ -8,17 +8,10 @@ from typing import NamedTuple
 
 from vipctl.addresses.spans import Spans
 from vipctl.services import batch
-from vipctl.services.model import (
-    Acceptance,
-    Entry,
-    Held,
-    Leftover,
-    Place,
-    Port,
-    RealServer,
-    Service,
-    idle_versions,
-)
+from vipctl.services.change import Acceptance, Entry, Held, Place
+from vipctl.services.real import RealServer
+from vipctl.services.service import Service, idle_versions
+from vipctl.services.values import Leftover, Port
 
 SLOTS = 256  # of an IP version
 SIZE = {4: 1 << 6, 6: 1 << 64}  # addresses of a slot: a /26, a /64

@@ -20,7 +20,9 @@ from ipaddress import IPv4Network, IPv6Network
 from itertools import groupby
 
 from vipctl.addresses.spans import BITS
-from vipctl.services.model import Acceptance, Leftover, Service, Shape, idle_versions
+from vipctl.services.change import Acceptance, Shape
+from vipctl.services.service import Service, idle_versions
+from vipctl.services.values import Leftover
 
 Chains = dict[str, tuple[str, list[str]]]  # each after those that it jumps to: (hook, rules)
 KEPT = 4  # of what a command draws it needs the last again: before, between and after

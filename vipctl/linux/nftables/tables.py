@@ -10,7 +10,7 @@ from vipctl.linux.nftables.elements import Edit
 from vipctl.linux.nftables.ruleset import Chains, map_name
 from vipctl.linux.nftables.transactions import Message, Owned
 from vipctl.services.batch import Batch, by_shape, same
-from vipctl.services.model import NOTHING, Acceptance, Shape
+from vipctl.services.change import NOTHING, Acceptance, Shape
 
 if TYPE_CHECKING:
     from vipctl.linux.nftables.replay import Drawn

@@ -6,7 +6,7 @@ What is ours carries PROTOCOL; nothing else is ever changed.
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from vipctl import log
 from vipctl.addresses.prefixes import VERSIONS
@@ -23,7 +23,9 @@ from vipctl.linux.routing.rules import (
     RTM_NEWRULE,
     Rule,
 )
-from vipctl.services.model import MARK_MASK, MARK_VALUE, Acceptance
+from vipctl.services.change import Acceptance
+from vipctl.services.marks import MARK_MASK, MARK_VALUE
+from vipctl.services.methods import Features
 
 
 class LocalDefault(NamedTuple):
@@ -64,6 +66,10 @@ class Block(NamedTuple):
 
     priority: int
     table: int
+
+    @classmethod
+    def of(cls, features: Features) -> Self:
+        return cls(features.priority, features.routes)
 
     def accepting(self, acceptance: Acceptance) -> set[Owned]:
         """Rules and routes that make packets with these services' marks local."""

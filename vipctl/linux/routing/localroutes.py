@@ -16,12 +16,12 @@ from vipctl.addresses.spans import BITS, WIDTH
 from vipctl.errors import KernelError
 from vipctl.linux import netlink
 from vipctl.linux.netlink import NLM_F_CREATE, NLM_F_REPLACE, attribute
-from vipctl.services.model import Entry, Shape
+from vipctl.services.change import Entry, Shape
+from vipctl.services.methods import LOCAL_ROUTES
 
 Routes = Mapping[Shape, bytes]  # packed addresses; each plane has its own, told by priority
 
 PROTOCOL = 118  # unassigned in /etc/iproute2/rt_protos and in include/uapi/linux/rtnetlink.h
-PRIORITY = 30320
 CHUNK = 10_000  # messages that one system call sends and one acknowledgement answers
 
 # include/uapi/linux/rtnetlink.h
@@ -66,8 +66,8 @@ def read() -> Routes:
         for content in _dump(version, RT_TABLE_LOCAL, RTN_LOCAL):
             attributes = dict(netlink.attributes(content, ROUTE.size))
             priority = _priority(attributes)
-            if priority >= PRIORITY and _is_plain(content, attributes):
-                shape = Shape(version, priority - PRIORITY, content[LENGTH_AT])
+            if priority >= LOCAL_ROUTES and _is_plain(content, attributes):
+                shape = Shape(version, priority - LOCAL_ROUTES, content[LENGTH_AT])
                 found.setdefault(shape, bytearray()).extend(attributes.get(RTA_DST, b""))
     return {shape: bytes(addresses) for shape, addresses in found.items()}
 
@@ -157,7 +157,7 @@ def _change(kind: int, flags: int, routes: Routes) -> None:
 def _packed(kind: int, flags: int, loopback: bytes, shape: Shape, addresses: bytes) -> bytes:
     """A message for each; the last is to be acknowledged."""
     width = WIDTH[shape.version]
-    priority = attribute(RTA_PRIORITY, netlink.NUMBER.pack(PRIORITY + shape.plane))
+    priority = attribute(RTA_PRIORITY, netlink.NUMBER.pack(LOCAL_ROUTES + shape.plane))
     where = RT_TABLE_LOCAL, PROTOCOL, RT_SCOPE[shape.version], RTN_LOCAL
     route = ROUTE.pack(FAMILY[shape.version], shape.length, 0, 0, *where, 0)
     destination = attribute(RTA_DST, bytes(width))

@@ -24,7 +24,7 @@ from vipctl.linux.routing.localroutes import (
     RTM_GETROUTE,
     RTM_NEWROUTE,
 )
-from vipctl.services.model import Port
+from vipctl.services.values import Port
 
 RTM_GETADDR, RTM_GETNEXTHOP = 22, 106
 RTM_F_LOOKUP_TABLE = 0x1000

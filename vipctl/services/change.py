@@ -1,0 +1,111 @@
+"""Which service holds which addresses, what a kernel has to accept, and changes of both. Pure."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from vipctl.addresses.prefixes import AddressSet
+from vipctl.addresses.spans import Spans
+from vipctl.services.service import Service
+
+
+class Place(NamedTuple):
+    """Where a service holds spans of addresses.
+
+    Spans of one plane never overlap, so a plane is one lookup. All is in plane 0 but what two
+    services with disjoint ports share.
+    """
+
+    service: str
+    version: int
+    plane: int
+
+
+Held = Mapping[Place, Spans]
+NOBODY: Held = {}
+
+
+SMALLEST_ROOM = 1024
+
+
+class Shape(NamedTuple):
+    """One kernel lookup: all prefixes of one IP version, plane and length.
+
+    Some kinds of lookup are faster in a table that does not grow, with `room` for so many prefixes.
+    """
+
+    version: int
+    plane: int
+    length: int
+    room: int = 0
+
+    def sized(self, count: int) -> "Shape":
+        """A growing number of prefixes seldom needs another."""
+        room = SMALLEST_ROOM
+        while room < count:
+            room *= 4
+        return self._replace(room=room)
+
+    def bare(self) -> "Shape":
+        return self._replace(room=0)
+
+
+class Entry(NamedTuple):
+    """One prefix in the kernel and the mark that its packets get."""
+
+    shape: Shape
+    start: int
+    mark: int
+
+
+class Acceptance(NamedTuple):
+    """All that a method has to know beside the prefixes themselves.
+
+    `witnesses` are a few of those, that can be looked for where all cannot. `owner` tells the state
+    directory, to be said in the kernel where there is a place for it.
+    """
+
+    services: tuple[Service, ...]
+    shapes: frozenset[Shape]
+    witnesses: tuple[Entry, ...] = ()
+    owner: str = ""
+
+    def active(self) -> bool:
+        return bool(self.services and self.shapes)
+
+    def has(self, version: int) -> bool:
+        return any(shape.version == version for shape in self.shapes)
+
+
+NOTHING = Acceptance((), frozenset())
+
+
+class Change(NamedTuple):
+    """The difference between two states; what is in none of its parts stays."""
+
+    before: tuple[Service, ...] = ()
+    after: tuple[Service, ...] = ()
+    released: Held = NOBODY
+    taken: Held = NOBODY
+
+    def __bool__(self) -> bool:
+        return bool(self.before != self.after or self.released != self.taken)
+
+    def inverse(self) -> "Change":
+        return Change(self.after, self.before, self.taken, self.released)
+
+    def gained(self) -> AddressSet:
+        """Addresses that were held by nobody of these services and now are."""
+        return _without(self.taken, self.released)
+
+    def lost(self) -> AddressSet:
+        return _without(self.released, self.taken)
+
+
+def _without(left: Held, right: Held) -> AddressSet:
+    return AddressSet(joined(left, 4) - joined(right, 4), joined(left, 6) - joined(right, 6))
+
+
+def joined(held: Held, version: int) -> Spans:
+    """All addresses of an IP version, whoever has them."""
+    found = [spans for place, spans in held.items() if place.version == version]
+    return found[0] if len(found) == 1 else Spans.of(version, b"".join(s.data for s in found))

@@ -1,0 +1,25 @@
+"""Fwmarks: those that vipctl gives out, and services that are named after theirs. Pure."""
+
+from collections.abc import Iterable
+
+from vipctl.errors import Refused
+
+ACCEPTANCE_PREFIX = "fwmark-"  # names of acceptance-only services
+
+# Marks that vipctl gives out: bit 12 set, bits 0-6 and 8-11 free. The other bits belong to others:
+# 7 to the AWS CNI, 13 to portmap, 14-15 to Kubernetes, 16-23 to Tailscale, 16-31 to Calico.
+MARK_VALUE = 0x1000
+MARK_MASK = 0xFFFFF080
+
+
+def free_mark(used: Iterable[int]) -> int:
+    """The lowest mark of vipctl's block that is not in use. Raises Refused."""
+    taken = set(used)
+    for value in range(MARK_VALUE, MARK_VALUE << 1):
+        if value & MARK_MASK == MARK_VALUE and value not in taken:
+            return value
+    raise Refused("all 2048 fwmarks of vipctl's block are in use", hint="name one with --fwmark")
+
+
+def acceptance_name(mark: int) -> str:
+    return f"{ACCEPTANCE_PREFIX}{mark}"

@@ -1,0 +1,76 @@
+"""What the methods are, best first: all that is to be known of one without its file. Pure.
+
+The numbers and names by which a kernel shows what is vipctl's are registered here, so that no two
+methods have the same: a table of nftables, a table of routes, and, from `priority` on, three rules
+of policy routing.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from vipctl.services.option import Option, Whose, amount, switch, words
+from vipctl.services.syntax import parse_listener
+
+LOCAL_ROUTES = 30320  # metric of VIPs in the kernel's table `local`, one more for each plane
+
+
+class Features(NamedTuple):
+    """One method.
+
+    `options` are those that it alone has. `local` methods make VIPs the director's own addresses,
+    as the kernel sees it. `protocols` are those of ports that it can tell apart. `counters` are
+    what it counts of each service, and what people call it.
+    """
+
+    table: str = ""
+    priority: int = 0
+    routes: int = 0
+    proxied: bool = False  # whether a local proxy gets the packets, and IPVS none
+    local: bool = False
+    protocols: tuple[str, ...] = ("tcp", "udp", "sctp")
+    counters: Mapping[str, str] = {}
+    options: Mapping[str, Option] = {}
+
+    def own(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """These, completed by the defaults of those that are not there."""
+        return {name: options.get(name, option.default) for name, option in self.options.items()}
+
+
+METHODS: dict[str, Features] = {
+    "shim": Features(
+        counters={
+            "accepted": "packets accepted", "left_over": "left over", "refused": "source refused",
+        }
+    ),
+    "fwmark": Features("vipctl", priority=4300, routes=30320),
+    "fwmark-iptables": Features(priority=4310, routes=30321),
+    "route": Features(
+        "vipctl_route",
+        local=True,
+        options={
+            "arp": switch(
+                "Method route: the director answers ARP for the VIPs; default no.",
+                whose=Whose.METHOD, default=False, agree=True, lasting=True,
+            ),
+        },
+    ),
+    "tproxy": Features(
+        "vipctl_tproxy", priority=4320, routes=30322, proxied=True, protocols=("tcp", "udp"),
+        options={
+            "to_port": amount(
+                "Method tproxy: where the local proxy listens.", "port", "PORT", 1, 65535,
+                whose=Whose.METHOD, needed=True,
+            ),
+            "to_addresses": words(
+                "Method tproxy: its address, of each IP version one; default any.", "IP",
+                parse_listener, flag="--to-address", whose=Whose.METHOD, default=(),
+            ),
+        },
+    ),
+}  # fmt: skip
+FIRST_PRIORITY = min(method.priority for method in METHODS.values() if method.priority)
+
+
+def owner_of(option: str) -> str:
+    """The method that has an option of its own."""
+    return next(name for name, method in METHODS.items() if option in method.options)

@@ -1,0 +1,88 @@
+"""Real servers: what they are, how they are written, their options. Pure."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from vipctl.addresses.prefixes import IPAddress
+from vipctl.errors import UsageError
+from vipctl.services.option import Option, amount
+from vipctl.services.syntax import parse_endpoint
+
+OPTIONS: dict[str, Option] = {  # fields of a RealServer, written KEY=N
+    "weight": amount(
+        "Its share of new connections; 0 drains it.", "weight", "N", 0, 65535, default=1
+    ),
+}
+FORM = "RIP[:PORT]" + "".join(f"[,{key}={o.metavar}]" for key, o in OPTIONS.items())
+
+Settings = dict[str, int]  # options that somebody named
+
+
+class RealServer(NamedTuple):
+    """One real server; port 0 means the port that the client asked for."""
+
+    address: IPAddress
+    port: int = 0
+    weight: int = 1
+
+    @property
+    def endpoint(self) -> str:
+        if not self.port:
+            return str(self.address)
+        host = f"[{self.address}]" if self.address.version == 6 else str(self.address)
+        return f"{host}:{self.port}"
+
+    def settings(self) -> Settings:
+        return {key: getattr(self, key) for key in OPTIONS}
+
+    def altered(self, settings: Settings) -> "RealServer":
+        return RealServer(self.address, self.port, **{**self.settings(), **settings})
+
+    def __str__(self) -> str:
+        told = (f",{k}={n}" for k, n in self.settings().items() if n != OPTIONS[k].default)
+        return self.endpoint + "".join(told)
+
+
+def real_key(real: RealServer) -> tuple[int, int, int]:
+    return real.address.version, int(real.address), real.port
+
+
+def parse_real(text: str) -> RealServer:
+    """RIP[:PORT][,KEY=N…]; an IPv6 address with a port in brackets."""
+    endpoint, *words = text.split(",")
+    address, port = parse_endpoint(endpoint)
+    return RealServer(address, port or 0, **_settings(text, words))
+
+
+def parse_changed(text: str) -> tuple[IPAddress, int | None, Settings]:
+    """RIP[:PORT],KEY=N… as address, port or None, and what it is to have."""
+    endpoint, *words = text.split(",")
+    if not words:
+        hint = " or ".join(f"{text},{key}={option.metavar}" for key, option in OPTIONS.items())
+        raise UsageError(f"{text!r} sets nothing", hint=f"write {hint}")
+    return *parse_endpoint(endpoint), _settings(text, words)
+
+
+def _settings(text: str, words: Iterable[str]) -> Settings:
+    found: Settings = {}
+    for word in words:
+        key, _, value = word.partition("=")
+        if key not in OPTIONS or key in found:
+            known = " ".join(f"{key}={option.metavar}" for key, option in OPTIONS.items())
+            raise UsageError(
+                f"{text!r}: unexpected {word!r}", hint=f"a real server has, once: {known}"
+            )
+        found[key] = OPTIONS[key].read(value)
+    return found
+
+
+def parse_reals(texts: Iterable[str]) -> tuple[RealServer, ...]:
+    """Sorted; the same server twice is an error. Raises UsageError."""
+    found: dict[tuple[int, int, int], RealServer] = {}
+    for real in map(parse_real, texts):
+        if found.setdefault(real_key(real), real) != real:
+            raise UsageError(
+                f"real server {real.endpoint} is given twice, with different options",
+                hint="name it once",
+            )
+    return tuple(found[key] for key in sorted(found))

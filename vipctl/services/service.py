@@ -1,0 +1,250 @@
+"""Services, and each of their options: described here, and nowhere else. Pure."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from vipctl.addresses.prefixes import VERSIONS
+from vipctl.errors import Refused, UsageError
+from vipctl.services.marks import ACCEPTANCE_PREFIX
+from vipctl.services.methods import METHODS, Features, owner_of
+from vipctl.services.option import Option, Whose, amount, choice, switch, word, words
+from vipctl.services.real import FORM, RealServer, parse_real, parse_reals, real_key
+from vipctl.services.syntax import parse_port, parse_ports, parse_scheduler
+from vipctl.services.values import AUTO, Forward, Leftover, Port, Scheduler
+
+DEFAULT_METHOD = "fwmark"
+DEFAULT_SCHEDULER = Scheduler()
+MAX_PERSISTENCE = 31 * 24 * 3600  # seconds; as ipvsadm bounds it
+Own = tuple[tuple[str, Any], ...]
+Given = Mapping[str, Any]  # options that somebody named, and their values
+
+
+def _known(method: str) -> str:
+    if method not in (AUTO, *METHODS):
+        raise UsageError(f"{method!r} is not a method", hint="one of " + " ".join(METHODS))
+    return method
+
+
+OPTIONS: dict[str, Option] = {  # by field of a Service
+    "fwmark": amount(
+        "Default: the lowest free of vipctl's block.", "fwmark", "MARK", 1, 0xFFFFFFFF
+    ),
+    "method": word(
+        "How packets are accepted; default auto, the best here.",
+        "",
+        _known,
+        choices=(AUTO, *METHODS),
+        agree=True,
+        lasting=True,
+    ),
+    "ports": words(
+        "Only this port; repeat. 'all' is every port, the default.",
+        "tcp/80",
+        parse_ports,
+        parse_port,
+        flag="--port",
+    ),
+    "leftover": choice(
+        "What IPVS does not take is rejected (default) or dropped.", Leftover, agree=True
+    ),
+    "ping": switch("Answer echo requests; default no.", agree=True),
+    "reals": words(
+        "Real server; repeat.",
+        FORM,
+        parse_reals,
+        parse_real,
+        flag="--real",
+        whose=Whose.IPVS,
+    ),
+    "scheduler": word(
+        "rr, wrr, wlc (the default), sh, mh, …. Flags of sh and mh: fallback, port.",
+        "NAME[,FLAG…]",
+        parse_scheduler,
+        whose=Whose.IPVS,
+    ),
+    "forward": choice("Forwarding method; default nat.", Forward, whose=Whose.IPVS),
+    "persistence": amount(
+        "Keep a client on its real server; 0: do not.",
+        "persistence",
+        "SECONDS",
+        0,
+        MAX_PERSISTENCE,
+        whose=Whose.IPVS,
+    ),
+    "set_sysctls": switch(
+        "Set the sysctls that the service needs; default: name them.", whose=Whose.IPVS
+    ),
+}
+
+
+class Service(NamedTuple):
+    """A named set of VIPs and how its traffic is balanced.
+
+    `persistence` is in seconds, 0 for none; empty `ports` means every protocol and port. `own` has
+    the method's own options that are not as they are by default, in order.
+    """
+
+    name: str
+    fwmark: int
+    method: str = DEFAULT_METHOD
+    ports: tuple[Port, ...] = ()
+    leftover: Leftover = Leftover.REJECT
+    ping: bool = False
+    reals: tuple[RealServer, ...] = ()
+    scheduler: Scheduler = DEFAULT_SCHEDULER
+    forward: Forward = Forward.NAT
+    persistence: int = 0
+    set_sysctls: bool = False
+    own: Own = ()
+
+    @property
+    def features(self) -> Features:
+        """Of its method."""
+        return METHODS[self.method]
+
+    @property
+    def accepted_only(self) -> bool:
+        """Whether keepalived or ipvsadm owns the IPVS side."""
+        return self.name.startswith(ACCEPTANCE_PREFIX)
+
+    @property
+    def proxied(self) -> bool:
+        """Whether a local proxy gets the packets, and IPVS none."""
+        return self.features.proxied
+
+    @property
+    def balanced(self) -> bool:
+        """Whether IPVS has virtual services of ours for it."""
+        return not (self.accepted_only or self.proxied)
+
+    @property
+    def silent(self) -> bool:
+        """Whether the director answers no ARP for these VIPs, be one its own address."""
+        return "arp" in self.features.options and not self.value("arp")
+
+    def versions(self) -> frozenset[int]:
+        """IP versions for which there is a real server."""
+        return frozenset(real.address.version for real in self.reals)
+
+    def options(self) -> dict[str, Option]:
+        """Those that a service of its kind has, by field."""
+        kinds = {Whose.ALL, Whose.IPVS} if self.balanced else {Whose.ALL}
+        common = {name: option for name, option in OPTIONS.items() if option.whose in kinds}
+        return common | dict(self.features.options)
+
+    def value(self, option: str) -> Any:
+        if option in OPTIONS:
+            return getattr(self, option)
+        return self.features.own(dict(self.own))[option]
+
+    def values(self, chosen: str) -> tuple[object, ...]:
+        """Of its options that are `agree` or `lasting`."""
+        options = self.options()
+        return tuple(self.value(name) for name in options if getattr(options[name], chosen))
+
+    def altered(self, given: Given) -> "Service":
+        """With other values. Raises Refused for those that it cannot have."""
+        own = _own(given.get("method", self.method), {**dict(self.own), **given})
+        return checked(self._replace(own=own, **_common(given)))
+
+    def with_reals(self, reals: Iterable[RealServer]) -> "Service":
+        return checked(self._replace(reals=tuple(sorted(reals, key=real_key))))
+
+
+def made(name: str, given: Given) -> Service:
+    """Of these values, and the defaults of others. Raises Refused."""
+    method = given.get("method", DEFAULT_METHOD)
+    return checked(Service(name=name, own=_own(method, given), **_common(given)))
+
+
+def plain(service: Service) -> dict[str, object]:
+    """The service in strings and numbers, as `export`, `--json` and the store write it."""
+    options = service.options()
+    return {name: option.write(service.value(name)) for name, option in options.items()}
+
+
+def from_plain(name: str, form: Mapping[str, Any]) -> Service:
+    """The inverse of `plain`; what is absent has its default. Raises UsageError or Refused."""
+    known = every_option()
+    return made(name, {key: known[key].read(value) for key, value in form.items()})
+
+
+def every_option() -> dict[str, Option]:
+    """Of services of any kind, those of methods too."""
+    own = {n: option for method in METHODS.values() for n, option in method.options.items()}
+    return OPTIONS | own
+
+
+def flag(name: str) -> str:
+    """How the command line spells an option."""
+    return every_option()[name].flag or f"--{name.replace('_', '-')}"
+
+
+def checked(service: Service) -> Service:
+    """The service, if its options go together. Raises Refused."""
+    _refuse_options_of_other_methods(service)
+    _refuse_translated_ports(service)
+    return service
+
+
+def _common(given: Given) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if name in OPTIONS}
+
+
+def _own(method: str, given: Given) -> Own:
+    """The options in `given` that are methods' own, but for defaults."""
+    found = {n: value for n, value in given.items() if n not in OPTIONS}
+    usual = {n: METHODS[owner_of(n)].options[n].default for n in found}
+    return tuple(sorted((n, value) for n, value in found.items() if value != usual[n]))
+
+
+def _refuse_options_of_other_methods(service: Service) -> None:
+    method, features = service.method, service.features
+    for name, _ in service.own:
+        if name not in features.options:
+            no = f"{flag(name)} is for --method {owner_of(name)}, not {method}"
+            without = f"--no-{name.replace('_', '-')}" if every_option()[name].typed is bool else ""
+            raise Refused(no, hint=f"add {without}" if without else "leave it out")
+    for name, option in features.options.items():
+        if option.needed and not service.value(name):
+            raise Refused(
+                f"method {method} needs {flag(name)}", hint=f"add {flag(name)} {option.metavar}"
+            )
+    if service.proxied and (service.accepted_only or service.reals):
+        raise Refused(
+            f"method {method} hands packets to a local proxy, IPVS never sees them: real servers "
+            "and fwmarks for keepalived or ipvsadm are not for it",
+            hint="configure the servers in the proxy; for a service that IPVS balances, "
+            "remove-service and add it anew",
+        )
+    for port in service.ports:
+        if port.protocol not in features.protocols:
+            raise Refused(
+                f"method {method} cannot tell {port} apart, only ports of "
+                + " and ".join(features.protocols),
+                hint="name others, or use another method",
+            )
+
+
+def _refuse_translated_ports(service: Service) -> None:
+    if service.forward is Forward.NAT:
+        return
+    for real in service.reals:
+        if real.port:
+            raise Refused(
+                f"real server {real.endpoint} names a port, which --forward {service.forward} "
+                "cannot translate",
+                hint=f"name it as {real.address}, or use --forward nat",
+            )
+
+
+def ports_disjoint(left: Service, right: Service) -> bool:
+    """Whether both name ports and share none: then they may share VIPs."""
+    return bool(left.ports and right.ports and not set(left.ports) & set(right.ports))
+
+
+def idle_versions(service: Service) -> tuple[int, ...]:
+    """IP versions whose clients nobody can serve, so that they are refused at once."""
+    if not service.balanced:
+        return ()
+    return tuple(v for v in VERSIONS if v not in service.versions())

@@ -1,0 +1,58 @@
+"""What options of a service hold. Pure."""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+AUTO = "auto"  # asks for the best method that the director supports; never stored
+SCHEDULERS = (
+    *("rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh"),
+    *("sed", "nq", "fo", "ovf", "mh", "twos"),
+)
+# IP_VS_SVC_F_SCHED1 and IP_VS_SVC_F_SCHED2 of include/uapi/linux/ip_vs.h, under their names.
+SCHEDULER_FLAGS: dict[str, dict[str, int]] = {
+    "sh": {"fallback": 0x08, "port": 0x10},
+    "mh": {"fallback": 0x08, "port": 0x10},
+}
+
+
+class Forward(StrEnum):
+    """Forwarding method of a virtual service."""
+
+    NAT = "nat"
+    DR = "dr"
+    TUN = "tun"
+
+
+class Leftover(StrEnum):
+    """What a client gets for a packet that IPVS did not take."""
+
+    REJECT = "reject"
+    DROP = "drop"
+
+
+class Port(NamedTuple):
+    protocol: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.protocol}/{self.number}"
+
+
+class Scheduler(NamedTuple):
+    name: str = "wlc"
+    flags: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return ",".join((self.name, *self.flags))
+
+    def known(self) -> dict[str, int]:
+        """The flags that it may have, by name."""
+        return SCHEDULER_FLAGS.get(self.name, {})
+
+    def bits(self) -> int:
+        """Its flags, as IPVS has them."""
+        return sum(self.known()[flag] for flag in self.flags)
+
+    def drains(self) -> bool:
+        """Whether a client that hashes to a server of weight 0 gets another server."""
+        return self.name != "dh" and (self.name not in SCHEDULER_FLAGS or "fallback" in self.flags)
