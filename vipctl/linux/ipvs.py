@@ -20,7 +20,7 @@ from vipctl.linux.genetlink import SHORT, Attributes, Family, parsed
 from vipctl.linux.netlink import NLA_F_NESTED, NUMBER, attribute
 from vipctl.services.real import RealServer, real_key
 from vipctl.services.service import Service
-from vipctl.services.values import SCHEDULER_FLAGS, Forward
+from vipctl.services.values import Forward
 
 SERVICE, DEST = 1, 2  # IPVS_CMD_ATTR_…
 COMMANDS = {
@@ -100,8 +100,7 @@ def desired(services: Iterable[Service]) -> dict[Key, Virtual]:
 
 
 def _virtual(service: Service, version: int) -> Virtual:
-    known = SCHEDULER_FLAGS.get(service.scheduler.name, {})
-    flags = sum(known[flag] for flag in service.scheduler.flags)
+    flags = service.scheduler.bits()
     if service.persistence:
         flags |= IP_VS_SVC_F_PERSISTENT
     forward = FORWARD_FLAG[service.forward]
