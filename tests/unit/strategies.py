@@ -64,13 +64,21 @@ def _hosts(version: int) -> st.SearchStrategy[IPv4Address | IPv6Address]:
     return st.integers(0, 0xFFFF).map(lambda low: IPv6Address((0xFD00 << 112) + (low << 16)))
 
 
+def _real(
+    address: IPv4Address | IPv6Address, port: int, weight: int, limits: tuple[int, int]
+) -> RealServer:
+    return RealServer(address, port, weight, max(limits), min(limits))
+
+
 def reals(*, ports: bool) -> st.SearchStrategy[tuple[RealServer, ...]]:
     """Real servers as a service keeps them: sorted, each endpoint once."""
+    limit = st.integers(0, 0xFFFFFFFF)
     one = st.builds(
-        RealServer,
+        _real,
         st.sampled_from([4, 6]).flatmap(_hosts),
         st.integers(0, 65535) if ports else st.just(0),
         st.integers(0, 65535),
+        st.tuples(limit, limit),
     )
     several = st.lists(one, max_size=4, unique_by=real_key)
     return several.map(lambda found: tuple(sorted(found, key=real_key)))

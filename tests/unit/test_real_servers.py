@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from tests.unit.strategies import reals
 from tests.unit.test_syntax import BAD_NUMBERS, refusal
 from vipctl.errors import Refused, UsageError
-from vipctl.services.real import RealServer, parse_changed, parse_real, parse_reals, real_key
+from vipctl.services.real import (
+    OPTIONS,
+    RealServer,
+    parse_changed,
+    parse_real,
+    parse_reals,
+    real_key,
+)
 
 RIP, RIP6 = IPv4Address("10.0.1.11"), IPv6Address("fd00:1::11")
 
@@ -100,6 +107,7 @@ def test_the_order_of_real_servers_does_not_matter(
         ("10.0.1.11,weight=3", (RIP, None, {"weight": 3})),
         ("10.0.1.11:80,weight=0", (RIP, 80, {"weight": 0})),
         ("[fd00:1::11]:80,weight=9", (RIP6, 80, {"weight": 9})),
+        ("10.0.1.11,lower=0,upper=9", (RIP, None, {"lower": 0, "upper": 9})),
     ],
 )
 def test_what_set_real_takes(text: str, parsed: tuple[object, ...]) -> None:
@@ -114,6 +122,21 @@ def test_set_real_without_a_weight_sets_nothing() -> None:
 def test_bad_weights_are_quoted(number: str) -> None:
     error = refusal(parse_real, f"{RIP},weight={number}")
     assert f"{number!r} is not a weight" in error.message
+
+
+@pytest.mark.parametrize("text", ["10.0.1.11,lower=1", "10.0.1.11,upper=5,lower=6"])
+def test_what_ipvs_would_not_take_is_refused(text: str) -> None:
+    with pytest.raises(Refused, match="lower is more than upper"):
+        parse_real(text)
+
+
+def test_every_option_is_written_and_read() -> None:
+    real = parse_real("10.0.1.11:80,weight=2,upper=9,lower=3")
+    assert real == RealServer(RIP, 80, 2, 9, 3)
+    assert str(real) == "10.0.1.11:80,weight=2,upper=9,lower=3"
+    assert {key: option.default for key, option in OPTIONS.items()} == {
+        key: value for key, value in RealServer._field_defaults.items() if key != "port"
+    }
 
 
 @pytest.mark.parametrize("number", [0, 1, 65535])

@@ -59,7 +59,6 @@ class Dest(NamedTuple):
 
     real: RealServer
     forward: int
-    thresholds: tuple[int, int] = (0, 0)  # upper, lower
     tunnel: tuple[int, ...] = (0, 0, 0)  # type, port, flags
 
 
@@ -305,7 +304,7 @@ def _real(dest: Attributes) -> RealServer:
     return RealServer(
         ip_address(dest[DEST_ADDR][: WIDTH[version]]),
         PORT.unpack(dest[DEST_PORT])[0],
-        _number(dest, DEST_WEIGHT),
+        *(_number(dest, kind) for kind in (DEST_WEIGHT, DEST_UPPER, DEST_LOWER)),
     )
 
 
@@ -317,7 +316,6 @@ def _parsed_dest(dest: Attributes) -> Dest:
     return Dest(
         _real(dest),
         _number(dest, DEST_FWD) & IP_VS_CONN_F_FWD_MASK,
-        (_number(dest, DEST_UPPER), _number(dest, DEST_LOWER)),
         tuple(int.from_bytes(dest.get(kind, b""), "big") for kind in DEST_TUNNEL),
     )
 
@@ -370,8 +368,8 @@ def _dest(family: Family, verb: str, key: Key, dest: Dest) -> None:
         (DEST_AF, SHORT.pack(FAMILY[real.address.version])),
         (DEST_FWD, NUMBER.pack(dest.forward)),
         (DEST_WEIGHT, NUMBER.pack(real.weight)),
-        (DEST_UPPER, NUMBER.pack(0)),
-        (DEST_LOWER, NUMBER.pack(0)),
+        (DEST_UPPER, NUMBER.pack(real.upper)),
+        (DEST_LOWER, NUMBER.pack(real.lower)),
     )
     content = b"".join(attribute(*setting) for setting in settings)
     failure = family.do(

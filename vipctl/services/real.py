@@ -4,13 +4,24 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from vipctl.addresses.prefixes import IPAddress
-from vipctl.errors import UsageError
+from vipctl.errors import Refused, UsageError
 from vipctl.services.option import Option, amount
 from vipctl.services.syntax import parse_endpoint
 
 OPTIONS: dict[str, Option] = {  # fields of a RealServer, written KEY=N
     "weight": amount(
         "Its share of new connections; 0 drains it.", "weight", "N", 0, 65535, default=1
+    ),
+    "upper": amount(
+        "So many connections at most; 0: any number.", "threshold", "N", 0, 0xFFFFFFFF, default=0
+    ),
+    "lower": amount(
+        "Once full, it gets new ones when it has fewer; 0: three quarters of upper.",
+        "threshold",
+        "N",
+        0,
+        0xFFFFFFFF,
+        default=0,
     ),
 }
 FORM = "RIP[:PORT]" + "".join(f"[,{key}={o.metavar}]" for key, o in OPTIONS.items())
@@ -24,6 +35,8 @@ class RealServer(NamedTuple):
     address: IPAddress
     port: int = 0
     weight: int = 1
+    upper: int = 0
+    lower: int = 0
 
     @property
     def endpoint(self) -> str:
@@ -36,7 +49,14 @@ class RealServer(NamedTuple):
         return {key: getattr(self, key) for key in OPTIONS}
 
     def altered(self, settings: Settings) -> "RealServer":
-        return RealServer(self.address, self.port, **{**self.settings(), **settings})
+        """Raises Refused for what IPVS would not take."""
+        changed = RealServer(self.address, self.port, **{**self.settings(), **settings})
+        if changed.lower > changed.upper:
+            raise Refused(
+                f"real server {changed}: lower is more than upper",
+                hint="lower=N is for one that has upper=M, and at most as much",
+            )
+        return changed
 
     def __str__(self) -> str:
         told = (f",{k}={n}" for k, n in self.settings().items() if n != OPTIONS[k].default)
@@ -51,7 +71,7 @@ def parse_real(text: str) -> RealServer:
     """RIP[:PORT][,KEY=N…]; an IPv6 address with a port in brackets."""
     endpoint, *words = text.split(",")
     address, port = parse_endpoint(endpoint)
-    return RealServer(address, port or 0, **_settings(text, words))
+    return RealServer(address, port or 0).altered(_settings(text, words))
 
 
 def parse_changed(text: str) -> tuple[IPAddress, int | None, Settings]:
