@@ -12,7 +12,7 @@ from vipctl.addresses.spans import BITS, Span
 from vipctl.services.marks import acceptance_name
 from vipctl.services.real import RealServer, real_key
 from vipctl.services.service import MAX_PERSISTENCE, Service
-from vipctl.services.values import SCHEDULER_FLAGS, SCHEDULERS, Forward, Leftover, Port, Scheduler
+from vipctl.services.values import SCHEDULERS, Forward, Leftover, Port, Scheduler
 
 WIDTH = 40  # addresses in a window: small enough to be counted one by one
 PUBLIC = {4: int(IPv4Address("203.0.113.0")), 6: int(IPv6Address("2001:db8::"))}
@@ -84,10 +84,10 @@ def reals(*, ports: bool) -> st.SearchStrategy[tuple[RealServer, ...]]:
     return several.map(lambda found: tuple(sorted(found, key=real_key)))
 
 
-def _schedulers() -> st.SearchStrategy[Scheduler]:
+def _schedulers(forward: Forward) -> st.SearchStrategy[Scheduler]:
     def flagged(name: str) -> st.SearchStrategy[Scheduler]:
-        flags = st.sets(st.sampled_from(sorted(SCHEDULER_FLAGS.get(name, {"": 0})))).map(sorted)
-        some = flags if name in SCHEDULER_FLAGS else st.just([])
+        known = Scheduler(name).known().keys() - ({"ops"} if forward is Forward.NAT else set())
+        some = st.sets(st.sampled_from(sorted(known))).map(sorted) if known else st.just([])
         return some.map(lambda chosen: Scheduler(name, tuple(chosen)))
 
     return st.sampled_from(SCHEDULERS).flatmap(flagged)
@@ -105,7 +105,7 @@ def services(draw: st.DrawFn, names: st.SearchStrategy[str], marks: int) -> Serv
     return Service(
         name=draw(names),
         fwmark=marks,
-        scheduler=draw(_schedulers()),
+        scheduler=draw(_schedulers(forward)),
         forward=forward,
         ports=draw(PORTS),
         persistence=draw(st.integers(0, MAX_PERSISTENCE)),

@@ -121,6 +121,7 @@ def test_bad_port_numbers_are_quoted(number: str) -> None:
     ("text", "scheduler"),
     [
         ("rr", Scheduler("rr")),
+        ("rr,ops", Scheduler("rr", ("ops",))),
         ("sh,fallback", Scheduler("sh", ("fallback",))),
         ("mh,port,fallback,port", Scheduler("mh", ("fallback", "port"))),
     ],
@@ -142,7 +143,7 @@ def test_bad_schedulers_are_quoted_and_the_good_ones_listed(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "flag", "hint"),
     [
-        ("rr,fallback", "fallback", "none"),
+        ("rr,fallback", "fallback", "ops"),
         ("sh,Port", "Port", "fallback port"),
         ("mh,", "", "fallback port"),
         ("sh,port, fallback", " fallback", "fallback port"),

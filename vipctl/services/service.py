@@ -57,7 +57,7 @@ OPTIONS: dict[str, Option] = {  # by field of a Service
         whose=Whose.IPVS,
     ),
     "scheduler": word(
-        "rr, wrr, wlc (the default), sh, mh, …. Flags of sh and mh: fallback, port.",
+        "rr, wrr, wlc (the default), sh, mh, …. Flags: ops; of sh and mh fallback, port.",
         "NAME[,FLAG…]",
         parse_scheduler,
         whose=Whose.IPVS,
@@ -184,6 +184,7 @@ def checked(service: Service) -> Service:
     """The service, if its options go together. Raises Refused."""
     _refuse_options_of_other_methods(service)
     _refuse_translated_ports(service)
+    _refuse_forgotten_connections(service)
     return service
 
 
@@ -236,6 +237,16 @@ def _refuse_translated_ports(service: Service) -> None:
                 "cannot translate",
                 hint=f"name it as {real.address}, or use --forward nat",
             )
+
+
+def _refuse_forgotten_connections(service: Service) -> None:
+    """IPVS keeps nothing of such a packet by which it could translate the answer."""
+    if "ops" in service.scheduler.flags and service.forward is Forward.NAT:
+        raise Refused(
+            "one-packet scheduling (ops) forgets each packet at once, and --forward nat could not "
+            "translate its answer",
+            hint="use --forward dr or tun, or leave ops out",
+        )
 
 
 def ports_disjoint(left: Service, right: Service) -> bool:

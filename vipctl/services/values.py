@@ -8,7 +8,8 @@ SCHEDULERS = (
     *("rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh"),
     *("sed", "nq", "fo", "ovf", "mh", "twos"),
 )
-# IP_VS_SVC_F_SCHED1 and IP_VS_SVC_F_SCHED2 of include/uapi/linux/ip_vs.h, under their names.
+# IP_VS_SVC_F_… of include/uapi/linux/ip_vs.h: ONEPACKET; SCHED1 and SCHED2 as they are called.
+EVERY_FLAG = {"ops": 0x04}
 SCHEDULER_FLAGS: dict[str, dict[str, int]] = {
     "sh": {"fallback": 0x08, "port": 0x10},
     "mh": {"fallback": 0x08, "port": 0x10},
@@ -47,7 +48,7 @@ class Scheduler(NamedTuple):
 
     def known(self) -> dict[str, int]:
         """The flags that it may have, by name."""
-        return SCHEDULER_FLAGS.get(self.name, {})
+        return EVERY_FLAG | SCHEDULER_FLAGS.get(self.name, {})
 
     def bits(self) -> int:
         """Its flags, as IPVS has them."""
