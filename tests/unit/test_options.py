@@ -1,0 +1,136 @@
+"""Each option of services and real servers is described once, and all else follows."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import fields
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.harness.guest import REPOSITORY
+from vipctl.cli.commands import group
+from vipctl.errors import Refused
+from vipctl.operate import asked, document, rangelist, report
+from vipctl.reconcile.acceptance import _lane
+from vipctl.services import real
+from vipctl.services.methods import METHODS
+from vipctl.services.option import Whose
+from vipctl.services.planner import _sharing
+from vipctl.services.real import RealServer
+from vipctl.services.service import (
+    OPTIONS,
+    Service,
+    every_option,
+    flag,
+    from_plain,
+    made,
+    plain,
+)
+from vipctl.services.values import Forward, Leftover, Port, Scheduler
+
+RIP = ip_address("10.0.1.11")
+SAMPLES: dict[str, Any] = {  # none as it is by default
+    "fwmark": 0x1234,
+    "method": "shim",
+    "ports": (Port("tcp", 80), Port("udp", 53)),
+    "leftover": Leftover.DROP,
+    "ping": True,
+    "reals": (RealServer(RIP, 0, 3, 9, 2),),
+    "scheduler": Scheduler("mh", ("fallback",)),
+    "forward": Forward.TUN,
+    "persistence": 300,
+    "set_sysctls": True,
+    "arp": True,
+    "to_port": 8080,
+    "to_addresses": (ip_address("127.0.0.1"),),
+}
+
+
+def plain_service(name: str) -> Service:
+    """Return one that may have the option, and has it as it is by default."""
+    method = next((m for m, found in METHODS.items() if name in found.options), "fwmark")
+    needed = {n: 1 for n, option in METHODS[method].options.items() if option.needed}
+    return made("web", {"fwmark": 0x1000, "method": method, **needed})
+
+
+def test_every_field_of_a_service_is_an_option() -> None:
+    assert {found.name for found in fields(Service)} == {"name", "own", *OPTIONS}
+    assert every_option().keys() == SAMPLES.keys()
+
+
+def test_every_field_of_a_real_server_is_an_option() -> None:
+    assert set(RealServer._fields) == {"address", "port", *real.OPTIONS}
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_it_is_stored_and_read_back(name: str) -> None:
+    service = plain_service(name)
+    altered = service.altered({name: SAMPLES[name]})
+    assert altered != service
+    assert altered.value(name) == SAMPLES[name]
+    assert json.loads(json.dumps(plain(altered)))[name] == plain(altered)[name]
+    assert from_plain("web", plain(altered)) == altered
+    assert altered.altered({name: service.value(name)}) == service
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_it_is_exported_and_applied(name: str, tmp_path: Path) -> None:
+    service = plain_service(name).altered({name: SAMPLES[name]})
+    ranges = rangelist.read(["203.0.113.0/24"], print)
+    file = tmp_path / "state"
+    for written in (document.dump([(service, ranges)]), document.in_json({}, [(service, ranges)])):
+        file.write_text("".join(written))
+        assert document.load(file)({}) == {"web": (service, ranges)}
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_it_is_compared(name: str) -> None:
+    """With what is asked again, and in what is told of a change."""
+    service = plain_service(name)
+    altered = service.altered({name: SAMPLES[name]})
+    assert asked.existing(altered, {name: SAMPLES[name]}) == altered
+    with pytest.raises(Refused, match=name):
+        asked.existing(service, {name: SAMPLES[name]})
+    told = " ".join(report._differences(service, altered))
+    assert (
+        "real server 10.0.1.11,weight=3,upper=9,lower=2 added" if name == "reals" else name
+    ) in (told)
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_the_command_line_has_it(name: str) -> None:
+    for command in ("add-range", "add-service", "set-service"):
+        found = {p.name: p for p in group.commands[command].params}
+        assert flag(name) in found[name].opts
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_services_that_share_vips_agree(name: str) -> None:
+    service = plain_service(name)
+    altered = service.altered({name: SAMPLES[name]})
+    option = every_option()[name]
+    assert (_sharing(service) != _sharing(altered)) is (option.agree or name == "ports")
+    assert (_lane(service) != _lane(altered)) is (option.lasting or name == "fwmark")
+
+
+@pytest.mark.parametrize("name", [n for n, o in every_option().items() if o.whose is Whose.METHOD])
+def test_one_of_a_method_is_for_no_other(name: str) -> None:
+    others = [m for m, found in METHODS.items() if name not in found.options and not found.proxied]
+    for method in others:
+        with pytest.raises(Refused, match=f"{flag(name)} is for --method"):
+            made("web", {"fwmark": 1, "method": method, name: SAMPLES[name]})
+
+
+def test_the_reference_page_is_of_now() -> None:
+    script = [sys.executable, str(REPOSITORY / "scripts" / "write-options"), "--print"]
+    page = subprocess.run(script, capture_output=True, text=True, check=True).stdout
+    assert (REPOSITORY / "docs" / "options.md").read_text() == page
+
+
+def test_the_samples_are_no_defaults() -> None:
+    usual: Mapping[str, Any] = {n: plain_service(n).value(n) for n in SAMPLES}
+    assert not [n for n, value in SAMPLES.items() if usual[n] == value]
