@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import cache
 
 from vipctl import methods
+from vipctl.addresses.few import BITS
 from vipctl.addresses.prefixes import VERSIONS
-from vipctl.addresses.spans import BITS
 from vipctl.services.change import Acceptance, Entry, Shape
 from vipctl.services.service import Service
 

@@ -7,8 +7,8 @@ from itertools import pairwise
 
 from hypothesis import strategies as st
 
+from vipctl.addresses.few import BITS, Span
 from vipctl.addresses.prefixes import AddressSet, from_spans
-from vipctl.addresses.spans import BITS, Span
 from vipctl.services.marks import acceptance_name
 from vipctl.services.real import RealServer, real_key
 from vipctl.services.service import MAX_PERSISTENCE, Service

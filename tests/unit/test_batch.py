@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from tests.unit.holding import Row, held_by
 from vipctl.addresses import spans
+from vipctl.addresses.few import BITS
 from vipctl.addresses.prefixes import from_spans
-from vipctl.addresses.spans import BITS
 from vipctl.services import batch
 from vipctl.services.batch import Batch
 from vipctl.services.change import Entry, Shape

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.harness.netns import Namespace
+from vipctl.addresses.few import WIDTH
 from vipctl.addresses.prefixes import FAMILY
-from vipctl.addresses.spans import WIDTH
 from vipctl.errors import KernelError
 from vipctl.linux import netlink
 from vipctl.linux.nftables import elements, tables, transactions

@@ -8,8 +8,8 @@ import pytest
 
 from tests.harness.ipsets import members as shown
 from tests.harness.netns import Namespace
+from vipctl.addresses.few import BITS, WIDTH
 from vipctl.addresses.prefixes import text
-from vipctl.addresses.spans import BITS, WIDTH
 from vipctl.errors import KernelError
 from vipctl.linux.iptables import ipset, members
 

@@ -64,8 +64,8 @@ def test_services_that_name_different_ports_may_share(
 def test_one_packet_scheduling_is_not_for_nat() -> None:
     scheduler = Scheduler("rr", ("ops",))
     with pytest.raises(Refused, match="could not translate"):
-        replace(WEB, scheduler=scheduler)
-    assert replace(WEB, scheduler=scheduler, forward=Forward.DR).scheduler.bits() == 4
+        checked(WEB._replace(scheduler=scheduler))
+    assert checked(WEB._replace(scheduler=scheduler, forward=Forward.DR)).scheduler.bits() == 4
 
 
 @pytest.mark.parametrize(

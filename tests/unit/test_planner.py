@@ -21,8 +21,9 @@ from hypothesis.stateful import (
 from tests.unit.committing import commit
 from tests.unit.holding import Row, flat
 from tests.unit.strategies import addresses, is_canonical
+from vipctl.addresses.few import BITS, cut
 from vipctl.addresses.prefixes import AddressSet, from_spans
-from vipctl.addresses.spans import BITS, Spans, cut
+from vipctl.addresses.spans import Spans
 from vipctl.errors import Refused
 from vipctl.services import planner
 from vipctl.services.change import Change, Shape

@@ -8,8 +8,8 @@ import pytest
 
 from tests.unit.committing import commit
 from tests.unit.test_planner import TCP, UDP, near, touching
+from vipctl.addresses.few import BITS
 from vipctl.addresses.prefixes import from_spans
-from vipctl.addresses.spans import BITS
 from vipctl.errors import Refused
 from vipctl.services import planner
 from vipctl.services.real import RealServer

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from tests.unit.strategies import WIDTH, WINDOWS, addresses, is_canonical, spans
 from vipctl.addresses import prefixes
+from vipctl.addresses.few import BITS, Span, cut, normalise
 from vipctl.addresses.prefixes import AddressSet, from_spans
-from vipctl.addresses.spans import BITS, Span, Spans, cut, normalise
+from vipctl.addresses.spans import Spans
 
 Operation = Callable[[Spans, Spans], Spans]
 

@@ -7,8 +7,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.unit.strategies import PUBLIC
+from vipctl.addresses.few import BITS, Span
 from vipctl.addresses.prefixes import network, parse_range, span_text
-from vipctl.addresses.spans import BITS, Span
 from vipctl.errors import Refused, UsageError, VipctlError
 
 

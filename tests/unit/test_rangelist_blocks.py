@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from tests.unit.strategies import PUBLIC
 from vipctl.addresses import bulk
+from vipctl.addresses.few import BITS
 from vipctl.addresses.prefixes import AddressSet, from_spans, parse_range
-from vipctl.addresses.spans import BITS
 from vipctl.errors import Refused, VipctlError
 from vipctl.operate import rangelist
 

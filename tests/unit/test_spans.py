@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from tests.unit.strategies import is_canonical
 from vipctl.addresses import bulk, spans
+from vipctl.addresses.few import BITS, WIDTH, Span
 from vipctl.addresses.prefixes import address
-from vipctl.addresses.spans import BITS, WIDTH, Span, Spans, shared
+from vipctl.addresses.spans import Spans, shared
 
 T = TypeVar("T")
 ALWAYS, NEVER = 0, 1 << 40  # spans beyond which it is for numpy

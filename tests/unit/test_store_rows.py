@@ -17,7 +17,8 @@ from tests.unit.committing import commit
 from tests.unit.holding import Row, flat, held_by
 from tests.unit.strategies import is_canonical
 from vipctl.addresses import spans
-from vipctl.addresses.spans import BITS, WIDTH, Span, Spans, cut
+from vipctl.addresses.few import BITS, WIDTH, Span, cut
+from vipctl.addresses.spans import Spans
 from vipctl.services.change import Change, Place, Shape
 from vipctl.services.service import Service
 from vipctl.state import store

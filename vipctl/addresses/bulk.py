@@ -12,6 +12,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # nothing here needs the oth
 import numpy as np
 from numpy.typing import NDArray
 
+from vipctl.addresses.few import cut, unpacked
+
 Column = NDArray[np.uint64]
 Columns = tuple[Column, ...]  # most significant first
 Mask = NDArray[np.bool_]
@@ -153,8 +155,6 @@ def prefixes(version: int, data: bytes) -> dict[int, bytes]:
 
 def _cut_wide(first: Columns, last: Columns) -> Iterable[tuple[int, bytes]]:
     """Within a /64 the low halves decide; of whole /64s the high ones; the rest are few."""
-    from vipctl.addresses import spans
-
     narrow = (first[0] == last[0]) & (last[1] != _FULL)
     whole = (first[1] == 0) & (last[1] == _FULL) & (last[0] != _FULL)
     for high in (first[0][narrow],) if narrow.any() else ():
@@ -164,9 +164,8 @@ def _cut_wide(first: Columns, last: Columns) -> Iterable[tuple[int, bytes]]:
         yield length, _joined((starts, np.zeros_like(starts)))
     rest = ~(narrow | whole)
     data = _packed(6, _taken(first, rest), _taken(last, rest))
-    for pair in spans.Spans(6, data):
-        for start, length in spans.cut(6, *pair):
-            yield length, start.to_bytes(16, "big")
+    for start, length in (prefix for pair in unpacked(6, data) for prefix in cut(6, *pair)):
+        yield length, start.to_bytes(16, "big")
 
 
 def _cut(first: Column, last: Column, bits: int) -> Iterable[tuple[int, Column]]:

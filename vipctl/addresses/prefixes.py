@@ -5,7 +5,8 @@ import ipaddress
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from vipctl.addresses.spans import BITS, WIDTH, Span, Spans, cut
+from vipctl.addresses.few import BITS, WIDTH, Span, cut
+from vipctl.addresses.spans import Spans
 from vipctl.errors import Refused, UsageError
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address

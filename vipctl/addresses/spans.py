@@ -7,19 +7,15 @@ minimal list that covers exactly the set. Pure.
 Small sets are handled here, span by span; large ones by numpy, in `bulk`, to the same result.
 """
 
-import struct
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Final, Self
 
-Span = tuple[int, int]
+from vipctl.addresses.few import WIDTH, Span, cut, difference, normalise, packed, unpacked
 
-BITS = {4: 32, 6: 128}
-WIDTH = {4: 4, 6: 16}  # bytes of an address
 MANY = 5_000  # spans for which it pays to import numpy
 LAST = b"\xff" * 16
-_PAIR = {4: struct.Struct(">II"), 6: struct.Struct(">16s16s")}
 
 
 class Spans:
@@ -49,7 +45,7 @@ class Spans:
             from vipctl.addresses import bulk
 
             return cls(version, bulk.union(version, data))
-        return cls(version, packed(version, normalise(_unpacked(version, data))))
+        return cls(version, packed(version, normalise(unpacked(version, data))))
 
     @classmethod
     def from_pairs(cls, version: int, pairs: Iterable[Span]) -> Self:
@@ -60,7 +56,7 @@ class Spans:
         return len(self.data) // (2 * WIDTH[self.version])
 
     def __iter__(self) -> Iterator[Span]:
-        return _unpacked(self.version, self.data)
+        return unpacked(self.version, self.data)
 
     def __getitem__(self, at: int) -> Span:
         at = range(len(self))[at]
@@ -198,7 +194,7 @@ def shared(version: int, sets: Iterable[Spans]) -> Spans:
         return Spans(version, bulk.shared(version, data))
     twice: list[Span] = []
     reached = -1
-    for first, last in sorted(_unpacked(version, data)):
+    for first, last in sorted(unpacked(version, data)):
         if first <= reached:
             twice.append((first, min(last, reached)))
         reached = max(reached, last)
@@ -249,66 +245,8 @@ def common(width: int, left: bytes, right: bytes) -> bytes:
     return without(width, left, without(width, left, right))
 
 
-def normalise(spans: Iterable[Span]) -> list[Span]:
-    """Sorted, with overlapping and touching spans joined."""
-    joined: list[Span] = []
-    for first, last in sorted(spans):
-        if joined and first <= joined[-1][1] + 1:
-            if last > joined[-1][1]:
-                joined[-1] = (joined[-1][0], last)
-        else:
-            joined.append((first, last))
-    return joined
-
-
-def difference(left: Iterable[Span], right: Iterable[Span]) -> list[Span]:
-    """`left` without the addresses of `right`; both canonical."""
-    rest: list[Span] = []
-    holes = iter(right)
-    hole = next(holes, None)
-    for span in left:
-        first, last = span
-        while hole is not None and hole[1] < first:
-            hole = next(holes, None)
-        while hole is not None and hole[0] <= last:
-            if hole[0] > first:
-                rest.append((first, hole[0] - 1))
-            first = hole[1] + 1
-            if hole[1] >= last:
-                break
-            hole = next(holes, None)
-        if first <= last:
-            rest.append((first, last))
-    return rest
-
-
-def cut(version: int, first: int, last: int) -> Iterator[tuple[int, int]]:
-    """The minimal prefixes of one span, in order, as (network address, length)."""
-    bits = BITS[version]
-    while first <= last:
-        room = (last - first + 1).bit_length() - 1
-        aligned = (first & -first).bit_length() - 1 if first else bits
-        host_bits = min(room, aligned)
-        yield first, bits - host_bits
-        first += 1 << host_bits
-
-
 def _are_many(version: int, *data: bytes) -> bool:
     """And of what numpy can add one to: no VIP is the last address of IPv6."""
     if sum(map(len, data)) <= 2 * WIDTH[version] * MANY:
         return False
     return version == 4 or not any(LAST in part for part in data)
-
-
-def _unpacked(version: int, data: bytes) -> Iterator[Span]:
-    if version == 4:
-        return _PAIR[4].iter_unpack(data)
-    return (
-        (int.from_bytes(first, "big"), int.from_bytes(last, "big"))
-        for first, last in _PAIR[6].iter_unpack(data)
-    )
-
-
-def packed(version: int, spans: Iterable[Span]) -> bytes:
-    width = WIDTH[version]
-    return b"".join(value.to_bytes(width, "big") for span in spans for value in span)

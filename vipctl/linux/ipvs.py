@@ -12,8 +12,8 @@ from ipaddress import ip_address
 from typing import NamedTuple
 
 from vipctl import files, log
+from vipctl.addresses.few import WIDTH
 from vipctl.addresses.prefixes import FAMILY, VERSIONS
-from vipctl.addresses.spans import WIDTH
 from vipctl.errors import KernelError, Missing, VipctlError
 from vipctl.linux import genetlink, sysctl
 from vipctl.linux.genetlink import SHORT, Attributes, Family, parsed

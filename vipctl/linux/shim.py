@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vipctl.addresses import spans
-from vipctl.addresses.spans import WIDTH
+from vipctl.addresses.few import WIDTH
 from vipctl.errors import KernelError, Missing
 from vipctl.services import batch
 from vipctl.services.batch import Batch

@@ -31,8 +31,8 @@ import socket
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
+from vipctl.addresses.few import BITS, WIDTH
 from vipctl.addresses.prefixes import FAMILY, VERSIONS
-from vipctl.addresses.spans import BITS, WIDTH
 from vipctl.errors import Missing
 from vipctl.linux.iptables import ipset, legacy, members
 from vipctl.linux.iptables.legacy import CHAIN, Chains

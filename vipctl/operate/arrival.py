@@ -12,8 +12,9 @@ from itertools import islice
 from typing import NamedTuple
 
 from vipctl import files, methods
+from vipctl.addresses.few import BITS
 from vipctl.addresses.prefixes import VERSIONS, IPAddress, address
-from vipctl.addresses.spans import BITS, Spans
+from vipctl.addresses.spans import Spans
 from vipctl.errors import KernelError
 from vipctl.linux import netlink
 from vipctl.linux.routing import fwmarks, localroutes, rules, ways

@@ -15,8 +15,9 @@ from io import BufferedReader
 from itertools import repeat
 from typing import Protocol
 
+from vipctl.addresses.few import BITS, WIDTH, packed
 from vipctl.addresses.prefixes import FAMILY, VERSIONS, AddressSet, parse_range, reserved
-from vipctl.addresses.spans import BITS, MANY, WIDTH, Spans, packed
+from vipctl.addresses.spans import MANY, Spans
 from vipctl.errors import UsageError, VipctlError
 
 WRITER_COMES = 2000  # milliseconds in which a pipe gets a writer

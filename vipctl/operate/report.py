@@ -6,8 +6,9 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from vipctl import methods
+from vipctl.addresses.few import BITS
 from vipctl.addresses.prefixes import AddressSet
-from vipctl.addresses.spans import BITS, Spans
+from vipctl.addresses.spans import Spans
 from vipctl.errors import Missing, Refused, VipctlError
 from vipctl.files import Where
 from vipctl.linux import ipvs, sysctl

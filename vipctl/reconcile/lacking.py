@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from vipctl.addresses.few import BITS
 from vipctl.addresses.prefixes import VERSIONS
-from vipctl.addresses.spans import BITS
 from vipctl.errors import Missing, VipctlError
 from vipctl.linux import ipvs, sysctl
 from vipctl.linux.ipvs import Key

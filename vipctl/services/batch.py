@@ -6,7 +6,8 @@ Network addresses are concatenated, big-endian; no prefix is in a batch twice. P
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
-from vipctl.addresses.spans import WIDTH, common, without
+from vipctl.addresses.few import WIDTH
+from vipctl.addresses.spans import common, without
 from vipctl.services.change import Entry, Held, Shape
 
 Batch = dict[tuple[Shape, int], bytes]

@@ -19,7 +19,8 @@ from os.path import samestat
 from typing import Any, Self
 
 from vipctl import files
-from vipctl.addresses.spans import BITS, WIDTH, Span, Spans
+from vipctl.addresses.few import BITS, WIDTH, Span
+from vipctl.addresses.spans import Spans
 from vipctl.errors import Missing, Refused, VipctlError
 from vipctl.files import Where
 from vipctl.services.change import Change, Held, Place, Shape

@@ -1,1 +1,1 @@
-"""vipctl/linux/iptables"""
+"""Legacy iptables and ipset, for the one method that is made with them."""

@@ -9,8 +9,8 @@ import struct
 from collections.abc import Iterator, Mapping
 
 from vipctl.addresses import spans
+from vipctl.addresses.few import WIDTH
 from vipctl.addresses.prefixes import FAMILY
-from vipctl.addresses.spans import WIDTH
 from vipctl.errors import KernelError
 from vipctl.linux import netlink
 from vipctl.linux.netlink import NLA_F_NESTED, NLA_F_NET_BYTEORDER, acknowledging, attribute

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from vipctl.addresses import spans
-from vipctl.addresses.spans import WIDTH
+from vipctl.addresses.few import WIDTH
 from vipctl.linux import netlink
 from vipctl.linux.netlink import NLA_F_NESTED, NLM_F_CREATE, NUMBER, attribute
 from vipctl.linux.nftables.transactions import (

@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Network
 from itertools import groupby
 
-from vipctl.addresses.spans import BITS
+from vipctl.addresses.few import BITS
 from vipctl.services.change import Acceptance, Shape
 from vipctl.services.service import Service, idle_versions
 from vipctl.services.values import Leftover

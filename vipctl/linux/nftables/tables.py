@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from vipctl import digests
-from vipctl.addresses.spans import WIDTH
+from vipctl.addresses.few import WIDTH
 from vipctl.linux.nftables import elements, listing, transactions
 from vipctl.linux.nftables.elements import Edit
 from vipctl.linux.nftables.ruleset import Chains, map_name

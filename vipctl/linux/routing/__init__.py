@@ -1,1 +1,1 @@
-"""vipctl/linux/routing"""
+"""Policy routing: rules, routes, and the way that a packet would take."""

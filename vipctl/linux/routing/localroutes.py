@@ -11,8 +11,8 @@ import struct
 from collections.abc import Iterator, Mapping
 
 from vipctl.addresses import spans
+from vipctl.addresses.few import BITS, WIDTH
 from vipctl.addresses.prefixes import FAMILY, VERSIONS, IPAddress, address, network
-from vipctl.addresses.spans import BITS, WIDTH
 from vipctl.errors import KernelError
 from vipctl.linux import netlink
 from vipctl.linux.netlink import NLM_F_CREATE, NLM_F_REPLACE, attribute

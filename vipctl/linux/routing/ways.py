@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import ip_address
 from typing import NamedTuple
 
+from vipctl.addresses.few import BITS
 from vipctl.addresses.prefixes import FAMILY, IPAddress
-from vipctl.addresses.spans import BITS
 from vipctl.linux import netlink
 from vipctl.linux.netlink import NUMBER, attribute
 from vipctl.linux.routing import rules
