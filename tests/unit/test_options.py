@@ -13,7 +13,7 @@ import pytest
 from tests.harness.guest import REPOSITORY
 from vipctl.cli.commands import group
 from vipctl.errors import Refused
-from vipctl.operate import asked, document, rangelist, report
+from vipctl.operate import asked, document, outcome, rangelist
 from vipctl.reconcile.acceptance import _lane
 from vipctl.services import real
 from vipctl.services.methods import METHODS
@@ -94,7 +94,7 @@ def test_it_is_compared(name: str) -> None:
     assert asked.existing(altered, {name: SAMPLES[name]}) == altered
     with pytest.raises(Refused, match=name):
         asked.existing(service, {name: SAMPLES[name]})
-    told = " ".join(report._differences(service, altered))
+    told = " ".join(outcome._differences(service, altered))
     assert (
         "real server 10.0.1.11,weight=3,upper=9,lower=2 added" if name == "reals" else name
     ) in (told)

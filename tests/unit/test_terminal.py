@@ -12,7 +12,7 @@ import pytest
 from vipctl import cli, log
 from vipctl.cli import commands, output, render
 from vipctl.errors import Refused, VipctlError
-from vipctl.operate import document
+from vipctl.operate import notation
 
 ESCAPES = ("\x1b[2J", "\x1b[8m", "\x1b]0;title\x07", "\x9b2J", "\r", "\u202e", "\x7f", "\udc9b")
 OWN = re.compile(r"\x1b\[\d+(;\d+)*m")  # by which vipctl colours what it says itself
@@ -53,7 +53,7 @@ DRAWN: dict[str, Callable[[Any], str]] = {
     ),
     "services": render.services,
     "status": render.status,
-    "export": lambda report: document.to_yaml({"services": {next(iter(report["services"])): {}}}),
+    "export": lambda report: notation.to_yaml({"services": {next(iter(report["services"])): {}}}),
     "difference": lambda report: render.difference(
         "services:\n  web:\n", f"services:\n  {report['kernel']}:\n"
     ),

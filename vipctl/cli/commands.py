@@ -141,9 +141,9 @@ def _finish(settings: Settings, done: "Outcome") -> None:
 
 def _report(settings: Settings, done: "Outcome") -> None:
     from vipctl.cli import render
-    from vipctl.operate import report
+    from vipctl.operate import outcome
 
-    result = report.outcome(done, check=settings.check, diff=settings.diff)
+    result = outcome.report(done, check=settings.check, diff=settings.diff)
     settings.notify("")
     if settings.json:
         say(json.dumps(result))

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from vipctl.cli.output import printable
-from vipctl.operate.report import Report, large
+from vipctl.operate.outcome import Report, large
 from vipctl.services.methods import METHODS
 from vipctl.services.real import OPTIONS, parse_real
 

@@ -109,3 +109,8 @@ def joined(held: Held, version: int) -> Spans:
     """All addresses of an IP version, whoever has them."""
     found = [spans for place, spans in held.items() if place.version == version]
     return found[0] if len(found) == 1 else Spans.of(version, b"".join(s.data for s in found))
+
+
+def all_of(held: Held) -> AddressSet:
+    """The same, of both IP versions."""
+    return AddressSet(joined(held, 4), joined(held, 6))

@@ -1,0 +1,137 @@
+"""What a document may say of a service, made of the options; errors name file and field."""
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from vipctl.errors import UsageError, VipctlError
+from vipctl.operate import asked
+from vipctl.services import marks, syntax
+from vipctl.services.marks import ACCEPTANCE_PREFIX
+from vipctl.services.methods import METHODS
+from vipctl.services.option import Option, Whose
+from vipctl.services.service import OPTIONS
+from vipctl.services.values import AUTO
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+MAX_PROBLEMS = 5
+T = TypeVar("T", bound=BaseModel)
+
+
+def _readable(read: Callable[[Any], object]) -> AfterValidator:
+    def check(text: Any) -> Any:
+        try:
+            read(text)
+        except VipctlError as e:
+            raise ValueError(f"{e.message} ({e.hint})") from e
+        return text
+
+    return AfterValidator(check)
+
+
+def _form_of(option: Option) -> Any:
+    """The type of an option, which validates it."""
+    if option.typed is list:
+        one = Annotated[str, _readable(option.each)] if option.each else str
+        return Annotated[list[one], _readable(option.read)]  # type: ignore[valid-type]
+    if option.typed is int:
+        low, high = option.bounds
+        return Annotated[int, Field(ge=low, le=high)]
+    return Annotated[option.typed, _readable(option.read)]
+
+
+STRICT = ConfigDict(extra="forbid", strict=True)
+
+
+class Form(BaseModel):
+    """A service; what is not there has its default."""
+
+    model_config = STRICT
+
+    method: str = AUTO
+    fwmark: int | None = None
+    ranges: list[str] = []
+
+    def given(self) -> dict[str, Any]:
+        """The options that are there."""
+        return self.model_dump(exclude_unset=True, exclude={"ranges"})
+
+
+@cache
+def _form_for(*, proxied: bool, whose: frozenset[Whose]) -> type[Form]:
+    """With the options of services of a kind."""
+    found = {name: option for name, option in OPTIONS.items() if option.whose in whose}
+    for method in METHODS.values():
+        found |= method.options if method.proxied is proxied else {}
+    fields: dict[str, Any] = {
+        name: (_form_of(option), ... if option.needed else None) for name, option in found.items()
+    }
+    fields |= {"method": (fields["method"][0], AUTO)}
+    return create_model("Form", __base__=Form, **fields)
+
+
+def accepted() -> type[Form]:
+    """Of acceptance only."""
+    return _form_for(proxied=False, whose=frozenset({Whose.ALL}))
+
+
+def _named(fields: Mapping[str, Any]) -> type[Form]:
+    """Of a service with a name, by what is there."""
+    if asked.proxied(fields):
+        return _form_for(proxied=True, whose=frozenset({Whose.ALL}))
+    return _form_for(proxied=False, whose=frozenset({Whose.ALL, Whose.IPVS}))
+
+
+class Document(BaseModel):
+    model_config = STRICT
+
+    services: dict[str, dict[str, Any]]
+
+
+def form(path: Path, name: str, fields: dict[str, Any]) -> Form:
+    where = ("services", name)
+    if name.startswith(ACCEPTANCE_PREFIX):
+        found = validate(path, accepted(), where, fields)
+        mark = syntax.parse_mark(name.removeprefix(ACCEPTANCE_PREFIX))
+        if name != marks.acceptance_name(mark) or found.fwmark not in (None, mark):
+            raise UsageError(
+                f"{path}: services.{name}.fwmark: is {mark} by its name",
+                hint=f"the service of fwmark N is called {ACCEPTANCE_PREFIX}N",
+            )
+        return found.model_copy(update={"fwmark": mark})
+    syntax.check_name(name)
+    return validate(path, _named(fields), where, fields)
+
+
+def validate(path: Path, kind: type[T], where: tuple[str, ...], value: object) -> T:
+    try:
+        return kind.model_validate(value)
+    except ValidationError as e:
+        problems = [
+            f"{'.'.join(map(str, (*where, *p['loc']))) or 'services'}: {_said(p)}"
+            for p in e.errors()
+        ]
+        raise wrong(path, problems) from e
+
+
+def _said(problem: "ErrorDetails") -> str:
+    """YAML takes an address that ends in a colon for the key of a mapping."""
+    words, found = problem["msg"].removeprefix("Value error, "), problem["input"]
+    if problem["type"] != "string_type" or found is None:
+        return words
+    if isinstance(found, dict) and list(found.values()) == [None]:
+        return f'{words}; quote it: "{next(iter(found))}:"'
+    return f"{words}; quote it"
+
+
+def wrong(path: Path, problems: list[str]) -> UsageError:
+    more = len(problems) - MAX_PROBLEMS
+    tail = f"; and {more} more" if more > 0 else ""
+    return UsageError(
+        f"{path}: " + "; ".join(problems[:MAX_PROBLEMS]) + tail, hint="vipctl export shows the form"
+    )

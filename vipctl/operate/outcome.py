@@ -1,0 +1,156 @@
+"""What a changing command did: what `--json` prints of it, in words, as a difference."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from typing import Any
+
+from vipctl import methods
+from vipctl.addresses.prefixes import AddressSet
+from vipctl.addresses.spans import Spans
+from vipctl.operate.controller import Outcome
+from vipctl.services.change import Change, Held, Place, all_of
+from vipctl.services.real import Settings
+from vipctl.services.service import Service, plain
+
+Report = dict[str, Any]
+MANY = 1000  # ranges that a difference shows
+
+
+def report(done: Outcome, *, check: bool, diff: bool) -> Report:
+    """What `--json` prints of a changing command."""
+    sizes, by_service = _sizes_of(done.change), _by_service(done.change)
+    found: Report = {
+        "changed": done.changed,
+        "check": check,
+        "restored": done.restored,
+        "changes": list(_changes(done, by_service)),
+        "services": {s.name: plain(s) for s in done.change.after},
+        "removed_services": sorted(
+            {s.name for s in done.change.before} - {s.name for s in done.change.after}
+        ),
+        **sizes,
+        "by_service": by_service,
+        "warnings": list(done.warnings),
+    }
+    if diff:
+        before, after = difference(done)
+        found["diff"] = {"before": before, "after": after}
+    return found
+
+
+def _sizes_of(change: Change) -> dict[str, Report]:
+    return {"added": _size(change.gained()), "removed": _size(change.lost())}
+
+
+def _by_service(change: Change) -> dict[str, dict[str, Report]]:
+    """What each gains and loses, from another service too: the director need not gain any."""
+    released, taken = _grouped(change.released), _grouped(change.taken)
+    return {
+        name: _sizes_of(Change(released=released.get(name, {}), taken=taken.get(name, {})))
+        for name in sorted({*released, *taken})
+    }
+
+
+def _changes(done: Outcome, by_service: dict[str, dict[str, Report]]) -> Iterator[str]:
+    """What is different now, in words."""
+    before = {s.name: s for s in done.change.before}
+    after = {s.name: s for s in done.change.after}
+    passed_over = cache(methods.passed_over)
+    if done.restored:
+        yield "kernel restored to the stored state"
+    for name, sizes in by_service.items():
+        whose = f"{name}: " if len(by_service) > 1 else ""
+        for sign, size in sizes.items():
+            if size["prefixes"]:
+                yield f"{whose}{sign} {_extent(size)}"
+    for name, service in after.items():
+        if name not in before:
+            by = _by(service.method, passed_over(service.method))
+            yield f"service {name} created with fwmark {service.fwmark:#x}, {by}"
+        else:
+            yield from (f"{name}: {words}" for words in _differences(before[name], service))
+    yield from (f"service {name} ended" for name in before if name not in after)
+
+
+def _by(method: str, better: dict[str, str]) -> str:
+    why = "; ".join(f"{name} cannot be used: {reason}" for name, reason in better.items())
+    return f"method {method}" + (f" ({why})" if why else "")
+
+
+def _differences(before: Service, after: Service) -> Iterator[str]:
+    old, new = plain(before), plain(after)
+    for field in (old.keys() & new.keys()) - {"reals"}:
+        if old[field] != new[field]:
+            yield f"{field} {_words(old[field])} → {_words(new[field])}"
+    reals = {real.endpoint: real for real in before.reals}
+    for real in after.reals:
+        was = reals.pop(real.endpoint, None)
+        if was is None:
+            yield f"real server {real} added"
+        elif was != real:
+            yield f"real server {real.endpoint} {_changed(was.settings(), real.settings())}"
+    yield from (f"real server {endpoint} removed" for endpoint in reals)
+
+
+def _changed(old: Settings, new: Settings) -> str:
+    words = (f"{key} {old[key]} → {new[key]}" for key in new if old[key] != new[key])
+    drained = " (drained)" if old["weight"] and not new["weight"] else ""
+    return ", ".join(words) + drained
+
+
+def _words(value: object) -> str:
+    return (" ".join(value) or "all") if isinstance(value, list) else str(value)
+
+
+def _extent(size: Report) -> str:
+    return f"{_count(size['addresses'], 'address')} in {_count(size['prefixes'], 'prefix')}"
+
+
+def _count(number: int, noun: str) -> str:
+    plural = "" if number == 1 else "es"
+    return f"{large(number)} {noun}{plural}"
+
+
+def large(number: int) -> str:
+    """A number that fits a table: 2^64 says more than its twenty digits."""
+    return f"{number:,}" if number < 10**12 else f"2^{number.bit_length() - 1}"
+
+
+def difference(done: Outcome) -> tuple[str, str]:
+    """The services that change, as YAML: (before, after); of many ranges, those that change."""
+    change, stay = done.change, _grouped(done.stay)
+    counts = {name: all_of(held).count() for name, held in stay.items()}
+    unlisted = {name: count for name, count in counts.items() if count > MANY}
+    kept = {name: held for name, held in stay.items() if name not in unlisted}
+    return (
+        _shown(change.before, _grouped(change.released), kept, unlisted),
+        _shown(change.after, _grouped(change.taken), kept, unlisted),
+    )
+
+
+def _shown(
+    services: Iterable[Service],
+    part: Mapping[str, Held],
+    kept: Mapping[str, Held],
+    unlisted: Mapping[str, int],
+) -> str:
+    from vipctl.operate import document
+
+    def held(name: str) -> AddressSet:
+        both = [all_of(found.get(name, {})) for found in (part, kept)]
+        return AddressSet(both[0].v4 | both[1].v4, both[0].v6 | both[1].v6)
+
+    listed = ((service, held(service.name)) for service in services)
+    return document.shown(listed, most=2 * MANY, unlisted=unlisted)
+
+
+def _grouped(held: Held) -> dict[str, dict[Place, Spans]]:
+    """By service."""
+    found: dict[str, dict[Place, Spans]] = {}
+    for place, spans in held.items():
+        found.setdefault(place.service, {})[place] = spans
+    return found
+
+
+def _size(addresses: AddressSet) -> Report:
+    return {"prefixes": addresses.count(), "addresses": addresses.size()}
