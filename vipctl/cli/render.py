@@ -8,7 +8,7 @@ import click
 from vipctl.cli.output import printable
 from vipctl.operate.outcome import Report, large
 from vipctl.services.methods import METHODS
-from vipctl.services.real import OPTIONS, parse_real
+from vipctl.services.real import OPTIONS
 
 MANY = 1000  # ranges that a person looks at
 ALL_OF_THEM = "one by one: vipctl --json list-ranges, or vipctl export"
@@ -125,7 +125,10 @@ def _real_rows(report: Report) -> Iterator[list[str]]:
             for family in form.get("ipvs", {}).values()
             for endpoint, found in family["reals"].items()
         }
-        for real in map(parse_real, form.get("reals", ())):
-            found = counters.get(real.endpoint)
+        for real in form.get("reals", ()):
+            endpoint, *settings = real.split(",")
+            told = dict(setting.partition("=")[::2] for setting in settings)
+            shown = [told.get(key, str(option.default)) for key, option in OPTIONS.items()]
+            found = counters.get(endpoint)
             numbers = [f"{found[k]:,}" if found else "-" for k in COUNTERS.values()]
-            yield [name, real.endpoint, *map(str, real.settings().values()), *numbers]
+            yield [name, endpoint, *shown, *numbers]
