@@ -97,7 +97,6 @@ def _serve() -> None:
 
 def _import_everything() -> None:
     import nftables  # noqa: F401
-    import pyroute2  # noqa: F401
 
     from vipctl.cli import render, run  # noqa: F401
     from vipctl.operate import document, report  # noqa: F401

@@ -1,6 +1,7 @@
 """What the director is told where the module is not there, and how prefixes are packed."""
 
 import os
+import socket
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from tests.harness.command import Vipctl
 from tests.harness.netns import Namespace
 from vipctl.errors import Missing
 from vipctl.linux import shim
+from vipctl.linux.genetlink import Family
 from vipctl.linux.shim import Settings
 from vipctl.methods import shim as method
 from vipctl.services import batch
@@ -68,6 +70,8 @@ def test_the_operator_is_told_so(tmp_path: Path) -> None:
 
 # packing
 
+NOBODY = Family(socket.socket(), 0, 0)  # nothing is sent
+
 KINDS = [(4, 0, 5), (4, 1, 5), (4, 0, 6), (6, 0, 5)]  # IP version, plane, mark
 
 
@@ -105,7 +109,7 @@ def unpacked(command: str, messages: Iterable[tuple[str, dict[str, Any]]]) -> It
 def test_a_message_has_one_kind_and_fits(
     sent: list[tuple[str, dict[str, Any]]], number: int
 ) -> None:
-    shim.Commands(None).add(given(number))
+    shim.Commands(NOBODY).add(given(number))
     wanted = sorted(batch.entries(given(number)))
     assert len(wanted) == number * len(KINDS)
     assert sorted(unpacked("ADD", sent)) == wanted
@@ -113,7 +117,7 @@ def test_a_message_has_one_kind_and_fits(
 
 def test_what_goes_has_no_mark(sent: list[tuple[str, dict[str, Any]]]) -> None:
     """It is taken from whoever has it."""
-    shim.Commands(None).delete(given(10))
+    shim.Commands(NOBODY).delete(given(10))
     wanted = sorted(entry._replace(mark=0) for entry in batch.entries(given(10)))
     assert sorted(unpacked("DEL", sent)) == wanted
 

@@ -10,6 +10,7 @@ from tests.harness.lab import Lab
 from tests.netns import owners, snapshot
 from tests.stress.netlink.client import Client
 from vipctl.linux import shim
+from vipctl.linux.genetlink import Family
 
 WEB = (*owners.RANGE, "--service", "web", "--method", "shim")
 
@@ -60,15 +61,16 @@ def test_a_module_that_has_no_place_for_it_serves_as_well(
     vipctl: Vipctl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An older one, that also refuses what it does not know."""
-    real = shim._request
+    told, do = shim._told, shim._do
 
-    def older(link: object, command: str, *rest: object, **named: object) -> Iterator[object]:
+    def older(link: Family, command: str, **named: object) -> None:
         assert "OWNER" not in named
-        for answer in real(link, command, *rest, **named):  # type: ignore[arg-type]
-            answer["attrs"] = [each for each in answer["attrs"] if each[0] != "VIP_SHIM_A_OWNER"]
-            yield answer
+        do(link, command, **named)
 
-    monkeypatch.setattr(shim, "_request", older)
+    monkeypatch.setattr(
+        shim, "_told", lambda found: {n: value for n, value in told(found).items() if n != "OWNER"}
+    )
+    monkeypatch.setattr(shim, "_do", older)
     vipctl(*WEB)
     assert vipctl(*WEB)["restored"] is False
     assert vipctl("restore")["changed"] is False

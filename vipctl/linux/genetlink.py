@@ -12,9 +12,8 @@ from typing import NamedTuple
 
 from vipctl.errors import KernelError, Missing
 from vipctl.linux import netlink
-from vipctl.linux.netlink import NLM_F_ACK, attribute
+from vipctl.linux.netlink import NETLINK_GENERIC, NLM_F_ACK, Message, attribute
 
-NETLINK_GENERIC = 16  # include/uapi/linux/netlink.h
 GENL_ID_CTRL = 16
 CTRL_CMD_GETFAMILY = 3
 FAMILY_ID, FAMILY_NAME = 1, 2  # CTRL_ATTR_…
@@ -31,15 +30,17 @@ class Family(NamedTuple):
     number: int
     version: int
 
+    def ask(self, command: int, content: bytes, flags: int = 0) -> Message:
+        """What is answered."""
+        return netlink.ask(self.link, self.number, flags, self._pack(command, content))
+
     def do(self, command: int, content: bytes) -> int:
         """The errno, or 0."""
-        return netlink.ask(
-            self.link, self.number, NLM_F_ACK, self._pack(command, content)
-        ).failure()
+        return self.ask(command, content, NLM_F_ACK).failure()
 
     def get(self, command: int, content: bytes) -> tuple[int, Attributes]:
         """What is answered, or the errno."""
-        answer = netlink.ask(self.link, self.number, 0, self._pack(command, content))
+        answer = self.ask(command, content)
         return answer.failure(), {} if answer.failure() else parsed(answer.content, HEADER.size)
 
     def dump(self, command: int, content: bytes) -> Iterator[Attributes]:

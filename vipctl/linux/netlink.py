@@ -14,13 +14,14 @@ from typing import NamedTuple
 
 from vipctl.errors import KernelError, Missing
 
-NETLINK_NETFILTER = 12
+NETLINK_NETFILTER, NETLINK_GENERIC = 12, 16
 SOL_NETLINK = 270  # include/linux/socket.h
 SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33  # include/uapi/asm-generic/socket.h
-NETLINK_CAP_ACK, NETLINK_GET_STRICT_CHK = 10, 12
+NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK = 10, 11, 12
+NLMSGERR_ATTR_MSG = 1
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 1, 4, 0x300
 NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE, NLM_F_APPEND = 0x100, 0x200, 0x400, 0x800
-NLM_F_DUMP_INTR = 0x10
+NLM_F_DUMP_INTR, NLM_F_ACK_TLVS = 0x10, 0x200
 NLMSG_ERROR, NLMSG_DONE = ENDS = 2, 3  # nothing more comes of a dump after either
 NLA_F_NESTED, NLA_F_NET_BYTEORDER, NLA_TYPE_MASK = 0x8000, 0x4000, 0x3FFF
 BUFFER = 4 << 20  # bytes
@@ -36,6 +37,7 @@ HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
 ATTRIBUTE = struct.Struct("=HH")  # length, type
 NUMBER = struct.Struct("=I")
 CODE = struct.Struct("=i")
+ERROR_SIZE = CODE.size + HEADER.size  # of struct nlmsgerr
 
 Link = socket.socket
 
@@ -52,6 +54,11 @@ class Message(NamedTuple):
         """The errno of an NLMSG_ERROR or NLMSG_DONE; 0 for an acknowledgement."""
         return _failure(self.content, 0) if self.kind in ENDS else 0
 
+    def said(self) -> str:
+        """The kernel's words of an error, where it repeats no more than the header; or ""."""
+        found = dict(attributes(self.content, ERROR_SIZE)) if self.flags & NLM_F_ACK_TLVS else {}
+        return found.get(NLMSGERR_ATTR_MSG, b"").rstrip(b"\0").decode(errors="replace")
+
 
 @contextmanager
 def connect(
@@ -65,8 +72,10 @@ def connect(
         with closing(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)) as link:
             link.settimeout(PATIENCE)
             link.setsockopt(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
-            # Of messages this large, errors do not repeat all.
-            link.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, size > BUFFER)
+            # Errors repeat all of a message, or say why.
+            short = size > BUFFER or protocol == NETLINK_GENERIC
+            for option in (NETLINK_CAP_ACK, NETLINK_EXT_ACK):
+                link.setsockopt(SOL_NETLINK, option, short)
             _make_room(link, SO_SNDBUFFORCE, socket.SO_SNDBUF, size)
             _make_room(link, SO_RCVBUFFORCE, socket.SO_RCVBUF, BUFFER)
             yield link

@@ -1,22 +1,23 @@
 """The kernel module vip_shim, over its generic netlink family.
 
-pyroute2 makes the envelopes; prefixes are packed by hand, thousands to a message. Numbers are from
-kernel/uapi/vip_shim.h, which specifies the protocol.
+Numbers are from kernel/uapi/vip_shim.h, which specifies the protocol.
 """
 
 import errno
 import os
 import socket
 import struct
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from vipctl.addresses import spans
 from vipctl.addresses.few import WIDTH
 from vipctl.errors import KernelError, Missing
+from vipctl.linux import genetlink
+from vipctl.linux.genetlink import HEADER, Attributes, Family, parsed
+from vipctl.linux.netlink import NLM_F_ACK, NUMBER, Message, attribute
 from vipctl.services import batch
 from vipctl.services.batch import Batch
 from vipctl.services.change import Entry, Shape
@@ -24,7 +25,6 @@ from vipctl.services.values import Port
 
 NAME = "vip_shim"
 VERSION = 1
-NAMED = "VIP_SHIM_A_"  # how names of attributes begin
 
 COMMANDS = (
     "UNSPEC", "INFO", "SET_SERVICE", "DEL_SERVICE", "GET_SERVICE", "ADD", "DEL", "GET", "BEGIN",
@@ -32,14 +32,14 @@ COMMANDS = (
 )  # fmt: skip
 ATTRIBUTES = (
     ("UNSPEC", "none"),
-    ("PAD", "hex"),
+    ("PAD", "none"),
     ("VERSION", "uint32"),
     ("MARK", "uint32"),
     ("FLAGS", "uint32"),
-    ("PORTS", "cdata"),
+    ("PORTS", "bytes"),
     ("PLANE", "uint32"),
-    ("PREFIXES4", "cdata"),
-    ("PREFIXES6", "cdata"),
+    ("PREFIXES4", "bytes"),
+    ("PREFIXES6", "bytes"),
     ("STAGED", "flag"),
     ("SERVICES", "uint32"),
     ("COUNT", "uint64"),
@@ -47,14 +47,32 @@ ATTRIBUTES = (
     ("LEFT_OVER", "uint64"),
     ("REFUSED", "uint64"),
     ("GENERATION", "uint32"),
-    ("OWNER", "cdata"),
+    ("OWNER", "bytes"),
 )
+LONG = struct.Struct("=Q")
+NUMBERS = {name: number for number, (name, _) in enumerate(ATTRIBUTES)}
+KINDS = dict(ATTRIBUTES)
+PACK: dict[str, Callable[[Any], bytes]] = {
+    "uint32": NUMBER.pack,
+    "bytes": bytes,
+    "flag": lambda _: b"",
+}
+UNPACK: dict[str, Callable[[bytes], Any]] = {
+    "none": bytes,
+    "uint32": lambda packed: NUMBER.unpack(packed)[0],
+    "uint64": lambda packed: LONG.unpack(packed)[0],
+    "bytes": bytes,
+    "flag": lambda _: True,
+}
 DROP, PING, IDLE4, IDLE6 = 1, 2, 4, 8  # VIP_SHIM_F_…
 PORT = struct.Struct(">HBx")  # struct vip_shim_port
 PREFIX = {4: struct.Struct(">4sB3x"), 6: struct.Struct(">16sB3x")}  # struct vip_shim_prefix4, 6
 CHUNK = 24 * 2600  # bytes of whole prefixes in a message: an attribute ends at 65,535
 PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP, "sctp": socket.IPPROTO_SCTP}
 MODULES, MODULE = Path("/lib/modules"), Path("/sys/module") / NAME
+
+
+Told = dict[str, Any]  # attributes, by name
 
 
 class Settings(NamedTuple):
@@ -140,7 +158,7 @@ def owner() -> str:
         return _owner(_info(link)) or ""
 
 
-def _owner(told: dict[str, Any]) -> str | None:
+def _owner(told: Told) -> str | None:
     return told["OWNER"].decode(errors="replace") if "OWNER" in told else None
 
 
@@ -161,7 +179,7 @@ def prefixes() -> Batch:
         return batch.of_entries(_entries(_dump(link, "GET")))
 
 
-def _entries(dumped: Iterable[dict[str, Any]]) -> Iterator[Entry]:
+def _entries(dumped: Iterable[Told]) -> Iterator[Entry]:
     for found in dumped:
         for version, prefix in PREFIX.items():
             for address, length in prefix.iter_unpack(found.get(f"PREFIXES{version}", b"")):
@@ -175,7 +193,7 @@ class Commands:
     `steps` is by how much they have moved the generation.
     """
 
-    def __init__(self, link: Any, *, staged: bool = False) -> None:
+    def __init__(self, link: Family, *, staged: bool = False) -> None:
         self._link = link
         self._where = {"STAGED": True} if staged else {}
         self.steps = 0
@@ -241,7 +259,7 @@ def _chunks(shape: Shape, addresses: bytes) -> Iterator[dict[str, Any]]:
         yield {"PLANE": shape.plane, f"PREFIXES{shape.version}": packed[at : at + CHUNK]}
 
 
-def _loaded(found: dict[str, Any]) -> Loaded:
+def _loaded(found: Told) -> Loaded:
     names = {number: name for name, number in PROTOCOLS.items()}
     ports = tuple(
         Port(names[protocol], number)
@@ -251,67 +269,44 @@ def _loaded(found: dict[str, Any]) -> Loaded:
     return Loaded(Settings(found["FLAGS"], tuple(sorted(ports))), found["COUNT"], counters)
 
 
-def _info(link: Any) -> dict[str, Any]:
-    return next(map(_attributes, _request(link, "INFO", link.nlm_request)))
+def _info(link: Family) -> Told:
+    answer = link.ask(COMMANDS.index("INFO"), b"")
+    _check("INFO", answer)
+    return _told(parsed(answer.content, HEADER.size))
 
 
-def _do(link: Any, command: str, **attributes: Any) -> None:
-    list(_request(link, command, link.nlm_request, **attributes))
+def _do(link: Family, command: str, **named: Any) -> None:
+    _check(command, link.ask(COMMANDS.index(command), _packed(named), NLM_F_ACK))
 
 
-def _dump(link: Any, command: str) -> Iterator[dict[str, Any]]:
+def _dump(link: Family, command: str) -> Iterator[Told]:
     """What there was at one moment, whatever others change meanwhile."""
-    from pyroute2.netlink import NLM_F_DUMP, NLM_F_REQUEST
-
-    flags = NLM_F_REQUEST | NLM_F_DUMP
-    return map(_attributes, _request(link, command, link.nlm_request, flags=flags))
+    return map(_told, link.dump(COMMANDS.index(command), b""))
 
 
-def _request(
-    link: Any, command: str, send: Any, *, flags: int | None = None, **attributes: Any
-) -> Iterator[Any]:
-    from pyroute2 import NetlinkError
-    from pyroute2.netlink import NLM_F_ACK, NLM_F_REQUEST
-
-    message = _message_class()()
-    message["cmd"], message["version"] = COMMANDS.index(command), VERSION
-    message["attrs"] = [(NAMED + name, value) for name, value in attributes.items()]
-    try:
-        flags = NLM_F_REQUEST | NLM_F_ACK if flags is None else flags
-        yield from send(message, link.prid, msg_flags=flags)
-    except NetlinkError as e:
-        if e.code == errno.EPERM:
-            hint = "run as root of the host: in a container's user namespace it cannot be used"
-            raise Missing("vip_shim: no permission", hint=hint) from e
-        words = f"{e.args[-1]} (errno {e.code})"
-        raise KernelError(f"vip_shim: {command}: {words}", hint="dmesg may say more") from e
+def _check(command: str, answer: Message) -> None:
+    """Raises KernelError in the module's words, or Missing."""
+    code = answer.failure()
+    if code == errno.EPERM:
+        hint = "run as root of the host: in a container's user namespace it cannot be used"
+        raise Missing("vip_shim: no permission", hint=hint)
+    if code:
+        words = f"{answer.said() or os.strerror(code)} (errno {code})"
+        raise KernelError(f"vip_shim: {command}: {words}", hint="dmesg may say more")
 
 
-def _attributes(message: Any) -> dict[str, Any]:
-    return {name.removeprefix(NAMED): value for name, value in message["attrs"]}
+def _packed(named: dict[str, Any]) -> bytes:
+    return b"".join(attribute(NUMBERS[n], PACK[KINDS[n]](value)) for n, value in named.items())
 
 
-@cache
-def _message_class() -> Any:
-    from pyroute2.netlink import genlmsg
-
-    nla_map = tuple((NAMED + name, kind) for name, kind in ATTRIBUTES)
-    return type("shim_message", (genlmsg,), {"prefix": NAMED, "nla_map": nla_map})
+def _told(found: Attributes) -> Told:
+    """What this vipctl knows of it."""
+    names = {number: ATTRIBUTES[number] for number in found if number < len(ATTRIBUTES)}
+    return {name: UNPACK[kind](found[number]) for number, (name, kind) in names.items()}
 
 
-@contextmanager
-def _netlink() -> Iterator[Any]:
+def _netlink() -> AbstractContextManager[Family]:
     if not MODULE.exists():
         raise _absent()
-    try:
-        from pyroute2 import NetlinkError
-        from pyroute2.netlink.generic import GenericNetlinkSocket
-    except ImportError as e:
-        raise Missing(f"pyroute2 cannot be used: {e}", hint="pip install pyroute2") from e
-    try:
-        with GenericNetlinkSocket(ext_ack=True) as link:
-            link.bind(NAME, _message_class())
-            yield link
-    except (NetlinkError, OSError) as e:
-        said = e.args[-1] if e.args else type(e).__name__
-        raise KernelError(f"vip_shim: {said}", hint="dmesg may say more; try again") from e
+    absent = Missing("the module vip_shim is not loaded", hint=f"modprobe {NAME}")
+    return genetlink.connect(NAME, VERSION, absent)
