@@ -70,8 +70,10 @@ MARTIAN = (
 FIRST_HOP = "The VIP is served at the first hop, which answers."
 NO_ND = "IPv6 has no ARP, and the director is no ND proxy: the upstream needs a route."
 NO_GUARD = (
-    "Legacy tables have no place behind IPVS, so that UDP sockets of the director that are bound "
-    "to no address get the packet; no answer leaves."
+    "Legacy tables have no place behind IPVS to refuse at, so that UDP sockets of the director "
+    "that are bound to no address get the packet; no answer leaves. (Of the nat table's INPUT, "
+    "which is behind IPVS, the kernel says that REJECT is valid in the filter table only, iptables "
+    "that it is not for filtering; untracked packets pass it by.)"
 )
 REFUSED_BEFORE = (
     "Legacy tables have no place behind IPVS: what begins a connection to a port that no service "
