@@ -35,6 +35,7 @@ DEFAULT_PRIORITY = {4: 0, 6: 1}  # of ours: nobody's route of the same table com
 LOOPBACK = netlink.NUMBER.pack(1)  # LOOPBACK_IFINDEX of include/net/flow.h
 ROUTE = struct.Struct("=BBBBBBBBI")  # family, lengths, tos, table, protocol, scope, type, flags
 LENGTH_AT, TOS_AT = 1, 3
+ADDRESS_AT = ROUTE.size + len(attribute(RTA_TABLE, bytes(4))) + netlink.ATTRIBUTE.size
 
 
 def add(routes: Routes) -> None:
@@ -60,16 +61,33 @@ def are(some: Routes, others: Routes) -> bool:
 
 
 def read() -> Routes:
-    """All that are ours in table `local`. Slow where there are many."""
+    """All that are ours in table `local`. Slow where there are many.
+
+    The kernel says of a route its table first, then where it leads: what is the same but for that
+    address is understood once.
+    """
     found: dict[Shape, bytearray] = {}
     for version in VERSIONS:
+        known, width = dict[bytes, Shape | None](), WIDTH[version]
+        head, end = attribute(RTA_DST, bytes(width))[:-width], ADDRESS_AT + width
         for content in _dump(version, RT_TABLE_LOCAL, RTN_LOCAL):
-            attributes = dict(netlink.attributes(content, ROUTE.size))
-            priority = _priority(attributes)
-            if priority >= LOCAL_ROUTES and _is_plain(content, attributes):
-                shape = Shape(version, priority - LOCAL_ROUTES, content[LENGTH_AT])
-                found.setdefault(shape, bytearray()).extend(attributes.get(RTA_DST, b""))
+            if content[ADDRESS_AT - len(head) : ADDRESS_AT] != head:
+                continue  # a default route: no VIP is there
+            form = content[:ADDRESS_AT] + content[end:]
+            if form not in known:
+                known[form] = _shape(version, content)
+            if shape := known[form]:
+                found.setdefault(shape, bytearray()).extend(content[ADDRESS_AT:end])
     return {shape: bytes(addresses) for shape, addresses in found.items()}
+
+
+def _shape(version: int, content: bytes) -> Shape | None:
+    """None for a route that vipctl did not make as it is."""
+    attributes = dict(netlink.attributes(content, ROUTE.size))
+    priority = _priority(attributes)
+    if priority < LOCAL_ROUTES or not _is_plain(content, attributes):
+        return None
+    return Shape(version, priority - LOCAL_ROUTES, content[LENGTH_AT])
 
 
 def ours(version: int, table: int) -> Iterator[bytes]:
