@@ -24,6 +24,7 @@ from vipctl.linux.iptables import ipset, legacy
 from vipctl.methods import fwmark_iptables
 from vipctl.services.batch import Batch
 from vipctl.services.change import Acceptance, Shape
+from vipctl.services.seal import ABSENT
 from vipctl.services.service import Service
 
 # Nearly our names, rules before and after ours, policies, and counters that are not 0.
@@ -228,7 +229,7 @@ def test_loading_fails_whole(net: Lab, monkeypatch: pytest.MonkeyPatch, count: i
         assert fwmark_iptables.holds(acceptance, new, "")
         assert ipset.names() == ["vipctl4"]
         fwmark_iptables.load(Acceptance((), frozenset()), {})
-        assert fwmark_iptables.seal(Acceptance((), frozenset())) == ""
+        assert fwmark_iptables.seal(Acceptance((), frozenset())) == ABSENT
     assert ours(net.director) == []
 
 
@@ -266,7 +267,7 @@ def test_looking_at_nothing_needs_no_python_iptables(net: Lab) -> None:
     script = (
         "import sys; from vipctl.methods import fwmark_iptables as m;"
         "from vipctl.services.change import Acceptance; nothing = Acceptance((), frozenset());"
-        "m.probe(); m.load(nothing, ()); assert m.seal(nothing) == '';"
+        "m.probe(); m.load(nothing, ()); assert not m.seal(nothing).digest;"
         "assert 'iptc' not in sys.modules"
     )
 

@@ -17,6 +17,7 @@ from vipctl.methods import fwmark_iptables
 from vipctl.services import batch
 from vipctl.services.change import Acceptance, Entry, Shape
 from vipctl.services.real import RealServer
+from vipctl.services.seal import ABSENT
 from vipctl.services.service import Service
 from vipctl.services.values import Leftover, Port
 
@@ -219,4 +220,4 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Missing, match="ipset") as caught:
         fwmark_iptables.probe()
     assert caught.value.hint == "apt install ipset"
-    assert fwmark_iptables.seal(Acceptance((), frozenset())) == ""
+    assert fwmark_iptables.seal(Acceptance((), frozenset())) == ABSENT

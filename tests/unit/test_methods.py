@@ -180,6 +180,7 @@ from pathlib import Path
 from vipctl.services import batch
 from vipctl.services.batch import Batch
 from vipctl.services.change import Acceptance, Entry
+from vipctl.services.seal import ABSENT, OTHER, Seal, intact
 
 KERNEL = Path(os.environ["FAKE_KERNEL"])
 
@@ -196,10 +197,10 @@ def owner() -> str:
     return ""
 
 
-def seal(acceptance: Acceptance) -> str | None:
+def seal(acceptance: Acceptance) -> Seal:
     if not acceptance.active():
-        return None if _read() else ""
-    return hashlib.sha256(KERNEL.read_bytes()).hexdigest() if _read() else None
+        return OTHER if _read() else ABSENT
+    return intact(hashlib.sha256(KERNEL.read_bytes()).hexdigest()) if _read() else OTHER
 
 
 def apply(before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -> int:

@@ -10,6 +10,7 @@ from vipctl.services.methods import METHODS
 if TYPE_CHECKING:
     from vipctl.services.batch import Batch
     from vipctl.services.change import Acceptance
+    from vipctl.services.seal import Seal
 
 NAMES = tuple(METHODS)  # best first
 
@@ -36,13 +37,10 @@ class Method(Protocol):
     def owner(self) -> str:
         """Whose what is in the kernel is: an `Acceptance`'s owner; "" where nothing tells."""
 
-    def seal(self, acceptance: "Acceptance") -> str | None:
-        """A digest of all that is ours in the kernel but the prefixes; O(1) in those.
+    def seal(self, acceptance: "Acceptance") -> "Seal":
+        """What is ours in the kernel but the prefixes; O(1) in those.
 
         Where nothing of the kernel's tells of all prefixes, `acceptance.witnesses` stand for them.
-
-        It changes when somebody else changes what is ours. "" stands for nothing at all, None for
-        something else than `acceptance` needs.
         """
 
     def apply(

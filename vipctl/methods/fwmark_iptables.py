@@ -42,6 +42,7 @@ from vipctl.services import batch
 from vipctl.services.batch import Batch
 from vipctl.services.change import NOTHING, Acceptance, Entry, Shape
 from vipctl.services.methods import METHODS
+from vipctl.services.seal import ABSENT, OTHER, Seal, intact
 from vipctl.services.service import Service, idle_versions
 from vipctl.services.values import Leftover
 
@@ -84,19 +85,19 @@ def owner() -> str:
     return next((c.removeprefix(OF) for c in chains if c.startswith(OF)), "")
 
 
-def seal(acceptance: Acceptance) -> str | None:
+def seal(acceptance: Acceptance) -> Seal:
     """Rules that we made need our sets: where there is none, no table is looked at.
 
     A member at each end of a service's ranges stands for all of them.
     """
     sets = sorted(_sets(acceptance))
     if fwmarks.read(BLOCK) != BLOCK.accepting(acceptance) or sorted(_our_sets()) != sets:
-        return None
+        return OTHER
     if not acceptance.active():
-        return ""
+        return ABSENT
     if not all(map(_present, acceptance.witnesses)) or _read() != tables(acceptance):
-        return None
-    return " ".join(sets)
+        return OTHER
+    return intact(" ".join(sets))
 
 
 def _present(entry: Entry) -> bool:

@@ -6,6 +6,7 @@ from vipctl.linux.nftables import tables, transactions
 from vipctl.linux.routing import fwmarks
 from vipctl.services.batch import Batch
 from vipctl.services.change import Acceptance
+from vipctl.services.seal import OTHER, Seal
 
 
 class Marking(NamedTuple):
@@ -24,9 +25,9 @@ class Marking(NamedTuple):
     def owner(self) -> str:
         return self.table.owner()
 
-    def seal(self, acceptance: Acceptance) -> str | None:
+    def seal(self, acceptance: Acceptance) -> Seal:
         if fwmarks.read(self.block) != self.block.accepting(acceptance):
-            return None
+            return OTHER
         return self.table.seal(acceptance)
 
     def apply(self, before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -> int:

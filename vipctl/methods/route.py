@@ -25,6 +25,7 @@ from vipctl.services import batch
 from vipctl.services.batch import Batch
 from vipctl.services.change import Acceptance
 from vipctl.services.methods import METHODS
+from vipctl.services.seal import OTHER, Seal, intact
 
 
 def probe() -> tuple[str, ...]:
@@ -36,12 +37,12 @@ def owner() -> str:
     return MARKS.owner()
 
 
-def seal(acceptance: Acceptance) -> str | None:
+def seal(acceptance: Acceptance) -> Seal:
     """A route of each end of a service's ranges stands for all of them."""
     found = [MARKS.seal(acceptance), SILENCE.seal(_silent(acceptance))]
-    if None in found or not all(map(localroutes.present, acceptance.witnesses)):
-        return None
-    return "".join(filter(None, found))
+    if OTHER in found or not all(map(localroutes.present, acceptance.witnesses)):
+        return OTHER
+    return intact("".join(one.digest for one in found))
 
 
 def apply(before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -> int:

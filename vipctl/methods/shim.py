@@ -19,6 +19,7 @@ from vipctl.linux.shim import Settings
 from vipctl.services import batch
 from vipctl.services.batch import Batch
 from vipctl.services.change import Acceptance
+from vipctl.services.seal import ABSENT, OTHER, Seal, intact
 from vipctl.services.service import Service, idle_versions
 from vipctl.services.values import Leftover
 
@@ -42,17 +43,17 @@ def owner() -> str:
     return shim.owner()
 
 
-def seal(acceptance: Acceptance) -> str | None:
+def seal(acceptance: Acceptance) -> Seal:
     wanted = _wanted(acceptance)
     generation, owned, found = shim.snapshot()
     if found and owned not in (None, acceptance.owner):
-        return None
+        return OTHER
     if wanted != {mark: loaded.settings for mark, loaded in found.items()}:
-        return None
+        return OTHER
     if not found:
-        return ""
+        return ABSENT
     counts = sorted((mark, loaded.prefixes) for mark, loaded in found.items())
-    return digests.of(f"{generation} {counts}")
+    return intact(digests.of(f"{generation} {counts}"))
 
 
 def apply(before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -> int:

@@ -10,6 +10,7 @@ from vipctl.linux import shim
 from vipctl.linux.nftables import elements, listing
 from vipctl.linux.nftables.ruleset import shape_of
 from vipctl.linux.nftables.transactions import Owned
+from vipctl.services import seal
 from vipctl.services.change import NOTHING
 from vipctl.services.methods import METHODS
 
@@ -34,7 +35,7 @@ def words() -> str:
 
 def _is_there(name: str) -> bool:
     try:
-        return methods.get(name).seal(NOTHING) != ""
+        return methods.get(name).seal(NOTHING) != seal.ABSENT
     except VipctlError:
         return False
 

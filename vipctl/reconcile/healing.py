@@ -16,7 +16,9 @@ from vipctl.linux.sysctl import Kept, Refusals
 from vipctl.reconcile.acceptance import Without, acceptances, prefixes
 from vipctl.reconcile.epochs import Epochs, Watch
 from vipctl.reconcile.lacking import Lacking
+from vipctl.services import seal
 from vipctl.services.change import NOTHING, Acceptance, Change
+from vipctl.services.seal import Seal
 from vipctl.state.store import Store, Unwritten
 
 Notify = Callable[[str], None]
@@ -122,8 +124,8 @@ def _differing(store: Store, without: Without, *, full: bool) -> set[str]:
 
 
 def _is_there(store: Store, name: str, acceptance: Acceptance, *, full: bool) -> bool:
-    seal = _seal(name, acceptance)
-    if seal is None or seal != store.seals().get(name, ""):
+    found = _seal(name, acceptance)
+    if not found.fits or found.digest != store.seals().get(name, ""):
         return False
     if not (full and acceptance.active()):
         return True
@@ -138,12 +140,12 @@ def _methods(store: Store, wanted: Iterable[str]) -> list[str]:
     return sorted({*wanted, *store.seals()})
 
 
-def _seal(name: str, acceptance: Acceptance) -> str | None:
+def _seal(name: str, acceptance: Acceptance) -> Seal:
     """A method that the director cannot use has left nothing in the kernel."""
     try:
         return methods.get(name).seal(acceptance)
     except Missing:
-        return None if acceptance.active() else ""
+        return seal.OTHER if acceptance.active() else seal.ABSENT
 
 
 def _look_at_ipvs(store: Store, found: Found, change: Change | None) -> None:
@@ -243,7 +245,7 @@ def _restore(store: Store, found: Found, name: str) -> None:
         return None
     accepted = found.lacking.accepted
     whole = acceptances(store, accepted).get(name, NOTHING)
-    if not whole.active() and _seal(name, NOTHING) == "":
+    if not whole.active() and _seal(name, NOTHING) == seal.ABSENT:
         return None
     parts = dict(_parts(store, found, name, whole))
     there = {v for v, part in parts.items() if _is_there(store, name, part, full=found.full)}
@@ -285,13 +287,13 @@ def finish(store: Store, sysctls: Kept, lacking: Lacking, epochs: Epochs) -> Non
     wanted = acceptances(store, lacking.accepted)
     seals = dict.fromkeys(lacking.stuck, UNKNOWN)
     for name in set(_methods(store, wanted)) - lacking.stuck:
-        seal = _seal(name, wanted.get(name, NOTHING))
-        if seal is None:
+        found = _seal(name, wanted.get(name, NOTHING))
+        if not found.fits:
             raise KernelError(
                 "what was just set is not in the kernel any more",
                 hint="something else (nftables.service, systemd-networkd?) changes it at this "
                 "moment; try again",
             )
-        seals[name] = seal
-    kept = {name: seal for name, seal in seals.items() if seal}
+        seals[name] = found.digest
+    kept = {name: digest for name, digest in seals.items() if digest}
     store.finish(kept, sysctls, {name: epochs[name] for name in kept.keys() & epochs.keys()})

@@ -9,8 +9,10 @@ from vipctl.linux.nftables import elements, listing, transactions
 from vipctl.linux.nftables.elements import Edit
 from vipctl.linux.nftables.ruleset import Chains, map_name
 from vipctl.linux.nftables.transactions import Message, Owned
+from vipctl.services import seal
 from vipctl.services.batch import Batch, by_shape, same
 from vipctl.services.change import NOTHING, Acceptance, Shape
+from vipctl.services.seal import Seal
 
 if TYPE_CHECKING:
     from vipctl.linux.nftables.replay import Drawn
@@ -39,20 +41,19 @@ class Table(NamedTuple):
         said = listing.comment(self.owned)
         return said.removeprefix(OWNER) if said.startswith(OWNER) else ""
 
-    def seal(self, acceptance: Acceptance) -> str | None:
-        """A digest of what is there, "" for no table, None if it is not what is needed."""
+    def seal(self, acceptance: Acceptance) -> Seal:
         chains = self.ruleset(acceptance)
         found = listing.read(self.owned, chains)
         if found is None or not acceptance.active():
-            return None if found or acceptance.active() else ""
+            return seal.OTHER if found or acceptance.active() else seal.ABSENT
         wanted = (
             _comment(acceptance),
             set(map(map_name, acceptance.shapes)),
             {name: len(lines) for name, (_, lines) in chains.items()},
         )
         if not found.complete or (found.comment, found.maps, found.lengths()) != wanted:
-            return None
-        return digests.of(found.words())
+            return seal.OTHER
+        return seal.intact(digests.of(found.words()))
 
     def changing(
         self, before: Acceptance, after: Acceptance, removed: Batch, added: Batch
