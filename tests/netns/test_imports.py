@@ -39,7 +39,7 @@ def test_the_help_needs_the_command_line_alone(net: Lab, word: str) -> None:
     found = imported(net, word)
     assert found & (HEAVY | DEAR) <= {"locale"}  # for click's headings
     assert {name for name in found if name.startswith("vipctl.")} <= {
-        *("vipctl.services.choices", "vipctl.errors", "vipctl.methods", "vipctl.log"),
+        *("vipctl.errors", "vipctl.log"),
         *("vipctl.cli", "vipctl.cli.commands", "vipctl.cli.options", "vipctl.cli.output"),
     }
 

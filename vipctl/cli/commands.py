@@ -92,6 +92,16 @@ class Commands(click.Group):
     def list_commands(self, _context: click.Context) -> list[str]:
         return sorted(self._functions)
 
+    def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
+        """As click does, but of functions that no command was made of."""
+        limit = formatter.width - 6 - max(map(len, self._functions))
+        rows = [
+            (name, click.Command(name, help=function.__doc__).get_short_help_str(limit))
+            for name, (*_, function) in sorted(self._functions.items())
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name in self._functions and name not in self.commands:
             *parts, function = self._functions[name]

@@ -2,15 +2,15 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from vipctl.errors import UsageError
-from vipctl.services import marks, syntax
-from vipctl.services.option import Option, Whose
-from vipctl.services.real import FORM
-from vipctl.services.service import OPTIONS, Given, every_option, flag
+
+if TYPE_CHECKING:
+    from vipctl.services.option import Option
+    from vipctl.services.service import Given
 
 Command = Callable[..., Any]
 
@@ -18,11 +18,20 @@ force = click.option("--force", is_flag=True, help="Also where it may cut the di
 ranges = click.argument("ranges", metavar="RANGE…", nargs=-1, required=True)
 name = click.argument("name", metavar="NAME")
 servers = click.argument("servers", metavar="RIP[:PORT]…", nargs=-1, required=True)
-set_servers = click.argument("servers", metavar=f"{FORM}…", nargs=-1, required=True)
+
+
+def set_servers(command: Command) -> Command:
+    from vipctl.services.real import FORM
+
+    made = click.argument("servers", metavar=f"{FORM}…", nargs=-1, required=True)(command)
+    decorated: Command = made
+    return decorated
 
 
 def service(command: Command) -> Command:
     """Gathers the service options that were typed into `given`: their values, by field."""
+    from vipctl.services.service import every_option
+
     options = every_option()
 
     @wraps(command)
@@ -37,7 +46,9 @@ def service(command: Command) -> Command:
     return decorated
 
 
-def _typed(field: str, option: Option) -> Callable[[Command], Command]:
+def _typed(field: str, option: "Option") -> Callable[[Command], Command]:
+    from vipctl.services.service import flag
+
     said = flag(field)
     if option.typed is bool:
         return click.option(f"{said}/--no-{said[2:]}", field, default=None, help=option.help)
@@ -47,8 +58,12 @@ def _typed(field: str, option: Option) -> Callable[[Command], Command]:
     return click.option(said, field, multiple=many, metavar=option.metavar, help=option.help)
 
 
-def target(name: str | None, given: Given) -> str:
+def target(name: str | None, given: "Given") -> str:
     """The service's name; without one, that of the acceptance-only service of the mark."""
+    from vipctl.services import marks, syntax
+    from vipctl.services.option import Whose
+    from vipctl.services.service import OPTIONS, flag
+
     if name is not None:
         return syntax.check_name(name)
     if "fwmark" not in given:

@@ -203,9 +203,13 @@ def _refuse_options_of_other_methods(service: Service) -> None:
     method, features = service.method, service.features
     for name, _ in service.own:
         if name not in features.options:
-            no = f"{flag(name)} is for --method {owner_of(name)}, not {method}"
-            without = f"--no-{name.replace('_', '-')}" if every_option()[name].typed is bool else ""
-            raise Refused(no, hint=f"add {without}" if without else "leave it out")
+            owner, said = owner_of(name), flag(name)
+            switched = every_option()[name].typed is bool
+            raise Refused(
+                f"{said} is for --method {owner}, not {method}",
+                hint=f"use --method {owner}, or "
+                + (f"--no-{said[2:]}" if switched else f"leave {said} out"),
+            )
     for name, option in features.options.items():
         if option.needed and not service.value(name):
             raise Refused(
