@@ -39,7 +39,7 @@ def synproxy(net: Lab) -> Iterator[None]:
     net.director.ip(*(f"route del {gateway}" for gateway in gateways))
 
 
-@pytest.mark.parametrize("method", ["fwmark", "route"])
+@pytest.mark.parametrize("method", ["fwmark", "fwmark-iptables", "route"])
 def test_synproxy(net: Lab, vipctl: Vipctl, synproxy: None, method: str) -> None:
     reals = ("--real=10.0.1.11", "--real=fd00:1::11", "--set-sysctls")
     vipctl("add-range", *VIPS, "--service=web", *reals, "--method", method)
