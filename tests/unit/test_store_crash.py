@@ -18,7 +18,8 @@ from vipctl.errors import Refused, VipctlError
 from vipctl.services import planner
 from vipctl.services.change import Change
 from vipctl.services.service import Service
-from vipctl.state.store import SCHEMA_VERSION, Store
+from vipctl.state.database import SCHEMA_VERSION
+from vipctl.state.store import Store
 
 process = multiprocessing.get_context("fork")
 WEB = Service(name="web", fwmark=0x1000)

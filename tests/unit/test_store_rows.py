@@ -21,7 +21,7 @@ from vipctl.addresses.few import BITS, WIDTH, Span, cut
 from vipctl.addresses.spans import Spans
 from vipctl.services.change import Change, Place, Shape
 from vipctl.services.service import Service
-from vipctl.state import store
+from vipctl.state import rows as state_rows
 from vipctl.state.store import Store
 
 CHUNK = 4
@@ -47,7 +47,7 @@ def spans_of(version: int, chosen: Iterable[int]) -> Spans:
 def small(*, many: int) -> Iterator[None]:
     """Rows of few spans, of which few are looked for one by one."""
     with ExitStack() as patches:
-        for module, name, value in ((store, "CHUNK", CHUNK), (store, "FEW", 3)):
+        for module, name, value in ((state_rows, "CHUNK", CHUNK), (state_rows, "FEW", 3)):
             patches.enter_context(mock.patch.object(module, name, value))
         patches.enter_context(mock.patch.object(spans, "MANY", many))
         yield

@@ -26,7 +26,8 @@ from vipctl.services.change import Change
 from vipctl.services.methods import FIRST_PRIORITY
 from vipctl.services.service import Service
 from vipctl.services.values import Port
-from vipctl.state.store import FEW, Store
+from vipctl.state.rows import FEW
+from vipctl.state.store import Store
 
 MOST_DEVICES, MOST_RULES, MOST_TARGETS = 8, 32, 64
 OF_NO_VRF = (0, 253, 254)  # none, RT_TABLE_DEFAULT and RT_TABLE_MAIN of rtnetlink.h

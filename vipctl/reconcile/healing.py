@@ -19,7 +19,8 @@ from vipctl.reconcile.lacking import Lacking
 from vipctl.services import seal
 from vipctl.services.change import NOTHING, Acceptance, Change
 from vipctl.services.seal import Seal
-from vipctl.state.store import Store, Unwritten
+from vipctl.state.database import Unwritten
+from vipctl.state.store import Store
 
 Notify = Callable[[str], None]
 MANY = 10_000  # ranges whose loading an operator notices

@@ -18,7 +18,8 @@ from vipctl.reconcile.healing import Found, Notify
 from vipctl.reconcile.lacking import Lacking, after, unaccepted
 from vipctl.services.change import NOTHING, Acceptance, Change
 from vipctl.services.change import joined as addresses
-from vipctl.state.store import Store, Unwritten
+from vipctl.state.database import Unwritten
+from vipctl.state.store import Store
 
 Virtuals = dict[Key, Virtual]
 

@@ -1,0 +1,136 @@
+"""The database file: how it comes to be, is read where nobody can write, and fails."""
+
+import errno
+import os
+import sqlite3
+from contextlib import closing, suppress
+
+from vipctl import files
+from vipctl.errors import Missing, VipctlError
+from vipctl.files import Where
+from vipctl.state.directory import CURES, cure, trouble
+
+SCHEMA_VERSION = 2
+DAMAGED = (
+    "the kernel keeps its VIPs meanwhile: put state.db back from a backup; without one move the "
+    "directory away, and make the state anew: vipctl restore --force, which ends them, and apply"
+)
+
+SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE service (name TEXT PRIMARY KEY, spec TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE chunk (
+    service TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    plane INTEGER NOT NULL,
+    first BLOB NOT NULL,
+    spans BLOB NOT NULL,
+    PRIMARY KEY (service, version, plane, first)
+) WITHOUT ROWID;
+CREATE TABLE tally (
+    service TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    plane INTEGER NOT NULL,
+    length INTEGER NOT NULL,
+    prefixes INTEGER NOT NULL,
+    PRIMARY KEY (service, version, plane, length)
+) WITHOUT ROWID;
+CREATE TABLE sysctl (name TEXT PRIMARY KEY, old TEXT NOT NULL, new TEXT NOT NULL) WITHOUT ROWID;
+"""
+SAID = {  # what a failure of sqlite's means where nothing is in the way of writing afterwards
+    sqlite3.SQLITE_FULL: errno.ENOSPC,
+    sqlite3.SQLITE_IOERR: errno.EIO,
+    sqlite3.SQLITE_READONLY: errno.EROFS,
+}
+
+
+class Unwritten(VipctlError):
+    """What was to be committed is not: the state is as it was before that.
+
+    Unless it is not `certain`: after a reboot or the next command's look it may turn out to be.
+    """
+
+    certain = True
+
+
+def create(directory: Where) -> None:
+    """A database appears whole, or not at all, whoever comes first."""
+    from tempfile import TemporaryDirectory
+
+    for remains in ("-wal", "-shm"):  # of one that is gone: not for the new one
+        with suppress(FileNotFoundError):
+            os.unlink(path(directory) + remains)
+    with TemporaryDirectory(dir=directory, prefix="new-") as scratch:
+        db = sqlite3.connect(path(scratch), isolation_level=None)
+        db.execute("PRAGMA journal_mode = WAL")  # readers do not wait for writers
+        define(db)
+        db.close()
+        with suppress(FileExistsError):
+            os.link(path(scratch), path(directory))
+
+
+def path(directory: Where) -> str:
+    return f"{os.fspath(directory)}/state.db"
+
+
+def define(db: sqlite3.Connection) -> None:
+    db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+
+
+def apart(directory: Where) -> sqlite3.Connection:
+    """Reads without writing: the database as it is, or with its journal a copy in memory."""
+    from shutil import copyfile
+    from tempfile import TemporaryDirectory
+    from urllib.parse import quote
+
+    database = path(directory)
+    journal = f"{database}-wal"
+    if not (files.exists(journal) and os.stat(journal).st_size):
+        return sqlite3.connect(f"file:{quote(database)}?immutable=1", uri=True)
+    db = sqlite3.connect(":memory:")
+    with TemporaryDirectory() as scratch:
+        for end in ("", "-wal"):
+            copyfile(database + end, path(scratch) + end)
+        with closing(sqlite3.connect(path(scratch))) as copy:
+            copy.backup(db)
+    return db
+
+
+def is_for_writing(error: Exception) -> bool:
+    """Whether sqlite failed at what it writes, as it does even to read."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (
+        *(sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_FULL),
+        *(sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PERM),
+    )
+
+
+def failure(verb: str, directory: Where, error: Exception) -> VipctlError:
+    """By what the file system says where it says something; else the database is damaged."""
+    if isinstance(error, VipctlError):
+        return error
+    if os.geteuid():
+        return Missing(f"the state in {directory} is root's", hint="use sudo")
+    if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_IOERR_FSYNC:
+        return _uncertain(directory)
+    kind = Unwritten if verb == "write" else VipctlError
+    cause = error if isinstance(error, OSError) else None
+    if cause is None and is_for_writing(error):
+        cause = trouble(directory) or _said(error)
+    if cause is not None:
+        message = f"cannot {verb} the state in {directory}: {cause.strerror}"
+        return kind(message, hint=cure(cause))
+    return kind(f"cannot {verb} the state in {directory}: {error}", hint=DAMAGED)
+
+
+def _uncertain(directory: Where) -> Unwritten:
+    """All is written, but the disk did not say that it has it."""
+    message = f"cannot tell whether the state in {directory} is written: {os.strerror(errno.EIO)}"
+    failure = Unwritten(message, hint=CURES[errno.EIO])
+    failure.certain = False
+    return failure
+
+
+def _said(error: Exception) -> OSError | None:
+    code = SAID.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+    return OSError(code, os.strerror(code)) if code else None
