@@ -75,6 +75,10 @@ NO_GUARD = (
     "which is behind IPVS, the kernel says that REJECT is valid in the filter table only, iptables "
     "that it is not for filtering; untracked packets pass it by.)"
 )
+REFUSED_BEFORE = (
+    "Legacy tables have no place behind IPVS: what begins a connection to a port that no service "
+    "names is refused before IPVS can tell that it is FTP's data. Name the server's passive ports."
+)
 ROUTE_ONLY = "Only `route` can: the others do not make VIPs addresses that the kernel answers for."
 
 
@@ -96,6 +100,8 @@ DEVIATIONS = (
     Deviation("ttl", "route,4", "shows the VIP", SAYS_VIP),
     *_of_both_fwmarks("other-port", "4,UDP", "silence", NO_IPV4_ERRORS),
     *_of_both_fwmarks("no-server", "4,UDP", "silence", NO_IPV4_ERRORS),
+    Deviation("ftp", "fwmark-iptables,EPSV", "refused", REFUSED_BEFORE),
+    Deviation("ftp-v4", "fwmark-iptables,PASV", "refused", REFUSED_BEFORE),
     Deviation("own-server-abandoned", "fwmark-iptables,UDP", "reached", NO_GUARD),
     Deviation("arp", "route,4", YES, ""),
     Deviation("arp", "route,6", "nobody answers", NO_ND),

@@ -33,7 +33,6 @@ PINGED = Service("pinged", 0x1003, reals=BOTH, ping=True)
 QUIET = Service("quiet", 0x1004, reals=BOTH, leftover=Leftover.DROP)
 IPV4_ONLY = Service("ipv4-only", 0x1005, reals=(RIP,))
 IDLE = Service("idle", 0x1006)
-FTP = Service("ftp", 0x1007, reals=BOTH, ports=(Port("tcp", 21),))
 MANY = Service("fwmark-9", 9, ports=tuple(Port("tcp", number) for number in range(1, 20)))
 SHAPES = Shape(4, 0, 24), Shape(6, 0, 64)
 PLANES = *SHAPES, Shape(4, 1, 25), Shape(6, 2, 128)
@@ -49,7 +48,6 @@ CASES = {
     "one-version": acceptance(ACCEPTED, shapes=SHAPES[:1]),
     "ports": acceptance(WEB, PORTED),
     "many-ports": acceptance(MANY),
-    "ftp": acceptance(FTP, PORTED),
     "planes": acceptance(PORTED, NAMES, shapes=PLANES),
     "ping": acceptance(WEB, PINGED),
     "drop": acceptance(WEB, QUIET),
@@ -202,14 +200,6 @@ def test_ipsets_words_are_in_the_error() -> None:
         ipset.restore(
             f"add vipctl9 10.{i >> 16}.{i >> 8 & 255}.{i & 255}\n" for i in range(200_000)
         )
-
-
-@pytest.mark.parametrize(("service", "tracked"), [(WEB, 0), (PORTED, 0), (FTP, 2)])
-def test_connection_tracking_is_looked_at_for_ftp_alone(service: Service, tracked: int) -> None:
-    """A rule of its would have the kernel track all packets."""
-    tables = fwmark_iptables.tables(acceptance(service))
-    rules = [rule for chains in tables.values() for found in chains.values() for rule in found]
-    assert sum("conntrack" in rule for rule in rules) == tracked
 
 
 @pytest.mark.usefixtures("host")

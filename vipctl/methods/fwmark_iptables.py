@@ -14,16 +14,13 @@ our own, drawn by `tables`:
     filter OUTPUT       VIPCTL-SENT    what IPVS sends on has no mark any more (see `fwmark`)
 
 Legacy tables have no place behind IPVS (98, 99 at LOCAL_IN), so there is no guard. What begins a
-connection to a port that no service names is refused before IPVS, unless connection tracking
-expects it, as IPVS has it do for FTP's passive data (of services with tcp/21); what belongs to an
-open TCP connection only loses its mark, and IPVS finds it, or TCP takes it for nothing of its own.
-While the IPVS service of a mark is missing, what passes these rules meets the director's own
-sockets: UDP and SCTP ones bound to no address get the packet. No answer of theirs leaves, nor any
-of TCP but resets: the kernel sends none of IPv4 whose source is not in table `local`, but for
-transparent sockets, and VIPCTL-REPLIES drops IPv6's.
-
-(The nat table's INPUT is behind IPVS, at 100, but it has no REJECT, and sees nothing of packets
-that connection tracking does not track, nor of those behind the first of a connection.)
+connection to a port that no service names is refused before IPVS, though it may be one that IPVS
+waits for (FTP's passive data); what belongs to an open TCP connection only loses its mark, and IPVS
+finds it, or TCP takes it for nothing of its own. While the IPVS
+service of a mark is missing, what passes these rules meets the director's own sockets: UDP and SCTP
+ones bound to no address get the packet. No answer of theirs leaves, nor any of TCP but resets: the
+kernel sends none of IPv4 whose source is not in table `local`, but for transparent sockets, and
+VIPCTL-REPLIES drops IPv6's.
 
 An IPv4 packet whose TTL ends here is not accepted but routed as if it were not for a VIP, so that
 the kernel's forwarding says so to its sender with the director's address.
@@ -47,7 +44,7 @@ from vipctl.services.change import NOTHING, Acceptance, Entry, Shape
 from vipctl.services.methods import METHODS
 from vipctl.services.seal import ABSENT, OTHER, Seal, intact
 from vipctl.services.service import Service, idle_versions
-from vipctl.services.values import Leftover, Port
+from vipctl.services.values import Leftover
 
 WITNESSED = True
 SIZED = False
@@ -69,7 +66,6 @@ UNREACHABLE = {4: "icmp-port-unreachable", 6: "icmp6-port-unreachable"}
 IPVS_TAKES = ("tcp", "udp", "sctp", "esp", "ah")
 UNMARK = "-j MARK --set-xmark 0x0/0xffffffff"
 UNMARKED = "-m mark --mark 0x0"
-FTP = Port("tcp", 21)
 SYN = "-p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN"
 PORTS_IN_A_RULE = 15  # XT_MULTI_PORTS of include/uapi/linux/netfilter/xt_multiport.h
 
@@ -357,7 +353,7 @@ def _served(version: int, service: Service) -> list[str]:
         return []
     mark = _marked(service)
     others = [f"{SYN} {mark} -j {REFUSE}", f"-p tcp {mark} {UNMARK}", f"{mark} -j {REFUSE}"]
-    return [*_its_ports(service), *_its_data(service), *others]
+    return [*_its_ports(service), *others]
 
 
 def _its_ports(service: Service) -> Iterator[str]:
@@ -366,12 +362,6 @@ def _its_ports(service: Service) -> Iterator[str]:
         for at in range(0, len(numbers), PORTS_IN_A_RULE):
             ports = ",".join(numbers[at : at + PORTS_IN_A_RULE])
             yield f"-p {protocol} {_marked(service)} -m multiport --dports {ports} -j RETURN"
-
-
-def _its_data(service: Service) -> list[str]:
-    """FTP's passive data come by ports that only IPVS knows; it tells connection tracking."""
-    related = f"{SYN} {_marked(service)} -m conntrack --ctstate RELATED -j RETURN"
-    return [related] if FTP in service.ports else []
 
 
 def _icmp(version: int, kind: int) -> str:

@@ -99,7 +99,7 @@ REFUSALS: list[tuple[str, dict[str, Value], int, str]] = [
     ("DEL", {"PREFIXES4": VIP4, "PLANE": MAX_PLANES}, errno.ERANGE, "range"),
     ("DEL", {"PREFIXES4": VIP4, "STAGED": True}, errno.EINVAL, "BEGIN"),
     ("COMMIT", {}, errno.EINVAL, "BEGIN"),
-    ("COMMIT", {"OWNER": bytes(MAX_OWNER + 1)}, errno.ERANGE, "length"),
+    ("COMMIT", {"OWNER": bytes(MAX_OWNER + 1)}, errno.ERANGE, "policy"),
 ]
 
 
