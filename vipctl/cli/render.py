@@ -21,7 +21,8 @@ def table(headers: list[str], rows: Iterable[Iterable[object]]) -> str:
     cells = [[printable(str(cell)) for cell in row] for row in rows]
     numeric = ["right" if h in RIGHT else "left" for h in headers]
     styled = [click.style(h, bold=True) for h in headers]
-    return tabulate(cells, styled, tablefmt="plain", disable_numparse=True, colalign=numeric)
+    aligned = numeric if cells else None  # tabulate 0.9 has no columns where there are no rows
+    return tabulate(cells, styled, tablefmt="plain", disable_numparse=True, colalign=aligned)
 
 
 COUNTERS = {
