@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from tests.harness.guest import REPOSITORY
@@ -103,8 +104,9 @@ def test_it_is_compared(name: str) -> None:
 @pytest.mark.parametrize("name", SAMPLES)
 def test_the_command_line_has_it(name: str) -> None:
     for command in ("add-range", "add-service", "set-service"):
-        found = {p.name: p for p in group.commands[command].params}
-        assert flag(name) in found[name].opts
+        made = group.get_command(click.Context(group), command)
+        assert made
+        assert flag(name) in {p.name: p for p in made.params}[name].opts
 
 
 @pytest.mark.parametrize("name", SAMPLES)
