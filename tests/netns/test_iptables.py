@@ -126,7 +126,7 @@ def test_marks_of_others_alone_are_not_believed(net: Lab, vipctl: Vipctl) -> Non
 
 def test_a_mark_that_others_set_first_is_overridden(net: Lab, vipctl: Vipctl) -> None:
     rule = "-t mangle -A PREROUTING -j MARK --set-mark 99"
-    net.director.run(["iptables-legacy", *rule.split()])
+    net.director.run(["iptables-legacy", "-w", *rule.split()])
     vipctl("add-range", RANGES[0], "--fwmark", "17")
     with LocalInCounter(net.director) as counter:
         udp_send(net.client, [VIPS[0]], 9)

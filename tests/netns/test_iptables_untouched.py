@@ -88,10 +88,10 @@ def vipctl(net: Lab, tmp_path: Path) -> Vipctl:
 @pytest.fixture
 def _foreign(net: Lab) -> None:
     net.director.run(["ipset", "restore"], input=FOREIGN_SETS)
-    net.director.run(["iptables-legacy-restore", "-c"], input=FOREIGN_RULES)
+    net.director.run(["iptables-legacy-restore", "-w", "-c"], input=FOREIGN_RULES)
     six = FOREIGN_RULES.replace("192.0.2.7/32", "2001:db8::7/128").replace("theirs", "theirs6")
     net.director.run(["ipset", "create", "theirs6", "hash:net", "family", "inet6"])
-    net.director.run(["ip6tables-legacy-restore", "-c"], input=six)
+    net.director.run(["ip6tables-legacy-restore", "-w", "-c"], input=six)
     net.director.ip("link set eth0 down", "link set eth1 down")  # nothing is to be counted
 
 
@@ -128,8 +128,10 @@ def test_every_command_leaves_other_peoples_things_alone(
 def test_ours_comes_after_theirs_in_mangle_and_first_in_input(net: Lab, vipctl: Vipctl) -> None:
     vipctl("add-range", *RANGES, "--fwmark", "17", "--ping")
     for tool in ("iptables-legacy", "ip6tables-legacy"):
-        marking = net.director.run([tool, "-t", "mangle", "-S", "PREROUTING"]).stdout.splitlines()
-        refusing = net.director.run([tool, "-S", "INPUT"]).stdout.splitlines()
+        marking = net.director.run(
+            [tool, "-w", "-t", "mangle", "-S", "PREROUTING"]
+        ).stdout.splitlines()
+        refusing = net.director.run([tool, "-w", "-S", "INPUT"]).stdout.splitlines()
         assert marking[-1] == "-A PREROUTING -j VIPCTL"
         assert refusing[1] == "-A INPUT -j VIPCTL"
 
@@ -141,7 +143,7 @@ def test_changes_of_others_during_ours_are_kept(net: Lab, vipctl: Vipctl) -> Non
     def add() -> None:
         for number in range(100):
             rule = f"-w 20 -t mangle -A FORWARD -s 10.9.0.{number} -j ACCEPT"
-            net.director.run(["iptables-legacy", *rule.split()])
+            net.director.run(["iptables-legacy", "-w", *rule.split()])
 
     other = threading.Thread(target=add)
     other.start()
@@ -236,7 +238,7 @@ def test_loading_fails_whole(net: Lab, monkeypatch: pytest.MonkeyPatch, count: i
 def test_somebody_elses_rule_into_our_set_is_named(net: Lab, vipctl: Vipctl) -> None:
     vipctl("add-range", RANGES[0], "--fwmark", "17")
     rule = "-A FORWARD -m set --match-set vipctl4 dst -j ACCEPT"
-    net.director.run(["iptables-legacy", *rule.split()])
+    net.director.run(["iptables-legacy", "-w", *rule.split()])
     code, error = vipctl.error("remove-service", "fwmark-17")
     assert (code, error["kind"]) == (4, "kernel")
     assert "in use" in error["message"]

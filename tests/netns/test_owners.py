@@ -9,12 +9,12 @@ from tests.netns import iptables, owners, snapshot
 METHODS = ("fwmark", "fwmark-iptables", "route", "tproxy")
 NOBODYS = {  # what is there says nobody's, as if somebody wrote it from memory, or an older vipctl
     "fwmark": "nft 'delete table inet vipctl; add table inet vipctl'",
-    "fwmark-iptables": "iptables-legacy -t mangle -X $(iptables-legacy -t mangle -S | "
+    "fwmark-iptables": "iptables-legacy -w -t mangle -X $(iptables-legacy -t mangle -S | "
     "grep -o 'VIPCTL-OF-.*')",
 }
 OTHERS = {  # nor what others say in its place
     "fwmark": "nft 'delete table inet vipctl; add table inet vipctl { comment \"mine\"; }'",
-    "fwmark-iptables": f"{NOBODYS['fwmark-iptables']}; iptables-legacy -t mangle -N VIPCTL-OF-",
+    "fwmark-iptables": f"{NOBODYS['fwmark-iptables']}; iptables-legacy -w -t mangle -N VIPCTL-OF-",
 }
 
 

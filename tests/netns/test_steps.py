@@ -111,7 +111,7 @@ def test_every_change(net: Lab, vipctl: Vipctl, tmp_path: Path, method: str) -> 
 LOSSES = {
     "fwmark": ["nft flush ruleset"],
     "route": ["nft flush ruleset", "ip route flush table local proto 118"],
-    "fwmark-iptables": ["ipset flush vipctl4", "iptables-legacy -t mangle -F"],
+    "fwmark-iptables": ["ipset flush vipctl4", "iptables-legacy -w -t mangle -F"],
 }
 
 
@@ -172,6 +172,6 @@ def test_nothing_is_lost_by_a_restoration(
 def _foreign(method: str, number: int) -> list[str]:
     """A change of ours by somebody else that no packet of a VIP meets."""
     if method == "fwmark-iptables":
-        return ["iptables-legacy", "-t", "mangle", "-A", "VIPCTL", "-s", f"192.0.2.{number}"]
+        return ["iptables-legacy", "-w", "-t", "mangle", "-A", "VIPCTL", "-s", f"192.0.2.{number}"]
     table = {"fwmark": "vipctl", "route": "vipctl_route"}[method]
     return ["nft", "add", "chain", "inet", table, f"foreign{number}"]

@@ -18,7 +18,7 @@ DONE = {  # on the director
     "a set like ours": "ipset create vipctl4_p7 hash:net comment; "
     "ipset add vipctl4_p7 192.0.2.0/24 comment {}",
     "a table's comment": "nft add table inet vipctl '{{ comment \"{}\"; }}'",
-    "a legacy chain": "iptables-legacy -t mangle -N VIPCTL-{}",
+    "a legacy chain": "iptables-legacy -w -t mangle -N VIPCTL-{}",
 }
 
 

@@ -112,7 +112,7 @@ def _counted_rule() -> str:
     if not line.startswith("[0:0]"):
         return str(line.split()[0])
     text = text.replace(line, line.replace("[0:0]", "[7:700]"))
-    subprocess.run(["iptables-legacy-restore", "-c"], input=text, text=True, check=True)
+    subprocess.run(["iptables-legacy-restore", "-w", "-c"], input=text, text=True, check=True)
     return "[7:700]"
 
 

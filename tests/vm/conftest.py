@@ -1,5 +1,6 @@
 """Labs that all tests of a guest share, and a vipctl for each test that must leave no trace."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests.vm.observe import forget_connections, forget_tracked, kernel_state
 OWNED = ("203.0.113.0/24", "2001:db8:1::/64")  # by the real servers of `direct`
 SERVICE_PORTS = (80, 53)
 OWN_PORTS = (22, 53)  # of a director: sshd, a resolver
+TRIES = 30  # seconds
 _BUILT: dict[str, str] = {}  # directors as they are without vipctl, by name
 
 
@@ -38,8 +40,19 @@ def served_lab(prepare: Callable[[Namespace], None] = lambda _: None) -> Iterato
             serve(real, f"real{number}", SERVICE_PORTS)
         serve(built.director, "director", OWN_PORTS)
         execute(["modprobe", "ip_vs"])
-        _BUILT[built.director.name] = kernel_state(built.director)
+        _BUILT[built.director.name] = _settled(built.director)
         yield built
+
+
+def _settled(host: Namespace) -> str:
+    """The state of a kernel that has finished with what it does by itself in a new namespace."""
+    last = kernel_state(host)
+    for _ in range(TRIES):
+        time.sleep(1)
+        before, last = last, kernel_state(host)
+        if before == last:
+            return last
+    raise TimeoutError(f"{host.name} does not come to rest")
 
 
 @contextmanager
