@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from vipctl.errors import KernelError, Missing
 from vipctl.linux import genetlink, ipvs, netlink
-from vipctl.linux.ipvs import Dest, Key, Virtual
+from vipctl.linux.ipvs import messages
+from vipctl.linux.ipvs.messages import Dest, Key, Virtual
 from vipctl.linux.netlink import CODE, HEADER, NLA_F_NESTED, NLMSG_DONE, NLMSG_ERROR, attribute
 from vipctl.services.real import RealServer
 
@@ -143,7 +144,7 @@ def test_what_others_set_is_seen_and_set_back(
     answers(kernel, FAMILY, error(0))
     ipvs.add({WEB: VIRTUAL}, read)
     asked(kernel)
-    assert asked(kernel)[2] == ipvs.COMMANDS[command]
+    assert asked(kernel)[2] == messages.COMMANDS[command]
 
 
 def of(mark: int, family: bytes = b"\2\0") -> tuple[bytes, ...]:

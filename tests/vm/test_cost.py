@@ -10,11 +10,11 @@ import pytest
 from tests.harness.command import Vipctl
 from tests.harness.lab import Lab
 from tests.vm.conftest import traceless
-from vipctl.linux import ipvs
 from vipctl.linux.genetlink import GENL_ID_CTRL, Family
+from vipctl.linux.ipvs import messages
 
 REALS = [f"10.0.1.{n}" for n in range(11, 15)]
-NAMES = {number: name for name, number in ipvs.COMMANDS.items()}
+NAMES = {number: name for name, number in messages.COMMANDS.items()}
 MORE = ("add-range", "198.18.1.1", "--service", "s1")
 
 

@@ -11,7 +11,7 @@ from vipctl import methods
 from vipctl.addresses.prefixes import VERSIONS
 from vipctl.errors import KernelError, Missing, Refused, VipctlError
 from vipctl.linux import ipvs, sysctl
-from vipctl.linux.ipvs import Key, Virtual
+from vipctl.linux.ipvs.messages import Key, Virtual
 from vipctl.linux.sysctl import Kept, Refusals
 from vipctl.reconcile.acceptance import Without, acceptances, prefixes
 from vipctl.reconcile.epochs import Epochs, Watch

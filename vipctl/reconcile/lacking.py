@@ -8,7 +8,7 @@ from vipctl.addresses.few import BITS
 from vipctl.addresses.prefixes import VERSIONS
 from vipctl.errors import Missing, VipctlError
 from vipctl.linux import ipvs, sysctl
-from vipctl.linux.ipvs import Key
+from vipctl.linux.ipvs.messages import Key
 from vipctl.services.change import Change
 from vipctl.services.service import Service
 from vipctl.state.store import Store

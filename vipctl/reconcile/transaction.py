@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from vipctl import methods
 from vipctl.errors import Missing, Refused
 from vipctl.linux import ipvs, sysctl
-from vipctl.linux.ipvs import Key, Virtual
+from vipctl.linux.ipvs.messages import Key, Virtual
 from vipctl.linux.sysctl import Kept
 from vipctl.reconcile import healing
 from vipctl.reconcile.acceptance import Delta, acceptances, differences, joined

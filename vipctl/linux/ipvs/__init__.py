@@ -1,0 +1,181 @@
+"""Virtual services and real servers in the kernel's IPVS: what it has, and is to have.
+
+What is said for that to the kernel is in `messages`.
+"""
+
+import os
+from collections.abc import Collection, Iterable
+from contextlib import nullcontext
+
+from vipctl import files
+from vipctl.addresses.prefixes import VERSIONS
+from vipctl.errors import KernelError, Missing, VipctlError
+from vipctl.linux import sysctl
+from vipctl.linux.genetlink import Family
+from vipctl.linux.ipvs import messages
+from vipctl.linux.ipvs.messages import Counters, Dest, Key, Virtual
+from vipctl.linux.netlink import NUMBER
+from vipctl.services.real import real_key
+from vipctl.services.service import Service
+from vipctl.services.values import Forward
+
+IP_VS_SVC_F_PERSISTENT = 0x0001
+FORWARD_FLAG = {Forward.NAT: 0, Forward.TUN: 2, Forward.DR: 3}
+# Of a fwmark service: an address for IPv4, for IPv6 a prefix length in the machine's byte order.
+NETMASK = {4: b"\xff\xff\xff\xff", 6: NUMBER.pack(128)}
+MODULES = "/lib/modules"
+
+
+def desired(services: Iterable[Service]) -> dict[Key, Virtual]:
+    """A service has one IPVS service for each IP version of its real servers."""
+    return {
+        Key(service.fwmark, version): _virtual(service, version)
+        for service in services
+        if service.balanced
+        for version in sorted(service.versions())
+    }
+
+
+def _virtual(service: Service, version: int) -> Virtual:
+    flags = service.scheduler.bits()
+    if service.persistence:
+        flags |= IP_VS_SVC_F_PERSISTENT
+    forward = FORWARD_FLAG[service.forward]
+    dests = (Dest(r, forward) for r in service.reals if r.address.version == version)
+    return Virtual(
+        service.scheduler.name, flags, service.persistence, NETMASK[version], tuple(dests)
+    )
+
+
+def read(marks: Iterable[int]) -> dict[Key, Virtual]:
+    """The kernel's services with one of these fwmarks; {} where IPVS is not there at all."""
+    wanted = sorted(set(marks))
+    if not wanted:
+        return {}
+    with messages.connect() as family:
+        keys = [Key(mark, version) for mark in wanted for version in VERSIONS]
+        found = {key: messages.read(family, key) for key in keys}
+    return {key: virtual for key, virtual in found.items() if virtual is not None}
+
+
+def services(wanted: Collection[Key]) -> dict[Key, Virtual]:
+    """Those of the kernel with the fwmarks of these, without their real servers: all at once.
+
+    The kernel's list has gaps where others change theirs meanwhile: what it lacks is asked for.
+    """
+    if not wanted:
+        return {}
+    marks = {key.mark for key in wanted}
+    with messages.connect() as family:
+        found = {key: one for key, one in messages.all_services(family) if key.mark in marks}
+        for key in wanted:
+            if key not in found and (one := messages.get(family, key)) is not None:
+                found[key] = messages.parsed_service(one)
+    return found
+
+
+def counters(marks: Iterable[int]) -> dict[Key, tuple[Counters, dict[str, Counters]]]:
+    """Of each service, and of its real servers by endpoint."""
+    found = {}
+    with messages.connect() as family:
+        for mark in sorted(set(marks)):
+            for version in VERSIONS:
+                key = Key(mark, version)
+                if (service := messages.get(family, key)) is not None:
+                    reals = {
+                        messages.real(d).endpoint: messages.counted(d)
+                        for d in messages.dests(family, key)
+                    }
+                    found[key] = Counters(*messages.totals(service)), reals
+    return found
+
+
+def add(wanted: dict[Key, Virtual], present: dict[Key, Virtual]) -> dict[Key, VipctlError]:
+    """Creates and changes until the kernel has at least what is wanted.
+
+    Returns what it refuses: one service is nothing to the others.
+    """
+    refused: dict[Key, VipctlError] = {}
+    if not wanted:
+        return refused
+    with messages.connect() as family:
+        for key, virtual in wanted.items():
+            try:
+                _add(family, key, virtual, present.get(key))
+            except (KernelError, Missing) as e:
+                refused[key] = e
+    return refused
+
+
+def _add(family: Family, key: Key, virtual: Virtual, old: Virtual | None) -> None:
+    if old is None:
+        messages.change_service(family, "add", key, virtual)
+    elif settings(old) != settings(virtual):
+        messages.change_service(family, "set", key, virtual)
+    _change_reals(family, key, virtual, old)
+
+
+def foreseen(wanted: dict[Key, Virtual]) -> dict[Key, Missing]:
+    """Those that this kernel cannot have, as far as its files tell."""
+    found: dict[Key, Missing] = {}
+    no_ipv6 = sysctl.without_ipv6()
+    for key, virtual in wanted.items():
+        if key.version == 6 and no_ipv6:
+            found[key] = no_ipv6
+        elif not _has_scheduler(virtual.scheduler):
+            found[key] = messages.without(virtual.scheduler)
+    return found
+
+
+def _has_scheduler(name: str) -> bool:
+    """Also where the modules may not be looked at: systemd's ProtectKernelModules= hides them."""
+    known = [f"{MODULES}/{os.uname().release}/modules.{kind}" for kind in ("dep", "builtin")]
+    if files.exists(f"/sys/module/ip_vs_{name}") or not all(map(files.exists, known)):
+        return True
+    return any(f"/ip_vs_{name}.ko" in files.text(path) for path in known)
+
+
+def remove(wanted: dict[Key, Virtual], present: dict[Key, Virtual]) -> None:
+    """Deletes what is present and not wanted."""
+    surplus = [key for key in present if key not in wanted]
+    if not surplus:
+        return
+    with messages.connect() as family:
+        for key in surplus:
+            messages.change_service(family, "del", key, present[key])
+
+
+def settings(virtual: Virtual) -> Virtual:
+    return virtual._replace(dests=())
+
+
+def _change_reals(family: Family, key: Key, new: Virtual, old: Virtual | None) -> None:
+    before = {real_key(d.real): d for d in old.dests} if old else {}
+    again = _moved(family, key, new, old) & before.keys() if old else set()
+    with sysctl.held(sysctl.EXPIRE_NODEST, "0") if again else nullcontext():
+        for dest in new.dests:
+            was = before.pop(real_key(dest.real), None)
+            if real_key(dest.real) in again:
+                messages.change_dest(family, "del", key, dest)
+                was = None
+            if was is None:
+                messages.change_dest(family, "add", key, dest)
+            elif was != dest:
+                messages.change_dest(family, "set", key, dest)
+    for dest in before.values():
+        messages.change_dest(family, "del", key, dest)
+
+
+def _moved(family: Family, key: Key, new: Virtual, old: Virtual) -> set[tuple[int, int, int]]:
+    """Those to be added, some again, so that the kernel lists all in the order of `dests`.
+
+    One that comes back gets its connections back. With expire_nodest_conn=1, a packet that comes
+    in between would end its connection; with 0 it is only lost.
+    """
+    if new.scheduler not in messages.BY_ORDER:
+        return set()
+    wanted, stay = [real_key(dest.real) for dest in new.dests], 0
+    for dest in old.dests if old.scheduler in messages.BY_ORDER else messages.as_added(family, key):
+        if stay < len(wanted) and real_key(dest.real) == wanted[stay]:
+            stay += 1
+    return set(wanted[stay:])

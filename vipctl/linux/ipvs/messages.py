@@ -1,0 +1,234 @@
+"""What is said to IPVS over its generic netlink family, and understood of it.
+
+Numbers are from include/uapi/linux/ip_vs.h.
+"""
+
+import errno
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from ipaddress import ip_address
+from typing import NamedTuple
+
+from vipctl import log
+from vipctl.addresses.few import WIDTH
+from vipctl.addresses.prefixes import FAMILY
+from vipctl.errors import KernelError, Missing
+from vipctl.linux import genetlink
+from vipctl.linux.genetlink import SHORT, Attributes, Family, parsed
+from vipctl.linux.netlink import NLA_F_NESTED, NUMBER, attribute
+from vipctl.services.real import RealServer, real_key
+
+SERVICE, DEST = 1, 2  # IPVS_CMD_ATTR_…
+COMMANDS = {
+    "add service": 1, "set service": 2, "del service": 3, "get service": 4,
+    "add real server": 5, "set real server": 6, "del real server": 7, "list real servers": 8,
+}  # fmt: skip
+SVC_AF, SVC_FWMARK, SVC_SCHED, SVC_FLAGS, SVC_TIMEOUT, SVC_NETMASK, SVC_PE = 1, 5, 6, 7, 8, 9, 11
+DEST_ADDR, DEST_PORT, DEST_FWD, DEST_WEIGHT, DEST_UPPER, DEST_LOWER = 1, 2, 3, 4, 5, 6
+DEST_ACTIVE, DEST_INACTIVE, DEST_AF = 7, 8, 11
+DEST_TUNNEL = 13, 14, 15  # type, port, flags
+STATS64 = 12  # of either
+STATISTICS = 1, 2, 3, 4, 5  # IPVS_STATS_ATTR_CONNS, INPKTS, OUTPKTS, INBYTES, OUTBYTES
+IP_VS_SVC_F_HASHED = 0x0002  # the kernel's own
+BY_ORDER = ("sh", "mh", "dh")  # schedulers that map clients by the order of the kernel's list
+ALL_FLAGS = 0xFFFFFFFF
+IP_VS_CONN_F_FWD_MASK = 0x0007
+FLAGS = struct.Struct("=II")  # struct ip_vs_flags
+LONG = struct.Struct("=Q")
+PORT = struct.Struct(">H")
+
+
+class Key(NamedTuple):
+    """What IPVS knows a fwmark service by."""
+
+    mark: int
+    version: int
+
+
+class Dest(NamedTuple):
+    """A real server; what follows `forward` is nothing that vipctl sets."""
+
+    real: RealServer
+    forward: int
+    tunnel: tuple[int, ...] = (0, 0, 0)  # type, port, flags
+
+
+class Virtual(NamedTuple):
+    """One IPVS service: one IP version of a `Service`.
+
+    `dests` are sorted; or, where the order matters, as they were added to the kernel.
+    """
+
+    scheduler: str
+    flags: int
+    timeout: int
+    netmask: bytes
+    dests: tuple[Dest, ...]
+    persistence_engine: bytes = b""
+
+
+class Counters(NamedTuple):
+    """Totals since the service or real server was created; `active` and `inactive` are of now."""
+
+    connections: int
+    packets_in: int
+    packets_out: int
+    bytes_in: int
+    bytes_out: int
+    active: int = 0
+    inactive: int = 0
+
+
+def all_services(family: Family) -> Iterator[tuple[Key, Virtual]]:
+    """Anybody's, known by a fwmark."""
+    for found in family.dump(COMMANDS["get service"], b""):
+        service = parsed(found[SERVICE])
+        if SVC_FWMARK in service:
+            yield (
+                Key(_number(service, SVC_FWMARK), _version(service[SVC_AF])),
+                parsed_service(service),
+            )
+
+
+def without(scheduler: str) -> Missing:
+    return Missing(
+        f"this kernel has no IPVS scheduler {scheduler!r}", hint=f"modprobe ip_vs_{scheduler}"
+    )
+
+
+def read(family: Family, key: Key) -> Virtual | None:
+    service = get(family, key)
+    if service is None:
+        return None
+    found, dests = parsed_service(service), as_added(family, key)
+    in_order = found.scheduler in BY_ORDER
+    return found._replace(
+        dests=dests if in_order else tuple(sorted(dests, key=lambda d: real_key(d.real)))
+    )
+
+
+def parsed_service(service: Attributes) -> Virtual:
+    """Without its real servers."""
+    return Virtual(
+        service[SVC_SCHED].rstrip(b"\0").decode(),
+        FLAGS.unpack(service[SVC_FLAGS])[0] & ~IP_VS_SVC_F_HASHED,
+        _number(service, SVC_TIMEOUT),
+        service[SVC_NETMASK],
+        (),
+        service.get(SVC_PE, b""),
+    )
+
+
+def as_added(family: Family, key: Key) -> tuple[Dest, ...]:
+    """The kernel puts each before those it has."""
+    return tuple(map(_parsed_dest, reversed(dests(family, key))))
+
+
+def get(family: Family, key: Key) -> Attributes | None:
+    failure, found = family.get(COMMANDS["get service"], _identity(key))
+    if failure in (errno.ESRCH, errno.ENOENT, errno.EAFNOSUPPORT):
+        return None
+    if failure:
+        raise _refusal(f"get service of {_text(key)}", failure)
+    return parsed(found[SERVICE])
+
+
+def dests(family: Family, key: Key) -> list[Attributes]:
+    dumped = family.dump(COMMANDS["list real servers"], _identity(key))
+    return [parsed(found[DEST]) for found in dumped]
+
+
+def real(dest: Attributes) -> RealServer:
+    version = _version(dest[DEST_AF])
+    return RealServer(
+        ip_address(dest[DEST_ADDR][: WIDTH[version]]),
+        PORT.unpack(dest[DEST_PORT])[0],
+        *(_number(dest, kind) for kind in (DEST_WEIGHT, DEST_UPPER, DEST_LOWER)),
+    )
+
+
+def _version(family: bytes) -> int:
+    return 4 if SHORT.unpack(family)[0] == FAMILY[4] else 6
+
+
+def _parsed_dest(dest: Attributes) -> Dest:
+    return Dest(
+        real(dest),
+        _number(dest, DEST_FWD) & IP_VS_CONN_F_FWD_MASK,
+        tuple(int.from_bytes(dest.get(kind, b""), "big") for kind in DEST_TUNNEL),
+    )
+
+
+def _number(found: Attributes, kind: int) -> int:
+    return int(NUMBER.unpack(found[kind])[0])
+
+
+def counted(dest: Attributes) -> Counters:
+    active, inactive = (_number(dest, kind) for kind in (DEST_ACTIVE, DEST_INACTIVE))
+    return Counters(*totals(dest))._replace(active=active, inactive=inactive)
+
+
+def totals(found: Attributes) -> Iterator[int]:
+    """Of a service or a real server."""
+    totals = parsed(found[STATS64])
+    return (LONG.unpack(totals[kind])[0] for kind in STATISTICS)
+
+
+def _identity(key: Key, more: bytes = b"") -> bytes:
+    """The attribute that names a service, and perhaps says more of it."""
+    version = SHORT.pack(FAMILY[key.version])
+    content = attribute(SVC_AF, version) + attribute(SVC_FWMARK, NUMBER.pack(key.mark))
+    return attribute(SERVICE | NLA_F_NESTED, content + more)
+
+
+def change_service(family: Family, verb: str, key: Key, virtual: Virtual) -> None:
+    log.debug("ipvs: %s service of %s %s", verb, _text(key), virtual)
+    settings = (
+        (SVC_SCHED, virtual.scheduler.encode() + b"\0"),
+        (SVC_FLAGS, FLAGS.pack(virtual.flags, ALL_FLAGS)),
+        (SVC_TIMEOUT, NUMBER.pack(virtual.timeout)),
+        (SVC_NETMASK, virtual.netmask),
+    )
+    content = _identity(key, b"".join(attribute(*setting) for setting in settings))
+    failure = family.do(COMMANDS[f"{verb} service"], content)
+    if failure == errno.ENOENT and verb != "del":
+        raise without(virtual.scheduler)
+    if failure:
+        raise _refusal(f"{verb} service of {_text(key)} ({virtual.scheduler})", failure)
+
+
+def change_dest(family: Family, verb: str, key: Key, dest: Dest) -> None:
+    """Whatever it does not name the kernel sets to 0."""
+    real = dest.real
+    log.debug("ipvs: %s real server %s of %s", verb, real, _text(key))
+    settings = (
+        (DEST_ADDR, real.address.packed.ljust(16, b"\0")),  # union nf_inet_addr
+        (DEST_PORT, PORT.pack(real.port)),
+        (DEST_AF, SHORT.pack(FAMILY[real.address.version])),
+        (DEST_FWD, NUMBER.pack(dest.forward)),
+        (DEST_WEIGHT, NUMBER.pack(real.weight)),
+        (DEST_UPPER, NUMBER.pack(real.upper)),
+        (DEST_LOWER, NUMBER.pack(real.lower)),
+    )
+    content = b"".join(attribute(*setting) for setting in settings)
+    failure = family.do(
+        COMMANDS[f"{verb} real server"], _identity(key) + attribute(DEST | NLA_F_NESTED, content)
+    )
+    if failure:
+        raise _refusal(f"{verb} real server {real} of {_text(key)}", failure)
+
+
+def _text(key: Key) -> str:
+    return f"fwmark {key.mark:#x} (IPv{key.version})"
+
+
+def _refusal(what: str, code: int) -> KernelError:
+    words = f"{os.strerror(code)} (errno {code})"
+    return KernelError(f"IPVS: {what}: {words}", hint="see what is there: ipvsadm -Ln")
+
+
+def connect() -> AbstractContextManager[Family]:
+    words = "this kernel has no IPVS, or its module is not loaded"
+    return genetlink.connect("IPVS", 1, Missing(words, hint="modprobe ip_vs"))
