@@ -13,15 +13,16 @@ import vipctl
 from tests.harness.netns import Namespace
 from tests.unit.checked import Vipctl
 from vipctl.cli import run
-from vipctl.cli.commands import group
+from vipctl.cli.base import group
 
 COMMANDS = group.list_commands(click.Context(group))
 
 
 def test_only_the_command_that_is_asked_for_is_made(tmp_path: Path) -> None:
     script = (
-        "import sys; from vipctl.cli import commands, run; run(sys.argv[1:]);"
-        "sys.exit(str(list(commands.group.commands)))"
+        "import sys; from vipctl.cli import run; from vipctl.cli.base import group;"
+        "run(sys.argv[1:]);"
+        "sys.exit(str(list(group.commands)))"
     )
     argv = [sys.executable, "-c", script, "--state-dir", str(tmp_path), "list-services"]
     made = subprocess.run(argv, capture_output=True, text=True, check=False)

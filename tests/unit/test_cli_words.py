@@ -17,7 +17,7 @@ from tests.harness.netns import Namespace
 from tests.unit.checked import Vipctl
 from tests.unit.committing import commit
 from vipctl.addresses.prefixes import from_spans, parse_range
-from vipctl.cli.commands import group
+from vipctl.cli.base import group
 from vipctl.services import planner
 from vipctl.services.real import RealServer
 from vipctl.services.service import Service

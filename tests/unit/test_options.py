@@ -12,7 +12,7 @@ import click
 import pytest
 
 from tests.harness.guest import REPOSITORY
-from vipctl.cli.commands import group
+from vipctl.cli.base import group
 from vipctl.errors import Refused
 from vipctl.operate import asked, document, outcome, rangelist
 from vipctl.reconcile.acceptance import _lane

@@ -10,7 +10,7 @@ import click
 import pytest
 
 from vipctl import cli, log
-from vipctl.cli import commands, output, render
+from vipctl.cli import base, output, render
 from vipctl.errors import Refused, VipctlError
 from vipctl.operate import notation
 
@@ -67,7 +67,7 @@ SAID: dict[str, Callable[[str], object]] = {
     "a traceback": lambda text: cli._failed(VipctlError(text), ["-v"]),
     "an error nobody expected, with -v": lambda text: cli._failed(KeyError(text), ["-v"]),
     "a usage error": lambda text: cli._failed(click.UsageError(text), []),
-    "progress": lambda text: commands.Settings.notify(commands.Settings(*[None] * 4), text),  # type: ignore[arg-type]
+    "progress": lambda text: base.Settings.notify(base.Settings(*[None] * 4), text),  # type: ignore[arg-type]
 }
 
 

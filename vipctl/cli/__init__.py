@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import click
 
 from vipctl.cli import output
-from vipctl.cli.commands import MADE, group
+from vipctl.cli.base import group
+from vipctl.cli.commands import MADE
 from vipctl.cli.output import Unprinted, printable, printable_lines
 from vipctl.errors import UsageError, VipctlError
 

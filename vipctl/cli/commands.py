@@ -1,143 +1,21 @@
 """The commands: parse, one call, render."""
 
 import json
-import sys
 from collections.abc import Callable, Iterable
-from functools import reduce
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from vipctl import __version__, log
 from vipctl.cli import options
-from vipctl.cli.output import printable, say, tell, trace, warn
+from vipctl.cli.base import Settings, group
+from vipctl.cli.output import say, warn
 from vipctl.errors import UsageError
 
 if TYPE_CHECKING:
-    from vipctl.operate.controller import Controller, Outcome
+    from vipctl.operate.controller import Outcome
     from vipctl.services.service import Given
 
-STATE_DIR = "/var/lib/vipctl"
 MADE = "the change is made"
-Part = Callable[[Any], Any]  # click's: of a command
-F = TypeVar("F", bound=Callable[..., None])
-
-
-class Settings(NamedTuple):
-    """What comes before the command."""
-
-    json: bool
-    check: bool
-    diff: bool
-    state_dir: str
-
-    def controller(self, *, force: bool = False) -> "Controller":
-        from vipctl.operate.controller import Controller
-
-        return Controller(
-            self.state_dir, check=self.check, force=force, diff=self.diff, notify=self.notify
-        )
-
-    def notify(self, text: str) -> None:
-        """One line of progress, replaced by the next; nothing where nobody watches."""
-        if not self.json and sys.stderr is not None and sys.stderr.isatty():
-            sign = click.style(f"{printable(text)} …", dim=True) if text else ""
-            tell(f"\r\x1b[K{sign}", nl=False)
-
-
-def _directory(text: str) -> str:
-    if not text:
-        raise UsageError("--state-dir is empty", hint=f"leave it out for {STATE_DIR}")
-    return text
-
-
-def _answer(*words: str, what: str, text: Callable[[click.Context], str]) -> Part:
-    """An option that only says something. To make click's own is to look for their translation."""
-
-    def say_it(context: click.Context, _option: click.Parameter, asked: bool) -> None:
-        if asked and not context.resilient_parsing:
-            click.echo(text(context))
-            context.exit()
-
-    return click.option(
-        *words,
-        is_flag=True,
-        is_eager=True,
-        expose_value=False,
-        callback=say_it,
-        help=f"Show {what} and exit.",
-    )
-
-
-HELP = _answer("-h", "--help", what="this message", text=click.Context.get_help)
-VERSION = _answer("--version", what="the version", text=lambda _: f"vipctl, version {__version__}")
-
-
-class Commands(click.Group):
-    """Makes the command that is asked for: to make them all takes longer than most of them do."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
-        self._functions: dict[str, tuple[Part, ...]] = {}
-
-    def of(self, name: str, *parts: Part) -> Callable[[F], F]:
-        """A command: its arguments and options, before the function that gets the settings too."""
-
-        def known(function: F) -> F:
-            self._functions[name] = (*parts, HELP, click.pass_obj, function)
-            return function
-
-        return known
-
-    def list_commands(self, _context: click.Context) -> list[str]:
-        return sorted(self._functions)
-
-    def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
-        """As click does, but of functions that no command was made of."""
-        limit = formatter.width - 6 - max(map(len, self._functions))
-        rows = [
-            (name, click.Command(name, help=function.__doc__).get_short_help_str(limit))
-            for name, (*_, function) in sorted(self._functions.items())
-        ]
-        with formatter.section("Commands"):
-            formatter.write_dl(rows)
-
-    def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        if name in self._functions and name not in self.commands:
-            *parts, function = self._functions[name]
-            made = reduce(lambda made, part: part(made), reversed(parts), function)
-            self.command(name, add_help_option=False)(made)
-        return super().get_command(context, name)
-
-
-@click.group(cls=Commands, add_help_option=False)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option("--check", is_flag=True, help="Change nothing, report what would change.")
-@click.option("--diff", is_flag=True, help="Show what changes, before and after.")
-@click.option(
-    "--state-dir",
-    callback=lambda _context, _option, text: _directory(text),
-    metavar="DIR",
-    default=STATE_DIR,
-    show_default=True,
-    help="Where the desired state is kept; one for each network namespace.",
-)
-@click.option("-v", "--verbose", is_flag=True, help="Say on stderr what is sent to the kernel.")
-@VERSION
-@HELP
-@click.pass_context
-def group(
-    context: click.Context, as_json: bool, check: bool, diff: bool, state_dir: str, verbose: bool
-) -> None:
-    """Accept and balance VIPs that this LVS director does not own.
-
-    RANGE is 203.0.113.0/24, 203.0.113.7, 203.0.113.10-203.0.113.99, 2001:db8::/64, @FILE or - for
-    standard input; files have one range a line, # starts a comment. Every command is idempotent.
-
-    Exit codes: 0 done, 1 unexpected, 2 usage, 3 refused, 4 the kernel said no, 5 something missing.
-    """
-    log.listener = trace if verbose else None
-    context.obj = Settings(as_json, check, diff, state_dir)
 
 
 def _finish(settings: Settings, done: "Outcome") -> None:
