@@ -1,4 +1,4 @@
-"""Legacy iptables: the only file that knows python-iptables.
+"""Rules and chains of legacy iptables, by python-iptables.
 
 A rule is a line of words as `iptables-legacy -S` prints them after the chain. Chains of ours begin
 with CHAIN; in the kernel's own chains only jumps to ours are.
@@ -12,17 +12,15 @@ import fcntl
 import os
 import re
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from vipctl.errors import KernelError, Missing
+from vipctl.linux.iptables import library
 from vipctl.linux.iptables.ipset import SEARCH
 
 CHAIN = "VIPCTL"
@@ -30,14 +28,12 @@ Chains = dict[str, list[str]]  # rules by chain; in one of the kernel's: jumps t
 NAMES_FILE = {4: "ip_tables_names", 6: "ip6_tables_names"}
 LOCK = Path("/run/xtables.lock")
 PATIENCE = 10.0  # seconds for other programs to let go of the lock
-WIDER = (1, 8, 11)  # of iptables: options of its extensions have one more field
-INSTALL = "apt install iptables gcc python3-dev; pip install python-iptables"
 
 
 def probe() -> Iterator[str]:
     """Notes for the operator. Raises Missing where there are no legacy tables."""
     if find_spec("iptc") is None:
-        raise Missing("python-iptables is not installed", hint=INSTALL)
+        raise Missing("python-iptables is not installed", hint=library.INSTALL)
     if shutil.which("iptables", path=SEARCH) is None:
         raise Missing("the extensions of iptables are not installed", hint="apt install iptables")
     if not _in_kernel():
@@ -48,13 +44,17 @@ def probe() -> Iterator[str]:
 
 
 def _in_kernel() -> bool:
-    return _names_file(4).exists() or not _run("modprobe", "-n", "-q", "iptable_mangle").returncode
+    return (
+        _names_file(4).exists()
+        or not library.run("modprobe", "-n", "-q", "iptable_mangle").returncode
+    )
 
 
 def _notes() -> Iterator[str]:
     tool = shutil.which("iptables", path=SEARCH) or ""
     ruled = any(
-        "\n*" in _run(f"{tables}-nft-save").stdout.decode() for tables in ("iptables", "ip6tables")
+        "\n*" in library.run(f"{tables}-nft-save").stdout.decode()
+        for tables in ("iptables", "ip6tables")
     )
     if ruled:
         yield (
@@ -178,11 +178,11 @@ def _is_ours(name: str) -> bool:
 
 
 def _chain(handle: Any, name: str) -> Any:
-    return _iptc().Chain(handle, name)
+    return library.load().Chain(handle, name)
 
 
 def _rule(handle: Any, entry: Any = None, chain: Any = None) -> Any:
-    iptc = _iptc()
+    iptc = library.load()
     base = iptc.Rule6 if isinstance(handle, iptc.Table6) else iptc.Rule
     return type("Rule", (base,), {"tables": [handle]})(entry, chain)
 
@@ -213,12 +213,12 @@ def _know(protocol: int, name: str) -> None:
 
     So where one file has those of both (REDIRECT since 1.8.9), it is given a copy for the second.
     """
-    xtables = _iptc().xtables
+    xtables = library.load().xtables
     known = xtables.xtables(protocol)
     if not known.find_target(name):
-        library = Path(xtables._xtables_libdir, f"libxt_{name}.so")
+        extension = Path(xtables._xtables_libdir, f"libxt_{name}.so")
         with os.fdopen(os.memfd_create(name), "wb") as copy:
-            copy.write(library.read_bytes())
+            copy.write(extension.read_bytes())
             copy.flush()
             ctypes.CDLL(f"/proc/self/fd/{copy.fileno()}")
         known._xtinit(protocol)  # forgets that it found none
@@ -226,7 +226,7 @@ def _know(protocol: int, name: str) -> None:
 
 def _words(rule: Any) -> str:
     """What we never write, as addresses and interfaces, comes out as what we never wrote."""
-    iptc = _iptc()
+    iptc = library.load()
     found = iptc.easy.decode_iptc_rule(rule, ipv6=isinstance(rule, iptc.Rule6))
     found.pop("counters")
     return " ".join(_option(name, value) for name, value in found.items())
@@ -256,7 +256,7 @@ def _parameters(parameters: dict[str, Any]) -> Iterator[str]:
 @contextmanager
 def _open(version: int, table: str) -> Iterator[Any]:
     """The table as it is now; nothing is changed without a commit."""
-    iptc = _iptc()
+    iptc = library.load()
     try:
         handle = (iptc.Table if version == 4 else iptc.Table6)(table, autocommit=False)
         handle.refresh()  # it may be a cached one, of another namespace
@@ -297,67 +297,5 @@ def _wait_for(descriptor: int) -> None:
         time.sleep(0.05)
 
 
-@cache
-def _iptc() -> Any:
-    """It would look for its own library with the C compiler, if not told where to.
-
-    Where there is a distutils, it asks that for what sysconfig knows as well: of setuptools, whose
-    import takes longer than all else here.
-    """
-    wrapper = find_spec("libxtwrapper")
-    if wrapper is not None and wrapper.origin:
-        os.environ.setdefault("IPTABLES_LIBDIR", str(Path(wrapper.origin).parent))
-    absent = sys.modules.setdefault("distutils", None) is None  # type: ignore[arg-type]
-    try:
-        import iptc  # type: ignore[import-untyped]
-    except Exception as e:  # whatever it does where a library is not there
-        raise Missing(f"python-iptables cannot be used: {e}", hint=INSTALL) from e
-    finally:
-        if absent:
-            del sys.modules["distutils"]
-    if _version() >= WIDER:
-        _widen(iptc.xtables)
-    return iptc
-
-
-def _version() -> tuple[int, ...]:
-    """That of iptables, whose libxtables python-iptables uses: its soname tells less."""
-    said = _run("iptables", "--version").stdout.decode()
-    found = re.search(r"v(\d+)\.(\d+)\.(\d+)", said)
-    return tuple(map(int, found.groups())) if found else ()
-
-
-def _widen(xtables: Any) -> None:
-    """Has python-iptables step through options as far apart as they are since WIDER.
-
-    Their `struct xt_option_entry` (xtables.h) has a field more there than python-iptables knows.
-    """
-    known = xtables.xt_option_entry
-
-    class Wider(known):  # type: ignore[misc, valid-type]
-        _fields_ = (("base", ctypes.c_uint),)
-
-    def widened(entries: Any) -> Any:
-        return ctypes.cast(entries, ctypes.POINTER(Wider))
-
-    look_up, check = xtables.xtables._option_lookup, xtables.xtables._options_fcheck
-
-    def find(self: Any, entries: Any, name: bytes) -> Any:
-        found = look_up(self, widened(entries), name)
-        return found and ctypes.cast(ctypes.pointer(found), ctypes.POINTER(known)).contents
-
-    xtables.xtables._option_lookup = find
-    xtables.xtables._options_fcheck = lambda self, name, flags, entries: check(
-        self, name, flags, widened(entries)
-    )
-
-
 def _names_file(version: int) -> Path:
     return Path("/proc/thread-self/net") / NAMES_FILE[version]
-
-
-def _run(program: str, *arguments: str) -> "subprocess.CompletedProcess[bytes]":
-    found = shutil.which(program, path=SEARCH)
-    if found is None:
-        return subprocess.CompletedProcess((), 127, b"", b"")
-    return subprocess.run([found, *arguments], capture_output=True, check=False)  # noqa: S603
