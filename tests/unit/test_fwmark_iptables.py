@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.harness.ipsets import members as shown
 from tests.harness.netns import Namespace
 from vipctl.errors import KernelError, Missing
-from vipctl.linux.iptables import ipset, legacy
+from vipctl.linux.iptables import ipset, legacy, ruleset
 from vipctl.methods import fwmark_iptables
 from vipctl.services import batch
 from vipctl.services.change import Acceptance, Entry, Shape
@@ -76,7 +76,7 @@ def host() -> Iterator[Namespace]:
 @pytest.mark.parametrize("name", CASES)
 def test_rules_are_in_the_kernel_as_drawn(host: Namespace, name: str) -> None:
     found = CASES[name]
-    wanted = fwmark_iptables.tables(found)
+    wanted = ruleset.tables(found)
     fwmark_iptables._enforce(found)
     assert fwmark_iptables._read() == wanted
     for version, table in [(v, t) for v in (4, 6) for t in ("mangle", "nat", "filter")]:
@@ -117,24 +117,24 @@ def _counted_rule() -> str:
 
 
 def test_only_ping_needs_the_nat_table() -> None:
-    assert {table for _, table in fwmark_iptables.tables(CASES["ping"])} >= {"nat"}
-    assert {table for _, table in fwmark_iptables.tables(CASES["planes"])} == {"mangle", "filter"}
+    assert {table for _, table in ruleset.tables(CASES["ping"])} >= {"nat"}
+    assert {table for _, table in ruleset.tables(CASES["planes"])} == {"mangle", "filter"}
 
 
 def test_nothing_is_dropped_in_nat() -> None:
     for found in CASES.values():
-        for (_, table), chains in fwmark_iptables.tables(found).items():
+        for (_, table), chains in ruleset.tables(found).items():
             assert table != "nat" or not any("DROP" in line for line in _lines(chains))
 
 
 def test_one_ip_version_leaves_the_other_alone() -> None:
     only6 = acceptance(WEB, shapes=(Shape(6, 0, 64),))
-    assert {version for version, _ in fwmark_iptables.tables(only6)} == {6}
+    assert {version for version, _ in ruleset.tables(only6)} == {6}
 
 
 def test_idle_services_are_refused_whatever_the_port() -> None:
     idle = Service("idle", 0x1006, ports=(Port("tcp", 80),))
-    check = fwmark_iptables.tables(acceptance(idle))[4, "filter"]["VIPCTL-CHECK"]
+    check = ruleset.tables(acceptance(idle))[4, "filter"]["VIPCTL-CHECK"]
     assert check[0] == "-m mark --mark 0x1006 -j VIPCTL-REFUSE"
     assert not any("multiport" in rule for rule in check)
 

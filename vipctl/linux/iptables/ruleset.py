@@ -1,0 +1,139 @@
+"""The rules and sets by which legacy iptables accepts VIPs: what a method's chains hold. Pure."""
+
+from collections.abc import Iterable, Iterator
+
+from vipctl.addresses.prefixes import VERSIONS
+from vipctl.linux.iptables.legacy import CHAIN, Chains
+from vipctl.services.change import Acceptance, Shape
+from vipctl.services.service import Service, idle_versions
+from vipctl.services.values import Leftover
+
+PORTS, REPLIES = f"{CHAIN}-PORTS", f"{CHAIN}-REPLIES"
+CHECK, REFUSE = f"{CHAIN}-CHECK", f"{CHAIN}-REFUSE"
+OWN, SENT = f"{CHAIN}-OWN", f"{CHAIN}-SENT"
+OF = f"{CHAIN}-OF-"  # and the state directory's token
+ICMP = {4: "icmp", 6: "icmpv6"}
+ECHO_REQUEST = {4: 8, 6: 128}
+ERRORS = {4: (3, 4, 11), 6: (1, 2, 3, 4)}  # types of ICMP that IPVS looks into
+UNREACHABLE = {4: "icmp-port-unreachable", 6: "icmp6-port-unreachable"}
+IPVS_TAKES = ("tcp", "udp", "sctp", "esp", "ah")
+UNMARK = "-j MARK --set-xmark 0x0/0xffffffff"
+UNMARKED = "-m mark --mark 0x0"
+SYN = "-p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN"
+PORTS_IN_A_RULE = 15  # XT_MULTI_PORTS of include/uapi/linux/netfilter/xt_multiport.h
+
+Tables = dict[tuple[int, str], Chains]  # by IP version and name
+
+
+def tables(acceptance: Acceptance) -> Tables:
+    """Our chains in every table; none for an IP version that is not in use."""
+    found: Tables = {}
+    for version in VERSIONS if acceptance.active() else ():
+        if sets := [name for name, v in sets_of(acceptance).items() if v == version]:
+            found[version, "filter"] = _filter(version, sets, acceptance.services)
+            found[version, "mangle"] = _mangle(version, sets, acceptance.services)
+            if acceptance.owner:
+                found[version, "mangle"][OF + acceptance.owner] = []
+            if pinged := [s for s in acceptance.services if s.ping]:
+                found[version, "nat"] = _nat(version, pinged)
+    return found
+
+
+def sets_of(acceptance: Acceptance) -> dict[str, int]:
+    """The IP versions of the sets by their names; in the order of planes."""
+    if not acceptance.active():
+        return {}
+    ordered = sorted(acceptance.shapes, key=lambda shape: (shape.version, shape.plane))
+    return {set_name(shape): shape.version for shape in ordered}
+
+
+def set_name(shape: Shape) -> str:
+    plane = f"_p{shape.plane}" if shape.plane else ""
+    return f"vipctl{shape.version}{plane}"
+
+
+def _mangle(version: int, sets: list[str], services: Iterable[Service]) -> Chains:
+    expiring = ["-m ttl --ttl-lt 2 -j RETURN"] if version == 4 else []
+    served = [rule for s in services for rule in _its_ports(s)]
+    tried = [rule for name in sets for rule in (_lookup(name), *served)]
+    unserved = [f"{_marked(s)} {UNMARK}" for s in services if s.ports]
+    found = {
+        "PREROUTING": [f"-j {CHAIN}"],
+        CHAIN: [*expiring, *map(_lookup, sets)],
+        "OUTPUT": [f"{UNMARKED} -j {OWN}"],
+        OWN: [*tried, *unserved],
+    }
+    if version == 6:
+        found["OUTPUT"].append(f"-j {REPLIES}")
+        found[REPLIES] = _replies(sets)
+    if len(sets) > 1:
+        found |= {"INPUT": [f"-j {PORTS}"], PORTS: tried}
+    return found
+
+
+def _replies(sets: Iterable[str]) -> list[str]:
+    """Resets are refusals. What IPVS sends has no VIP as source here, but behind it (-102).
+
+    What SYNPROXY sends has no socket.
+    """
+    from_vips = (f"-m owner --socket-exists -m set --match-set {name} src -j DROP" for name in sets)
+    return ["-p tcp -m tcp --tcp-flags RST RST -j RETURN", *from_vips]
+
+
+def _lookup(name: str) -> str:
+    return f"-j SET --map-set {name} dst --map-mark"
+
+
+def _nat(version: int, services: Iterable[Service]) -> Chains:
+    echo = f"{_icmp(version, ECHO_REQUEST[version])} -j REDIRECT"
+    rules = [f"-p {ICMP[version]} {_marked(service)} {echo}" for service in services]
+    return {"PREROUTING": [f"-j {CHAIN}"], CHAIN: rules}
+
+
+def _filter(version: int, sets: list[str], services: tuple[Service, ...]) -> Chains:
+    """ICMP errors must reach IPVS. A mark alone is not believed: others set some."""
+    errors = [f"-p {ICMP[version]} {_icmp(version, kind)} -j RETURN" for kind in ERRORS[version]]
+    to_vips = [f"-m set --match-set {name} dst -j {CHECK}" for name in sets]
+    return {
+        "INPUT": [f"-j {CHAIN}"],
+        CHAIN: [*errors, *to_vips],
+        CHECK: [
+            *(rule for service in services for rule in _served(version, service)),
+            *(f"-p {protocol} -j RETURN" for protocol in IPVS_TAKES),
+            f"-j {REFUSE}",
+        ],
+        REFUSE: [
+            *(f"{_marked(s)} -j DROP" for s in services if s.leftover is Leftover.DROP),
+            "-p tcp -j REJECT --reject-with tcp-reset",
+            f"-j REJECT --reject-with {UNREACHABLE[version]}",
+        ],
+        "OUTPUT": [f"-j {SENT}"],
+        SENT: [f"{_marked(s)} {UNMARK}" for s in services],
+    }
+
+
+def _served(version: int, service: Service) -> list[str]:
+    """Refuses at once what no real server could answer."""
+    if version in idle_versions(service):
+        return [f"{_marked(service)} -j {REFUSE}"]
+    if not service.ports:
+        return []
+    mark = _marked(service)
+    others = [f"{SYN} {mark} -j {REFUSE}", f"-p tcp {mark} {UNMARK}", f"{mark} -j {REFUSE}"]
+    return [*_its_ports(service), *others]
+
+
+def _its_ports(service: Service) -> Iterator[str]:
+    for protocol in dict.fromkeys(port.protocol for port in service.ports):
+        numbers = [str(p.number) for p in service.ports if p.protocol == protocol]
+        for at in range(0, len(numbers), PORTS_IN_A_RULE):
+            ports = ",".join(numbers[at : at + PORTS_IN_A_RULE])
+            yield f"-p {protocol} {_marked(service)} -m multiport --dports {ports} -j RETURN"
+
+
+def _icmp(version: int, kind: int) -> str:
+    return f"-m icmp --icmp-type {kind}" if version == 4 else f"-m icmp6 --icmpv6-type {kind}"
+
+
+def _marked(service: Service) -> str:
+    return f"-m mark --mark {service.fwmark:#x}"
