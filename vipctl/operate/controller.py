@@ -2,12 +2,11 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import partial
 from typing import NamedTuple
 
 from vipctl import files, methods
-from vipctl.addresses.prefixes import VERSIONS, AddressSet, IPAddress
-from vipctl.addresses.spans import Spans
+from vipctl.addresses.prefixes import AddressSet, IPAddress
 from vipctl.errors import Missing, Refused, VipctlError
 from vipctl.files import Where
 from vipctl.operate import advice, asked, safety
@@ -154,7 +153,7 @@ class Controller(NamedTuple):
             others = {s.method for s, _ in wanted.values() if before.get(s.name) != s.method}
             for name in sorted(others):
                 methods.get(name).probe()
-            holder = partial(_holder, cache(lambda: _all_of(wanted)), wanted)
+            holder = safety.holder_of(wanted)
             for service, _ in wanted.values():
                 safety.check_reals(holder, present.get(service.name), service, force=self.force)
             return change
@@ -286,26 +285,6 @@ def refuse_foreign_state(store: Store, *, adopt: bool) -> bool:
     raise Refused(
         "this state belongs to another network namespace",
         hint="name this namespace's own with --state-dir, or move it here: vipctl restore",
-    )
-
-
-def _holder(
-    everything: Callable[[], AddressSet],
-    wanted: Mapping[str, tuple[Service, AddressSet]],
-    address: IPAddress,
-) -> str | None:
-    """The service that is to have the address; mostly none of them all."""
-    if address not in everything():
-        return None
-    return next(name for name, (_, held) in wanted.items() if address in held)
-
-
-def _all_of(wanted: Mapping[str, tuple[Service, AddressSet]]) -> AddressSet:
-    return AddressSet(
-        *(
-            Spans.of(version, b"".join(held.spans(version).data for _, held in wanted.values()))
-            for version in VERSIONS
-        )
     )
 
 

@@ -1,11 +1,12 @@
 """Refusals that need to know the director: whose addresses must not become VIPs."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from ipaddress import ip_address
 
 from vipctl import files
-from vipctl.addresses.prefixes import AddressSet, IPAddress
+from vipctl.addresses.prefixes import VERSIONS, AddressSet, IPAddress
 from vipctl.addresses.spans import Spans
 from vipctl.errors import Refused
 from vipctl.linux import sysctl
@@ -79,6 +80,29 @@ def stored_holder(view: View, address: IPAddress) -> str | None:
     """The service that the state has for an address."""
     value = int(address)
     return _holder(view.touching(Spans.from_pairs(address.version, [(value, value)])), address)
+
+
+def holder_of(
+    wanted: Mapping[str, tuple[Service, AddressSet]],
+) -> Callable[[IPAddress], str | None]:
+    """Names the service that is to have an address; mostly none of them all."""
+    everything = cache(lambda: _all_of(wanted))
+
+    def holder(address: IPAddress) -> str | None:
+        if address not in everything():
+            return None
+        return next(name for name, (_, held) in wanted.items() if address in held)
+
+    return holder
+
+
+def _all_of(wanted: Mapping[str, tuple[Service, AddressSet]]) -> AddressSet:
+    return AddressSet(
+        *(
+            Spans.of(version, b"".join(held.spans(version).data for _, held in wanted.values()))
+            for version in VERSIONS
+        )
+    )
 
 
 def _holder(held: Held, address: IPAddress) -> str | None:
