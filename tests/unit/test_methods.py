@@ -180,7 +180,7 @@ from pathlib import Path
 from vipctl.services import batch
 from vipctl.services.batch import Batch
 from vipctl.services.change import Acceptance, Entry
-from vipctl.services.seal import ABSENT, OTHER, Seal, intact
+from vipctl.services.seal import ABSENT, OTHER, Seal
 
 KERNEL = Path(os.environ["FAKE_KERNEL"])
 
@@ -200,7 +200,7 @@ def owner() -> str:
 def seal(acceptance: Acceptance) -> Seal:
     if not acceptance.active():
         return OTHER if _read() else ABSENT
-    return intact(hashlib.sha256(KERNEL.read_bytes()).hexdigest()) if _read() else OTHER
+    return Seal(hashlib.sha256(KERNEL.read_bytes()).hexdigest()) if _read() else OTHER
 
 
 def apply(before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -> int:
@@ -256,7 +256,7 @@ FEATURES = """
     "fake": Features(
         options={
             "strength": amount(
-                "Method fake: how strong.", "strength", "N", 0, 9, whose=Whose.METHOD, default=5,
+                "Method fake: how strong.", "strength", "N", 0, 9, default=5,
                 agree=True,
             )
         }

@@ -18,13 +18,12 @@ from vipctl.operate import asked, document, outcome, rangelist
 from vipctl.reconcile.acceptance import _lane
 from vipctl.services import real
 from vipctl.services.methods import METHODS
-from vipctl.services.option import Whose
 from vipctl.services.planner import _sharing
 from vipctl.services.real import RealServer
 from vipctl.services.service import (
+    EVERY_OPTION,
     OPTIONS,
     Service,
-    every_option,
     flag,
     from_plain,
     made,
@@ -59,7 +58,7 @@ def plain_service(name: str) -> Service:
 
 def test_every_field_of_a_service_is_an_option() -> None:
     assert set(Service._fields) == {"name", "own", *OPTIONS}
-    assert every_option().keys() == SAMPLES.keys()
+    assert EVERY_OPTION.keys() == SAMPLES.keys()
 
 
 def test_every_field_of_a_real_server_is_an_option() -> None:
@@ -113,12 +112,12 @@ def test_the_command_line_has_it(name: str) -> None:
 def test_services_that_share_vips_agree(name: str) -> None:
     service = plain_service(name)
     altered = service.altered({name: SAMPLES[name]})
-    option = every_option()[name]
+    option = EVERY_OPTION[name]
     assert (_sharing(service) != _sharing(altered)) is (option.agree or name == "ports")
     assert (_lane(service) != _lane(altered)) is (option.lasting or name == "fwmark")
 
 
-@pytest.mark.parametrize("name", [n for n, o in every_option().items() if o.whose is Whose.METHOD])
+@pytest.mark.parametrize("name", sorted(EVERY_OPTION.keys() - OPTIONS.keys()))
 def test_one_of_a_method_is_for_no_other(name: str) -> None:
     others = [m for m, found in METHODS.items() if name not in found.options and not found.proxied]
     for method in others:

@@ -30,19 +30,17 @@ def set_servers(command: Command) -> Command:
 
 def service(command: Command) -> Command:
     """Gathers the service options that were typed into `given`: their values, by field."""
-    from vipctl.services.service import every_option
-
-    options = every_option()
+    from vipctl.services.service import EVERY_OPTION
 
     @wraps(command)
     def gather(**words: Any) -> Any:
-        typed = {field: words.pop(field) for field in options}
-        given = {n: options[n].read(w) for n, w in typed.items() if w not in (None, ())}
+        typed = {field: words.pop(field) for field in EVERY_OPTION}
+        given = {n: EVERY_OPTION[n].read(w) for n, w in typed.items() if w not in (None, ())}
         return command(given=given, **words)
 
     decorated: Command = gather
-    for field in reversed(options):
-        decorated = _typed(field, options[field])(decorated)
+    for field in reversed(EVERY_OPTION):
+        decorated = _typed(field, EVERY_OPTION[field])(decorated)
     return decorated
 
 
@@ -61,7 +59,6 @@ def _typed(field: str, option: "Option") -> Callable[[Command], Command]:
 def target(name: str | None, given: "Given") -> str:
     """The service's name; without one, that of the acceptance-only service of the mark."""
     from vipctl.services import marks, syntax
-    from vipctl.services.option import Whose
     from vipctl.services.service import OPTIONS, flag
 
     if name is not None:
@@ -71,7 +68,7 @@ def target(name: str | None, given: "Given") -> str:
             "no service is named", hint="give --service NAME, or for acceptance only --fwmark MARK"
         )
     for field, option in OPTIONS.items():
-        if option.whose is Whose.IPVS and field in given:
+        if option.ipvs and field in given:
             raise UsageError(
                 f"--fwmark without --service is acceptance only and takes no {flag(field)}",
                 hint="add --service NAME for vipctl to own the IPVS service too",

@@ -42,7 +42,7 @@ from vipctl.services import batch
 from vipctl.services.batch import Batch
 from vipctl.services.change import NOTHING, Acceptance, Entry
 from vipctl.services.methods import METHODS
-from vipctl.services.seal import ABSENT, OTHER, Seal, intact
+from vipctl.services.seal import ABSENT, OTHER, Seal
 
 WITNESSED = True
 SIZED = False
@@ -80,7 +80,7 @@ def seal(acceptance: Acceptance) -> Seal:
         return ABSENT
     if not all(map(_present, acceptance.witnesses)) or _read() != ruleset.tables(acceptance):
         return OTHER
-    return intact(" ".join(sets))
+    return Seal(" ".join(sets))
 
 
 def _present(entry: Entry) -> bool:

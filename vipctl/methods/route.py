@@ -25,7 +25,7 @@ from vipctl.services import batch
 from vipctl.services.batch import Batch
 from vipctl.services.change import Acceptance
 from vipctl.services.methods import METHODS
-from vipctl.services.seal import OTHER, Seal, intact
+from vipctl.services.seal import OTHER, Seal
 
 
 def probe() -> tuple[str, ...]:
@@ -42,7 +42,7 @@ def seal(acceptance: Acceptance) -> Seal:
     found = [MARKS.seal(acceptance), SILENCE.seal(_silent(acceptance))]
     if OTHER in found or not all(map(localroutes.present, acceptance.witnesses)):
         return OTHER
-    return intact("".join(one.digest for one in found))
+    return Seal("".join(one.digest for one in found))
 
 
 def apply(before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -> int:

@@ -19,7 +19,7 @@ from vipctl.linux.shim import Settings
 from vipctl.services import batch
 from vipctl.services.batch import Batch
 from vipctl.services.change import Acceptance
-from vipctl.services.seal import ABSENT, OTHER, Seal, intact
+from vipctl.services.seal import ABSENT, OTHER, Seal
 from vipctl.services.service import Service, idle_versions
 from vipctl.services.values import Leftover
 
@@ -53,7 +53,7 @@ def seal(acceptance: Acceptance) -> Seal:
     if not found:
         return ABSENT
     counts = sorted((mark, loaded.prefixes) for mark, loaded in found.items())
-    return intact(digests.of(f"{generation} {counts}"))
+    return Seal(digests.of(f"{generation} {counts}"))
 
 
 def apply(before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -> int:

@@ -3,7 +3,6 @@
 from vipctl import methods
 from vipctl.errors import Refused
 from vipctl.services.methods import METHODS
-from vipctl.services.option import Whose
 from vipctl.services.service import OPTIONS, Given, Service
 from vipctl.services.values import AUTO
 
@@ -68,7 +67,7 @@ def refuse_balancing(service: Service, given: Given) -> None:
 
 
 def _of_ipvs(given: Given) -> list[str]:
-    return [n for n, option in OPTIONS.items() if option.whose is Whose.IPVS and n in given]
+    return [n for n, option in OPTIONS.items() if option.ipvs and n in given]
 
 
 def _said(value: object) -> str:

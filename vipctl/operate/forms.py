@@ -12,7 +12,7 @@ from vipctl.operate import asked
 from vipctl.services import marks, syntax
 from vipctl.services.marks import ACCEPTANCE_PREFIX
 from vipctl.services.methods import METHODS
-from vipctl.services.option import Option, Whose
+from vipctl.services.option import Option
 from vipctl.services.service import OPTIONS
 from vipctl.services.values import AUTO
 
@@ -63,9 +63,9 @@ class Form(BaseModel):
 
 
 @cache
-def _form_for(*, proxied: bool, whose: frozenset[Whose]) -> type[Form]:
+def _form_for(*, proxied: bool, ipvs: bool) -> type[Form]:
     """With the options of services of a kind."""
-    found = {name: option for name, option in OPTIONS.items() if option.whose in whose}
+    found = {name: option for name, option in OPTIONS.items() if ipvs or not option.ipvs}
     for method in METHODS.values():
         found |= method.options if method.proxied is proxied else {}
     fields: dict[str, Any] = {
@@ -77,14 +77,13 @@ def _form_for(*, proxied: bool, whose: frozenset[Whose]) -> type[Form]:
 
 def accepted() -> type[Form]:
     """Of acceptance only."""
-    return _form_for(proxied=False, whose=frozenset({Whose.ALL}))
+    return _form_for(proxied=False, ipvs=False)
 
 
 def _named(fields: Mapping[str, Any]) -> type[Form]:
     """Of a service with a name, by what is there."""
-    if asked.proxied(fields):
-        return _form_for(proxied=True, whose=frozenset({Whose.ALL}))
-    return _form_for(proxied=False, whose=frozenset({Whose.ALL, Whose.IPVS}))
+    proxied = asked.proxied(fields)
+    return _form_for(proxied=proxied, ipvs=not proxied)
 
 
 class Document(BaseModel):

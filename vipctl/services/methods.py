@@ -6,9 +6,9 @@ of policy routing.
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from vipctl.services.option import Option, Whose, amount, switch, words
+from vipctl.services.option import Option, amount, switch, words
 from vipctl.services.syntax import parse_listener
 
 LOCAL_ROUTES = 30320  # metric of VIPs in the kernel's table `local`, one more for each plane
@@ -31,10 +31,6 @@ class Features(NamedTuple):
     counters: Mapping[str, str] = {}
     options: Mapping[str, Option] = {}
 
-    def own(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """These, completed by the defaults of those that are not there."""
-        return {name: options.get(name, option.default) for name, option in self.options.items()}
-
 
 METHODS: dict[str, Features] = {
     "shim": Features(
@@ -50,7 +46,7 @@ METHODS: dict[str, Features] = {
         options={
             "arp": switch(
                 "Method route: the director answers ARP for the VIPs; default no.",
-                whose=Whose.METHOD, default=False, agree=True, lasting=True,
+                default=False, agree=True, lasting=True,
             ),
         },
     ),
@@ -59,11 +55,11 @@ METHODS: dict[str, Features] = {
         options={
             "to_port": amount(
                 "Method tproxy: where the local proxy listens.", "port", "PORT", 1, 65535,
-                whose=Whose.METHOD, needed=True,
+                needed=True,
             ),
             "to_addresses": words(
                 "Method tproxy: its address, of each IP version one; default any.", "IP",
-                parse_listener, flag="--to-address", whose=Whose.METHOD, default=(),
+                parse_listener, flag="--to-address", default=(),
             ),
         },
     ),

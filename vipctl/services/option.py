@@ -5,18 +5,10 @@ servers. The command line, `apply` files, JSON and the store follow from the lis
 """
 
 from collections.abc import Callable, Sequence
-from enum import Enum, StrEnum, auto
+from enum import StrEnum
 from typing import Any, NamedTuple
 
 from vipctl.services.syntax import number
-
-
-class Whose(Enum):
-    """Which services have an option."""
-
-    ALL = auto()
-    IPVS = auto()  # those whose virtual services are vipctl's
-    METHOD = auto()  # those of the one method that lists it
 
 
 class Option(NamedTuple):
@@ -24,8 +16,9 @@ class Option(NamedTuple):
 
     `typed` is what `apply` files and JSON have: str, int, bool or list, of str. `read` makes the
     value of that, or of what was typed; it raises UsageError. `each` reads one of a list, for
-    errors that name it. Two services that share VIPs must `agree`; a change of what is `lasting`
-    makes a method load all prefixes of the service anew.
+    errors that name it. Only services whose virtual services are vipctl's have those of `ipvs`. Two
+    services that share VIPs must `agree`; a change of what is `lasting` makes a method load all
+    prefixes of the service anew.
     """
 
     help: str
@@ -37,7 +30,7 @@ class Option(NamedTuple):
     bounds: tuple[int, int] = (0, 0)
     each: Callable[[str], Any] | None = None
     flag: str = ""
-    whose: Whose = Whose.ALL
+    ipvs: bool = False
     default: Any = None
     needed: bool = False
     agree: bool = False

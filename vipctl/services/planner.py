@@ -12,7 +12,7 @@ from vipctl.errors import Refused
 from vipctl.services.change import Change, Held, Place, Shape, joined
 from vipctl.services.marks import free_mark
 from vipctl.services.real import RealServer, Settings, real_key
-from vipctl.services.service import Service, every_option, flag, ports_disjoint
+from vipctl.services.service import EVERY_OPTION, Service, flag, ports_disjoint
 
 
 class View(Protocol):
@@ -263,7 +263,7 @@ def _refuse_conflict(some: Service, other: Service, both: str) -> None:
 
 
 def _agreed() -> str:
-    *some, last = (flag(name) for name, option in every_option().items() if option.agree)
+    *some, last = (flag(name) for name, option in EVERY_OPTION.items() if option.agree)
     return f"{', '.join(some)} and {last}"
 
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class Seal(NamedTuple):
-    """Nothing at all, all that is needed, or something else: ABSENT, `intact`, OTHER.
+    """Nothing at all, all that is needed, or something else: ABSENT, one with a digest, OTHER.
 
     `digest` changes when somebody else changes what is there.
     """
@@ -15,7 +15,3 @@ class Seal(NamedTuple):
 
 ABSENT = Seal()
 OTHER = Seal(fits=False)
-
-
-def intact(digest: str) -> Seal:
-    return Seal(digest)

@@ -7,7 +7,7 @@ from vipctl.addresses.prefixes import VERSIONS
 from vipctl.errors import Refused, UsageError
 from vipctl.services.marks import ACCEPTANCE_PREFIX
 from vipctl.services.methods import METHODS, Features, owner_of
-from vipctl.services.option import Option, Whose, amount, choice, switch, word, words
+from vipctl.services.option import Option, amount, choice, switch, word, words
 from vipctl.services.real import FORM, RealServer, parse_real, parse_reals, real_key
 from vipctl.services.syntax import parse_port, parse_ports, parse_scheduler
 from vipctl.services.values import AUTO, Forward, Leftover, Port, Scheduler
@@ -54,26 +54,30 @@ OPTIONS: dict[str, Option] = {  # by field of a Service
         parse_reals,
         parse_real,
         flag="--real",
-        whose=Whose.IPVS,
+        ipvs=True,
     ),
     "scheduler": word(
         "rr, wrr, wlc (the default), sh, mh, …. Flags: ops; of sh and mh fallback, port.",
         "NAME[,FLAG…]",
         parse_scheduler,
-        whose=Whose.IPVS,
+        ipvs=True,
     ),
-    "forward": choice("Forwarding method; default nat.", Forward, whose=Whose.IPVS),
+    "forward": choice("Forwarding method; default nat.", Forward, ipvs=True),
     "persistence": amount(
         "Keep a client on its real server; 0: do not.",
         "persistence",
         "SECONDS",
         0,
         MAX_PERSISTENCE,
-        whose=Whose.IPVS,
+        ipvs=True,
     ),
-    "set_sysctls": switch(
-        "Set the sysctls that the service needs; default: name them.", whose=Whose.IPVS
-    ),
+    "set_sysctls": switch("Set the sysctls that the service needs; default: name them.", ipvs=True),
+}
+
+
+# Of services of any kind: those that only a method has, too.
+EVERY_OPTION = OPTIONS | {
+    name: option for method in METHODS.values() for name, option in method.options.items()
 }
 
 
@@ -128,14 +132,13 @@ class Service(NamedTuple):
 
     def options(self) -> dict[str, Option]:
         """Those that a service of its kind has, by field."""
-        kinds = {Whose.ALL, Whose.IPVS} if self.balanced else {Whose.ALL}
-        common = {name: option for name, option in OPTIONS.items() if option.whose in kinds}
+        common = {n: option for n, option in OPTIONS.items() if self.balanced or not option.ipvs}
         return common | dict(self.features.options)
 
     def value(self, option: str) -> Any:
         if option in OPTIONS:
             return getattr(self, option)
-        return self.features.own(dict(self.own))[option]
+        return dict(self.own).get(option, self.features.options[option].default)
 
     def values(self, chosen: str) -> tuple[object, ...]:
         """Of its options that are `agree` or `lasting`."""
@@ -165,19 +168,12 @@ def plain(service: Service) -> dict[str, object]:
 
 def from_plain(name: str, form: Mapping[str, Any]) -> Service:
     """The inverse of `plain`; what is absent has its default. Raises UsageError or Refused."""
-    known = every_option()
-    return made(name, {key: known[key].read(value) for key, value in form.items()})
-
-
-def every_option() -> dict[str, Option]:
-    """Of services of any kind, those of methods too."""
-    own = {n: option for method in METHODS.values() for n, option in method.options.items()}
-    return OPTIONS | own
+    return made(name, {key: EVERY_OPTION[key].read(value) for key, value in form.items()})
 
 
 def flag(name: str) -> str:
     """How the command line spells an option."""
-    return every_option()[name].flag or f"--{name.replace('_', '-')}"
+    return EVERY_OPTION[name].flag or f"--{name.replace('_', '-')}"
 
 
 def checked(service: Service) -> Service:
@@ -204,7 +200,7 @@ def _refuse_options_of_other_methods(service: Service) -> None:
     for name, _ in service.own:
         if name not in features.options:
             owner, said = owner_of(name), flag(name)
-            switched = every_option()[name].typed is bool
+            switched = EVERY_OPTION[name].typed is bool
             raise Refused(
                 f"{said} is for --method {owner}, not {method}",
                 hint=f"use --method {owner}, or "

@@ -53,7 +53,7 @@ class Table(NamedTuple):
         )
         if not found.complete or (found.comment, found.maps, found.lengths()) != wanted:
             return seal.OTHER
-        return seal.intact(digests.of(found.words()))
+        return Seal(digests.of(found.words()))
 
     def changing(
         self, before: Acceptance, after: Acceptance, removed: Batch, added: Batch
