@@ -36,6 +36,13 @@ def measure(
     return status, [json.loads(line) for line in lines]
 
 
+def keep(name: str, series: str, **found: object) -> None:
+    """Write what was found under a kernel to build/bench."""
+    HOME.mkdir(parents=True, exist_ok=True)
+    about = {"kernel": kernel(series).release, **found}
+    (HOME / f"{name}.json").write_text(json.dumps(about, indent=1))
+
+
 def parser(module: str, description: str | None) -> argparse.ArgumentParser:
     """Return what parses the options of all benchmarks."""
     options = argparse.ArgumentParser(prog=f"python -m {module}", description=description)

@@ -5,16 +5,12 @@ sender chooses.
 """
 
 import argparse
-import json
 import sys
 from statistics import median
 
 from benchmarks import host
 from benchmarks.datapath.__main__ import SENDER, build_sender
-from tests.harness.kernels import kernel
 from tests.harness.module import built
-
-RESULTS = host.HOME / "addresses.json"
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -24,8 +20,7 @@ def _run(options: argparse.Namespace) -> int:
     status, lines = host.measure(options.kernel, "benchmarks.addresses.inside", *words)
     if status:
         return status
-    release = kernel(options.kernel).release
-    RESULTS.write_text(json.dumps({"kernel": release, "costs": lines}, indent=1))
+    host.keep("addresses", options.kernel, costs=lines)
     print(_table(lines))
     return 0
 

@@ -1,7 +1,6 @@
 """Measure instructions per packet in a guest; write build/bench/datapath.json and the page."""
 
 import argparse
-import json
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -15,7 +14,6 @@ from tests.harness.kernels import kernel
 from tests.harness.module import built
 
 SENDER = host.HOME / "sender"
-RESULTS = host.HOME / "datapath.json"
 ALL = (*map(str, SIZES), MIX)
 PAGE = REPOSITORY / "docs" / "datapath.md"
 
@@ -30,12 +28,11 @@ def _run(options: argparse.Namespace) -> int:
     status, lines = host.measure(options.kernel, "benchmarks.datapath.inside", *words)
     if status:
         return status
-    release = kernel(options.kernel).release
-    RESULTS.write_text(json.dumps({"kernel": release, "seed": SEED, "costs": lines}, indent=1))
+    host.keep("datapath", options.kernel, seed=SEED, costs=lines)
     costs = [_cost(line) for line in lines]
     print(tables(costs))
     if options.kernel == host.KERNEL and _is_all(methods, sizes):
-        PAGE.write_text(page(costs, release))
+        PAGE.write_text(page(costs, kernel(options.kernel).release))
         print(f"bench: wrote {PAGE.relative_to(REPOSITORY)}")
     return 0
 

@@ -1,24 +1,18 @@
 """Load a million /32 into the shim and into an ipset, in turn, in one guest that counts."""
 
 import argparse
-import json
 import sys
 
 from benchmarks import host
-from tests.harness.kernels import kernel
 from tests.harness.module import built
-
-RESULTS = host.HOME / "loading.json"
 
 
 def _run(options: argparse.Namespace) -> int:
-    host.HOME.mkdir(parents=True, exist_ok=True)
     built(options.kernel)
     status, lines = host.measure(options.kernel, "benchmarks.loading.inside", str(options.size))
     if status:
         return status
-    release = kernel(options.kernel).release
-    RESULTS.write_text(json.dumps({"kernel": release, "loads": lines}, indent=1))
+    host.keep("loading", options.kernel, loads=lines)
     print(_table(lines))
     return 0
 

@@ -4,6 +4,7 @@ Linux 6.1 does not list hooks (CONFIG_NETFILTER_NETLINK_HOOK of Debian's).
 """
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
@@ -22,11 +23,8 @@ def _loaded() -> Iterator[None]:
 
 @pytest.fixture
 def host() -> Iterator[Namespace]:
-    namespace = Namespace.create("shim")
-    try:
+    with closing(Namespace.create("shim")) as namespace:
         yield namespace
-    finally:
-        namespace.close()
 
 
 @pytest.fixture

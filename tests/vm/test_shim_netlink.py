@@ -8,6 +8,7 @@ import signal
 import socket
 import struct
 from collections.abc import Iterator
+from contextlib import closing
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
 import pytest
@@ -56,11 +57,8 @@ def _loaded() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def host() -> Iterator[Namespace]:
-    namespace = Namespace.create("shim")
-    try:
+    with closing(Namespace.create("shim")) as namespace:
         yield namespace
-    finally:
-        namespace.close()
 
 
 @pytest.fixture
