@@ -12,7 +12,7 @@ CPU_LIMIT = 0.3  # seconds, `fwmark`
 RSS_LIMIT = 400e6
 FACTOR, CONSTANT = 1.5, 2.0  # of a load: times the raw one, and seconds
 BASE = "fwmark"
-MANY = 65_536
+LARGE = 65_536
 TOLD = {True: "kept", False: "**not kept**"}
 
 
@@ -36,7 +36,7 @@ def _of_size(results: Results) -> str:
 
 
 def _of_peers(results: Results) -> str:
-    size = max((s for s in results.sizes() if s <= MANY), default=0)
+    size = max((s for s in results.sizes() if s <= LARGE), default=0)
     own = results.middle(BASE, size, "load")
     told = [
         f"{title} takes {_times(results, name, size, own)} as long"

@@ -39,8 +39,8 @@ def counter(net: Lab) -> BeforeIpvs:
 
 @pytest.fixture
 def many(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    for module in (ipset, spans):
-        monkeypatch.setattr(module, "MANY", MANY)
+    monkeypatch.setattr(ipset, "MOST_IN_WORDS", MANY)
+    monkeypatch.setattr(spans, "NUMPY_FROM", MANY)
     monkeypatch.setattr(transactions, "LARGEST", MANY * LONGEST)
     monkeypatch.setattr(change, "SMALLEST_ROOM", ROOM)
     return monkeypatch
@@ -159,7 +159,7 @@ def test_nothing_is_lost_by_a_restoration(
     threshold: int,
 ) -> None:
     """However many are many: of one table, or of all that go together."""
-    many.setattr(ipset, "MANY", threshold)
+    many.setattr(ipset, "MOST_IN_WORDS", threshold)
     many.setattr(transactions, "LARGEST", ALL)
     vips = ["203.0.113.77", "198.51.100.77"]
     vipctl("add-range", "203.0.113.0/24", "198.51.100.0/25", "--fwmark", "17", "--method", method)

@@ -7,6 +7,7 @@ from pathlib import Path
 from tests.harness import module
 from tests.harness.netns import Namespace, execute
 from vipctl.linux import shim
+from vipctl.linux.shim import messages
 from vipctl.services import batch
 from vipctl.services.batch import Batch
 from vipctl.services.change import Entry, Shape
@@ -52,7 +53,7 @@ def exercise() -> None:
     assert shim.services()
     assert batch.count(shim.prefixes()) > MANY
     with shim._netlink() as link:  # a state that is begun and never put in use
-        shim._do(link, "BEGIN")
+        messages.do(link, "BEGIN")
         shim.Commands(link, staged=True).set_service(1, shim.Settings(0, ()))
         shim.Commands(link, staged=True).add(prefixes(MANY, 1))
 

@@ -35,7 +35,7 @@ def read(found: Batch) -> set[Entry]:
     return set(entries)
 
 
-def minus(some: set[Entry], others: set[Entry]) -> set[Entry]:
+def without(some: set[Entry], others: set[Entry]) -> set[Entry]:
     return some - others
 
 
@@ -53,7 +53,7 @@ def test_entries_and_back(some: set[Entry]) -> None:
 
 
 @small_and_large
-@pytest.mark.parametrize("model", [minus, elsewhere, also_in])
+@pytest.mark.parametrize("model", [without, elsewhere, also_in])
 @given(some=sets, others=sets)
 def test_what_of_one_is_in_another(
     model: Callable[[set[Entry], set[Entry]], set[Entry]],
@@ -61,14 +61,14 @@ def test_what_of_one_is_in_another(
     some: set[Entry],
     others: set[Entry],
 ) -> None:
-    with mock.patch.object(spans, "MANY", many):
+    with mock.patch.object(spans, "NUMPY_FROM", many):
         found = getattr(batch, model.__name__)(*map(batch.of_entries, (some, others)))
     assert read(found) == model(some, others)
 
 
 @given(sets, sets)
 def test_what_has_nothing_in_common_is_joined(some: set[Entry], others: set[Entry]) -> None:
-    found = batch.joined(batch.of_entries(some), batch.of_entries(elsewhere(others, some)))
+    found = batch.union(batch.of_entries(some), batch.of_entries(elsewhere(others, some)))
     assert read(found) == some | elsewhere(others, some)
 
 
@@ -89,7 +89,7 @@ def test_the_same_is_the_same_in_any_order(many: int, some: set[Entry], others: 
         for s in (some, others)
     )
     turned = {mark: _turned(addresses) for mark, addresses in left.items()}
-    with mock.patch.object(spans, "MANY", many):
+    with mock.patch.object(spans, "NUMPY_FROM", many):
         assert batch.same(16, left, turned | {99: b""})
         assert batch.same(16, left, right) is (_of(shape, some) == _of(shape, others))
         for mark, addresses in left.items():
@@ -121,7 +121,7 @@ def test_held_spans_are_their_prefixes_with_the_services_marks() -> None:
 def test_one_service_holds_what_its_set_does(many: int, numbers: set[int]) -> None:
     wanted = from_spans((6, (number, number)) for number in numbers)
     rows = [Row("web", 6, 2, *span) for span in wanted.v6]
-    with mock.patch.object(spans, "MANY", many):
+    with mock.patch.object(spans, "NUMPY_FROM", many):
         found = batch.of(held_by(rows), MARKS)
     assert batch.count(found) == wanted.count()
     assert sum(1 << 128 - entry.shape.length for entry in read(found)) == len(numbers)

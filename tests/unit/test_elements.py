@@ -9,7 +9,7 @@ import pytest
 
 from tests.harness.netns import Namespace
 from vipctl.addresses.few import WIDTH
-from vipctl.addresses.prefixes import FAMILY
+from vipctl.addresses.prefixes import AF
 from vipctl.errors import KernelError
 from vipctl.linux import netlink
 from vipctl.linux.nftables import elements, tables, transactions
@@ -72,7 +72,7 @@ def shown(host: Namespace, where: Map) -> dict[bytes, int]:
     listed = host.run(["nft", "-j", "list", "map", *where.table, where.name]).stdout
     (found,) = (item["map"] for item in json.loads(listed)["nftables"] if "map" in item)
     return {
-        socket.inet_pton(FAMILY[where.version], key): int(str(value), 0)
+        socket.inet_pton(AF[where.version], key): int(str(value), 0)
         for key, value in found.get("elem", ())
     }
 

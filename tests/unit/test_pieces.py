@@ -29,7 +29,7 @@ def test_pieces_are_what_json_makes(
         return {"a[": {"ranges": some, "no": []}, "b": [1, {"ranges": others}], "c": "\1"}
 
     lists = [map(json.dumps, some), map(json.dumps, others)]
-    with mock.patch.object(pieces, "MANY", many):
+    with mock.patch.object(pieces, "PIECE", many):
         made = "".join(pieces.of(form([pieces.HERE], [pieces.HERE]), lists, indent))
     assert made == json.dumps(form(some, others), indent=indent)
 

@@ -26,7 +26,7 @@ GOOD = [f"203.0.113.{n}" for n in range(200)]
 def blocks(many: int, size: int = 1 << 20) -> Iterator[None]:
     """Blocks of so many bytes, that are read as a whole if they have more lines than `many`."""
     with ExitStack() as patches:
-        patches.enter_context(mock.patch.object(rangelist, "MANY", many))
+        patches.enter_context(mock.patch.object(rangelist, "NUMPY_FROM", many))
         patches.enter_context(mock.patch.object(rangelist, "BLOCK", size))
         yield
 

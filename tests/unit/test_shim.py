@@ -13,7 +13,7 @@ from tests.harness.netns import Namespace
 from vipctl.errors import Missing
 from vipctl.linux import shim
 from vipctl.linux.genetlink import Family
-from vipctl.linux.shim import Settings
+from vipctl.linux.shim import Settings, messages
 from vipctl.methods import shim as method
 from vipctl.services import batch
 from vipctl.services.batch import Batch
@@ -88,20 +88,20 @@ def given(number: int) -> Batch:
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
     """The messages that go to the kernel."""
     found: list[tuple[str, dict[str, Any]]] = []
-    monkeypatch.setattr(shim, "_do", lambda _, command, **named: found.append((command, named)))
+    monkeypatch.setattr(shim, "do", lambda _, command, **named: found.append((command, named)))
     return found
 
 
-def unpacked(command: str, messages: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[Entry]:
+def unpacked(command: str, sent: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[Entry]:
     """What messages of this command say, each of them of one kind, and short enough."""
-    for said, named in messages:
+    for said, named in sent:
         (version,) = (v for v in (4, 6) if f"PREFIXES{v}" in named)
         chunk = named.pop(f"PREFIXES{version}")
         assert said == command
         assert 0 < len(chunk) <= 65_531  # an attribute's length has 16 bits
         plane, mark = named.pop("PLANE"), named.pop("MARK", 0)
         assert not named
-        for address, length in shim.PREFIX[version].iter_unpack(chunk):
+        for address, length in messages.PREFIX[version].iter_unpack(chunk):
             yield Entry(Shape(version, plane, length), int.from_bytes(address), mark)
 
 

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from vipctl.linux import shim
+from vipctl.linux.shim import messages
 
 KERNEL = Path(__file__).resolve().parents[2] / "kernel"
 FLAGS = ("DROP", "PING", "IDLE4", "IDLE6")
 NUMBERS = (
-    *(f"CMD_{name}" for name in (*shim.COMMANDS, "MAX")),
-    *(f"A_{name}" for name in (*(name for name, _ in shim.ATTRIBUTES), "MAX")),
+    *(f"CMD_{name}" for name in (*messages.COMMANDS, "MAX")),
+    *(f"A_{name}" for name in (*(name for name, _ in messages.ATTRIBUTES), "MAX")),
     *(f"F_{name}" for name in (*FLAGS, "ALL")),
     "VERSION",
 )
@@ -76,19 +77,21 @@ def header(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_name_and_version(header: dict[str, Any]) -> None:
-    assert (header["NAME"], header["VERSION"]) == (shim.NAME, shim.VERSION)
+    assert (header["NAME"], header["VERSION"]) == (messages.NAME, messages.VERSION)
 
 
 def test_commands(header: dict[str, Any]) -> None:
-    assert [header[f"CMD_{name}"] for name in shim.COMMANDS] == list(range(len(shim.COMMANDS)))
-    assert header["CMD_MAX"] == len(shim.COMMANDS) - 1
+    assert [header[f"CMD_{name}"] for name in messages.COMMANDS] == list(
+        range(len(messages.COMMANDS))
+    )
+    assert header["CMD_MAX"] == len(messages.COMMANDS) - 1
 
 
 def test_attributes(header: dict[str, Any]) -> None:
     """pyroute2 numbers them by their order."""
-    numbers = [header[f"A_{name}"] for name, _ in shim.ATTRIBUTES]
-    assert numbers == list(range(len(shim.ATTRIBUTES)))
-    assert header["A_MAX"] == len(shim.ATTRIBUTES) - 1
+    numbers = [header[f"A_{name}"] for name, _ in messages.ATTRIBUTES]
+    assert numbers == list(range(len(messages.ATTRIBUTES)))
+    assert header["A_MAX"] == len(messages.ATTRIBUTES) - 1
 
 
 def test_flags(header: dict[str, Any]) -> None:
@@ -97,10 +100,10 @@ def test_flags(header: dict[str, Any]) -> None:
 
 
 def test_a_port(header: dict[str, Any]) -> None:
-    assert shim.PORT.pack(PORT, socket.IPPROTO_UDP).hex() == header["port"]
+    assert messages.PORT.pack(PORT, socket.IPPROTO_UDP).hex() == header["port"]
 
 
 @pytest.mark.parametrize("version", [4, 6])
 def test_a_prefix(header: dict[str, Any], version: int) -> None:
-    packed = shim.PREFIX[version].pack(ADDRESSES[version], LENGTHS[version])
+    packed = messages.PREFIX[version].pack(ADDRESSES[version], LENGTHS[version])
     assert packed.hex() == header[f"prefix{version}"]

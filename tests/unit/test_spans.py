@@ -85,9 +85,9 @@ def sets(draw: st.DrawFn, number: int) -> tuple[Ground, list[set[int]]]:
 
 def either_way(work: Callable[[], T]) -> T:
     """What both implementations make of it."""
-    with mock.patch.object(spans, "MANY", NEVER):
+    with mock.patch.object(spans, "NUMPY_FROM", NEVER):
         pure = work()
-    with mock.patch.object(spans, "MANY", ALWAYS):
+    with mock.patch.object(spans, "NUMPY_FROM", ALWAYS):
         assert work() == pure
     return pure
 
@@ -131,7 +131,7 @@ def test_arithmetic(
     assert found.version == ground.version
 
 
-def except_for(left: list[Span], right: list[Span]) -> list[Span]:
+def without(left: list[Span], right: list[Span]) -> list[Span]:
     return [span for span in left if span not in right]
 
 
@@ -143,7 +143,7 @@ def touching(left: list[Span], right: list[Span]) -> list[Span]:
     return overlapping(left, [(first - 1, last + 1) for first, last in right])
 
 
-@pytest.mark.parametrize("model", [except_for, overlapping, touching])
+@pytest.mark.parametrize("model", [without, overlapping, touching])
 @given(drawn=sets(2))
 def test_whole_spans(
     model: Callable[[list[Span], list[Span]], list[Span]], drawn: tuple[Ground, list[set[int]]]
@@ -266,7 +266,7 @@ def test_records_of_one_and_not_of_another(width: int, data: st.DataObject) -> N
     )
     left, right = (data.draw(st.lists(one, unique=True, max_size=9)) for _ in range(2))
     some, others = b"".join(left), b"".join(right)
-    rest = either_way(lambda: spans.without(width, some, others))
+    rest = either_way(lambda: spans.records_without(width, some, others))
     assert pieces_of(width, rest) == [record for record in left if record not in right]
     both = either_way(lambda: spans.common(width, some, others))
     assert pieces_of(width, both) == [record for record in left if record in right]
@@ -279,8 +279,8 @@ def test_records_that_no_number_tells_apart(records: set[bytes], data: st.DataOb
         for _ in range(2)
     )
     alike = mock.patch.object(bulk, "_mixture", lambda words: words[:, 0] & np.uint64(1))
-    with alike, mock.patch.object(spans, "MANY", ALWAYS):
-        rest = spans.without(32, b"".join(left), b"".join(right))
+    with alike, mock.patch.object(spans, "NUMPY_FROM", ALWAYS):
+        rest = spans.records_without(32, b"".join(left), b"".join(right))
     assert pieces_of(32, rest) == [record for record in left if record not in right]
 
 
@@ -291,19 +291,19 @@ def test_records_that_no_number_tells_apart(records: set[bytes], data: st.DataOb
 def test_the_same_set_is_recognised(version: int) -> None:
     some, same = (Spans.from_pairs(version, SCATTERED[version]) for _ in range(2))
     nothing = Spans(version)
-    with mock.patch.object(bulk, "np", None), mock.patch.object(spans, "MANY", ALWAYS):
+    with mock.patch.object(bulk, "np", None), mock.patch.object(spans, "NUMPY_FROM", ALWAYS):
         assert some - same == nothing
         assert some & same == some | same == some.touching(same) == some.overlapping(same) == some
-        assert some.except_for(same) == nothing
+        assert some.without(same) == nothing
 
 
 def test_sets_that_are_sorted_are_not_sorted_anew() -> None:
     some, others = (Spans.from_pairs(6, SCATTERED[6][at:]) for at in (0, 30))
     less = Spans.from_pairs(6, SCATTERED[6][:60])
     sorting = mock.patch("numpy.lexsort", side_effect=AssertionError)
-    with sorting, mock.patch.object(spans, "MANY", ALWAYS):
+    with sorting, mock.patch.object(spans, "NUMPY_FROM", ALWAYS):
         assert (some - others).data == some.data[: 30 * 32]
         assert some & less == less & some == less
         assert less | others == some
         assert shared(6, [less, others]) == Spans(6, some.data[30 * 32 : 60 * 32])
-        assert some.except_for(others).data == some.data[: 30 * 32]
+        assert some.without(others).data == some.data[: 30 * 32]

@@ -49,7 +49,7 @@ def small(*, many: int) -> Iterator[None]:
     with ExitStack() as patches:
         for module, name, value in ((state_rows, "CHUNK", CHUNK), (state_rows, "FEW", 3)):
             patches.enter_context(mock.patch.object(module, name, value))
-        patches.enter_context(mock.patch.object(spans, "MANY", many))
+        patches.enter_context(mock.patch.object(spans, "NUMPY_FROM", many))
         yield
 
 

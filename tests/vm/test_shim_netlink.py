@@ -46,6 +46,7 @@ from tests.stress.netlink.client import DUMP, REQUEST, Client, Value
 from tests.stress.netlink.fuzz import check_leaks, fuzz, held, silence, without_words
 from vipctl.addresses.prefixes import RESERVED
 from vipctl.linux import shim
+from vipctl.linux.shim import messages
 from vipctl.services import batch
 
 
@@ -133,7 +134,7 @@ def test_as_many_prefixes_as_an_attribute_holds(link: Client) -> None:
     count = MAX_ATTRIBUTE // 8
     first = int(IPv4Address("10.0.0.0"))
     array = b"".join(
-        shim.PREFIX[4].pack(struct.pack(">I", first + 2 * i), 32) for i in range(count)
+        messages.PREFIX[4].pack(struct.pack(">I", first + 2 * i), 32) for i in range(count)
     )
     link("SET_SERVICE", MARK=1)
     link("ADD", MARK=1, PREFIXES4=array)
@@ -187,7 +188,9 @@ def test_what_no_vip_can_be_in_is_refused(link: Client, block: str) -> None:
     others = [network, network.supernet(), ip_network(network.broadcast_address)]
     link("SET_SERVICE", MARK=1)
     for prefix in others:
-        packed = shim.PREFIX[prefix.version].pack(prefix.network_address.packed, prefix.prefixlen)
+        packed = messages.PREFIX[prefix.version].pack(
+            prefix.network_address.packed, prefix.prefixlen
+        )
         array: dict[str, Value] = {f"PREFIXES{prefix.version}": packed}
         refused = refusal(lambda: link("ADD", MARK=1, **array))  # noqa: B023
         assert (refused.error, "no host can have" in refused.words) == (errno.EINVAL, True)
@@ -290,7 +293,7 @@ def test_a_dump_tells_of_the_moment_it_was_asked_for(
     dice = random.Random(1)
     set_services(link, (*range(1, 9), *range(10, 500)))
     addresses = (b"\x20" + dice.randbytes(15) for _ in range(3000))  # of 2000::/8, none reserved
-    array = b"".join(shim.PREFIX[6].pack(address, 128) for address in addresses)
+    array = b"".join(messages.PREFIX[6].pack(address, 128) for address in addresses)
     link("ADD", MARK=1, PREFIXES6=array + VIP6)
     before, there = info(link, "GENERATION"), link.dump(command)
     with host, Client(receive=8192) as dumping:
@@ -312,7 +315,7 @@ HALVES, WHOLES = (
 def change_all_the_time() -> None:
     """Have the same addresses now as halves, now as wholes, and never rest."""
     arrays = [
-        b"".join(shim.PREFIX[4].pack(start.to_bytes(4), length) for start in starts)
+        b"".join(messages.PREFIX[4].pack(start.to_bytes(4), length) for start in starts)
         for starts, length in ((HALVES, 25), (WHOLES, 24))
     ]
     with Client() as changing:

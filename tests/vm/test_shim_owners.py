@@ -11,6 +11,7 @@ from tests.netns import owners, snapshot
 from tests.stress.netlink.client import Client
 from vipctl.linux import shim
 from vipctl.linux.genetlink import Family
+from vipctl.linux.shim import messages
 
 WEB = (*owners.RANGE, "--service", "web", "--method", "shim")
 
@@ -47,7 +48,7 @@ def test_what_says_nothing_is_restored(net: Lab, vipctl: Vipctl) -> None:
         link(
             "ADD",
             MARK=before["MARK"],
-            PREFIXES4=shim.PREFIX[4].pack(b"\xcb\0\x71\0", 24),
+            PREFIXES4=messages.PREFIX[4].pack(b"\xcb\0\x71\0", 24),
             STAGED=True,
         )
         link("COMMIT")
@@ -61,16 +62,18 @@ def test_a_module_that_has_no_place_for_it_serves_as_well(
     vipctl: Vipctl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An older one, that also refuses what it does not know."""
-    told, do = shim._told, shim._do
+    told, do = messages.told, messages.do
 
     def older(link: Family, command: str, **named: object) -> None:
         assert "OWNER" not in named
         do(link, command, **named)
 
     monkeypatch.setattr(
-        shim, "_told", lambda found: {n: value for n, value in told(found).items() if n != "OWNER"}
+        messages,
+        "told",
+        lambda found: {n: value for n, value in told(found).items() if n != "OWNER"},
     )
-    monkeypatch.setattr(shim, "_do", older)
+    monkeypatch.setattr(shim, "do", older)
     vipctl(*WEB)
     assert vipctl(*WEB)["restored"] is False
     assert vipctl("restore")["changed"] is False

@@ -1,40 +1,48 @@
-"""What `spans` does, for large sets: numpy's arrays instead of a Python object for each address.
+"""What `spans` does, for large sets: numpy's arrays instead of a Python object for each address."""
 
-An array of IPv6 addresses is two columns, of the high and the low 64 bits; one of IPv4 is one.
-"""
-
-import os
 from collections.abc import Callable, Iterable
 from typing import Any
-
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # nothing here needs the others
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vipctl.addresses.columns import (
+    FULL,
+    ONE,
+    Column,
+    Columns,
+    as_bytes,
+    as_text,
+    concatenated,
+    differ,
+    exceeds,
+    firsts_and_lasts,
+    following,
+    in_order,
+    interleaved,
+    ordering,
+    preceding,
+    taken,
+)
 from vipctl.addresses.few import cut, unpacked
 
-Column = NDArray[np.uint64]
-Columns = tuple[Column, ...]  # most significant first
 Mask = NDArray[np.bool_]
 Words = NDArray[np.uint64]  # a row of them for each record
 Depth = NDArray[np.int32]
 
-_ONE = np.uint64(1)
-_FULL = np.uint64(0xFFFFFFFFFFFFFFFF)
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 _HALF = 64  # bits of a column of IPv6
 
 
 def union(version: int, data: bytes) -> bytes:
     """Of spans in any order: it ends where all that have begun have ended, and none begins."""
-    first, last = _columns(version, data)
+    first, last = firsts_and_lasts(version, data)
     single = all(map(np.array_equal, first, last))
-    first = _sorted(first)
-    last = first if single else _sorted(last)
-    apart = _exceeds(_taken(first, slice(1, None)), _next(_taken(last, slice(-1))))
-    starts = _taken(first, np.concatenate(([True], apart)))
-    return _packed(version, starts, _taken(last, np.concatenate((apart, [True]))))
+    first = in_order(first)
+    last = first if single else in_order(last)
+    apart = exceeds(taken(first, slice(1, None)), following(taken(last, slice(-1))))
+    starts = taken(first, np.concatenate(([True], apart)))
+    return as_bytes(version, starts, taken(last, np.concatenate((apart, [True]))))
 
 
 def shared(version: int, data: bytes) -> bytes:
@@ -48,11 +56,14 @@ def difference(version: int, left: bytes, right: bytes) -> bytes:
 
 def _sweep(version: int, sets: list[bytes], keep: Callable[[list[Depth]], Mask]) -> bytes:
     """From address to address where something begins or ends; canonical."""
-    bounds = [(first, _next(last)) for first, last in (_columns(version, data) for data in sets)]
-    points = _concatenated([*(first for first, _ in bounds), *(end for _, end in bounds)])
-    order = _order(points)
-    points = _taken(points, order)
-    ends = np.append(_differ(points), True)  # where the next point is another
+    bounds = [
+        (first, following(last))
+        for first, last in (firsts_and_lasts(version, data) for data in sets)
+    ]
+    points = concatenated([*(first for first, _ in bounds), *(end for _, end in bounds)])
+    order = ordering(points)
+    points = taken(points, order)
+    ends = np.append(differ(points), True)  # where the next point is another
     depths = []
     for at in range(len(bounds)):
         counted = np.concatenate(
@@ -60,10 +71,10 @@ def _sweep(version: int, sets: list[bytes], keep: Callable[[list[Depth]], Mask])
         )
         depths.append(np.cumsum(counted[order], dtype=np.int32)[ends])
     inside = keep(depths)
-    points = _taken(points, ends)
+    points = taken(points, ends)
     before = np.concatenate(([False], inside[:-1]))
-    starts, stops = _taken(points, inside & ~before), _taken(points, ~inside & before)
-    return _packed(version, starts, _previous(stops))
+    starts, stops = taken(points, inside & ~before), taken(points, ~inside & before)
+    return as_bytes(version, starts, preceding(stops))
 
 
 def _steps(by: int, bounds: tuple[Columns, Columns], counted: bool) -> NDArray[np.int8]:
@@ -72,21 +83,21 @@ def _steps(by: int, bounds: tuple[Columns, Columns], counted: bool) -> NDArray[n
 
 def near(version: int, data: bytes, others: bytes, gap: int) -> bytes:
     """The spans that share an address with one of the others widened by `gap`; both canonical."""
-    low, high = _columns(version, others)
-    low, high = (_previous(low), _next(high)) if gap else (low, high)
-    first, last = _columns(version, data)
+    low, high = firsts_and_lasts(version, others)
+    low, high = (preceding(low), following(high)) if gap else (low, high)
+    first, last = firsts_and_lasts(version, data)
     begun = _ranks(low, last, "right")  # how many others begin up to its last address
     ended = _ranks(high, first, "left")  # and have ended before its first
-    return _packed(version, _taken(first, begun > ended), _taken(last, begun > ended))
+    return as_bytes(version, taken(first, begun > ended), taken(last, begun > ended))
 
 
 def _ranks(among: Columns, values: Columns, side: Any) -> NDArray[np.intp]:
     if len(among) == 1:
         return np.searchsorted(among[0], values[0], side)
-    return np.searchsorted(_text(among), _text(values), side)
+    return np.searchsorted(as_text(among), as_text(values), side)
 
 
-def without(width: int, left: bytes, right: bytes) -> bytes:
+def records_without(width: int, left: bytes, right: bytes) -> bytes:
     """The records of `left` that are not in `right`; none of them twice."""
     if width <= 8:
         kind = f"<u{width}"
@@ -131,7 +142,7 @@ def _among_sorted(some: Words, others: Words) -> Mask:
 
 
 def size(version: int, data: bytes) -> int:
-    first, last = _columns(version, data)
+    first, last = firsts_and_lasts(version, data)
     totals = [_sum(b) - _sum(a) for a, b in zip(first, last, strict=True)]
     return sum(part << _HALF * at for at, part in enumerate(reversed(totals))) + len(first[0])
 
@@ -142,7 +153,7 @@ def _sum(column: Column) -> int:
 
 def prefixes(version: int, data: bytes) -> dict[int, bytes]:
     """The minimal prefixes: packed network addresses, by length."""
-    first, last = _columns(version, data)
+    first, last = firsts_and_lasts(version, data)
     found: dict[int, list[bytes]] = {}
     if version == 4:
         for length, starts in _cut(first[0], last[0], 32):
@@ -155,15 +166,15 @@ def prefixes(version: int, data: bytes) -> dict[int, bytes]:
 
 def _cut_wide(first: Columns, last: Columns) -> Iterable[tuple[int, bytes]]:
     """Within a /64 the low halves decide; of whole /64s the high ones; the rest are few."""
-    narrow = (first[0] == last[0]) & (last[1] != _FULL)
-    whole = (first[1] == 0) & (last[1] == _FULL) & (last[0] != _FULL)
+    narrow = (first[0] == last[0]) & (last[1] != FULL)
+    whole = (first[1] == 0) & (last[1] == FULL) & (last[0] != FULL)
     for high in (first[0][narrow],) if narrow.any() else ():
         for length, starts, chosen in _cut_chosen(first[1][narrow], last[1][narrow], _HALF):
-            yield _HALF + length, _joined((high[chosen], starts))
+            yield _HALF + length, interleaved((high[chosen], starts))
     for length, starts in _cut(first[0][whole], last[0][whole], _HALF):
-        yield length, _joined((starts, np.zeros_like(starts)))
+        yield length, interleaved((starts, np.zeros_like(starts)))
     rest = ~(narrow | whole)
-    data = _packed(6, _taken(first, rest), _taken(last, rest))
+    data = as_bytes(6, taken(first, rest), taken(last, rest))
     for start, length in (prefix for pair in unpacked(6, data) for prefix in cut(6, *pair)):
         yield length, start.to_bytes(16, "big")
 
@@ -181,7 +192,7 @@ def _cut_chosen(
     if alone.any():
         yield bits, first[alone], chosen[alone]
         first, last, chosen = first[~alone], last[~alone], chosen[~alone]
-    end = last + _ONE
+    end = last + ONE
     for level in range(bits + 1):
         block = np.uint64(1 << level) if level < _HALF else np.uint64(0)
         for starts in (first, end - block):
@@ -234,76 +245,3 @@ def ranges(
 def _host_bits(width: int, length: int) -> NDArray[np.uint8]:
     mask = (1 << (8 * width - length)) - 1
     return np.frombuffer(mask.to_bytes(width, "big"), np.uint8)
-
-
-def _columns(version: int, data: bytes) -> tuple[Columns, Columns]:
-    """First and last addresses."""
-    if version == 4:
-        first, last = np.frombuffer(data, ">u4").reshape(-1, 2).T.astype(np.uint64, order="C")
-        return (first,), (last,)
-    rows = np.frombuffer(data, ">u8").reshape(-1, 4).T.astype(np.uint64, order="C")
-    return (rows[0], rows[1]), (rows[2], rows[3])
-
-
-def _packed(version: int, first: Columns, last: Columns) -> bytes:
-    kind = ">u4" if version == 4 else ">u8"
-    return bytes(np.column_stack((*first, *last)).astype(kind).tobytes())
-
-
-def _joined(columns: Columns) -> bytes:
-    return bytes(np.column_stack(columns).astype(">u8").tobytes())
-
-
-def _text(columns: Columns) -> NDArray[Any]:
-    """As strings of bytes, which sort as the numbers do."""
-    return np.frombuffer(_joined(columns), "S16")
-
-
-def _next(columns: Columns) -> Columns:
-    if len(columns) == 1:
-        return (columns[0] + _ONE,)
-    high, low = columns
-    return high + (low == _FULL), low + _ONE
-
-
-def _previous(columns: Columns) -> Columns:
-    if len(columns) == 1:
-        return (columns[0] - _ONE,)
-    high, low = columns
-    return high - (low == 0), low - _ONE
-
-
-def _order(columns: Columns) -> NDArray[np.intp]:
-    """For a few sorted runs one behind the other, which `stable` merges.
-
-    Of IPv6 addresses, the halves before the middle are mostly enough.
-    """
-    order = np.argsort(columns[0], kind="stable")
-    if len(columns) == 1:
-        return order
-    found = _taken(columns, order)
-    wrong = _exceeds(_taken(found, slice(-1)), _taken(found, slice(1, None))).any()
-    return np.lexsort(tuple(reversed(columns))) if wrong else order
-
-
-def _sorted(columns: Columns) -> Columns:
-    return (np.sort(columns[0]),) if len(columns) == 1 else _taken(columns, _order(columns))
-
-
-def _exceeds(left: Columns, right: Columns) -> Any:
-    if len(left) == 1:
-        return np.greater(left[0], right[0])
-    return np.greater(left[0], right[0]) | ((left[0] == right[0]) & (left[1] > right[1]))
-
-
-def _differ(columns: Columns) -> Any:
-    """Where an item is not the next."""
-    return np.logical_or.reduce([column[1:] != column[:-1] for column in columns])
-
-
-def _taken(columns: Columns, which: Any) -> Columns:
-    return tuple(column[which] for column in columns)
-
-
-def _concatenated(parts: list[Columns]) -> Columns:
-    return tuple(np.concatenate(columns) for columns in zip(*parts, strict=True))

@@ -12,7 +12,7 @@ from vipctl.errors import Refused, UsageError
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
+AF = {4: socket.AF_INET, 6: socket.AF_INET6}
 VERSIONS = (4, 6)
 NOTHING = {version: Spans(version) for version in VERSIONS}
 MAX_QUOTED = 100  # characters
@@ -72,7 +72,7 @@ def from_spans(spans: Iterable[tuple[int, Span]]) -> AddressSet:
 def texts(spans: Spans) -> Iterator[str]:
     """The minimal prefixes, in order. Single addresses, of which there may be many, go fast."""
     version, data, width = spans.version, spans.data, WIDTH[spans.version]
-    family, alone = FAMILY[version], f"/{BITS[version]}"
+    family, alone = AF[version], f"/{BITS[version]}"
     for at in range(0, len(data), 2 * width):
         first, last = data[at : at + width], data[at + width : at + 2 * width]
         if first == last:
@@ -84,7 +84,7 @@ def texts(spans: Spans) -> Iterator[str]:
 
 
 def text(version: int, value: int) -> str:
-    return socket.inet_ntop(FAMILY[version], value.to_bytes(WIDTH[version], "big"))
+    return socket.inet_ntop(AF[version], value.to_bytes(WIDTH[version], "big"))
 
 
 def address(version: int, value: int) -> IPAddress:
@@ -111,7 +111,7 @@ def parse_address(text: str) -> tuple[int, int]:
     refuse_strange(text)
     version = 6 if ":" in text else 4
     try:
-        return version, int.from_bytes(socket.inet_pton(FAMILY[version], text), "big")
+        return version, int.from_bytes(socket.inet_pton(AF[version], text), "big")
     except (OSError, ValueError) as e:
         raise UsageError(
             f"{quoted(text)} is not an IPv4 or IPv6 address",

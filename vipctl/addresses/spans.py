@@ -14,7 +14,7 @@ from typing import Final, Self
 
 from vipctl.addresses.few import WIDTH, Span, cut, difference, normalise, packed, unpacked
 
-MANY = 5_000  # spans for which it pays to import numpy
+NUMPY_FROM = 5_000  # spans for which it pays to import numpy
 LAST = b"\xff" * 16
 
 
@@ -104,11 +104,11 @@ class Spans:
     def __and__(self, other: Self) -> Self:
         return self - (self - other)
 
-    def except_for(self, other: Self) -> Self:
+    def without(self, other: Self) -> Self:
         """The spans of `self` that are not, just as they are, in `other`."""
         if not (self.data and other.data):
             return self
-        kept = without(2 * WIDTH[self.version], self.data, other.data)
+        kept = records_without(2 * WIDTH[self.version], self.data, other.data)
         return type(self)(self.version, kept)
 
     def overlapping(self, other: Self) -> Self:
@@ -203,7 +203,7 @@ def shared(version: int, sets: Iterable[Spans]) -> Spans:
 
 def records(template: bytes, at: int, width: int, addresses: bytes) -> bytes:
     """The template once for each packed address, which takes its place at offset `at`."""
-    if len(addresses) >= MANY * width:
+    if len(addresses) >= NUMPY_FROM * width:
         from vipctl.addresses import bulk
 
         return bulk.records(template, at, width, addresses)
@@ -217,7 +217,7 @@ def fields(template: bytes, at: int, width: int, data: bytes) -> bytes | None:
     """The inverse of `records`; None if that is not what the data is made of."""
     if len(data) % len(template):
         return None
-    if len(data) > MANY * len(template):
+    if len(data) > NUMPY_FROM * len(template):
         from vipctl.addresses import bulk
 
         return bulk.fields(template, at, width, data)
@@ -225,16 +225,16 @@ def fields(template: bytes, at: int, width: int, data: bytes) -> bytes | None:
     return found if records(template, at, width, found) == data else None
 
 
-def without(width: int, left: bytes, right: bytes) -> bytes:
+def records_without(width: int, left: bytes, right: bytes) -> bytes:
     """The records of `left` that are not in `right`, in order; each `width` bytes, none twice."""
     if not (left and right):
         return left
     if left == right:
         return b""
-    if len(left) + len(right) > MANY * width:
+    if len(left) + len(right) > NUMPY_FROM * width:
         from vipctl.addresses import bulk
 
-        return bulk.without(width, left, right)
+        return bulk.records_without(width, left, right)
     gone = {right[at : at + width] for at in range(0, len(right), width)}
     records = (left[at : at + width] for at in range(0, len(left), width))
     return b"".join(record for record in records if record not in gone)
@@ -242,11 +242,11 @@ def without(width: int, left: bytes, right: bytes) -> bytes:
 
 def common(width: int, left: bytes, right: bytes) -> bytes:
     """The records of `left` that are in `right` too."""
-    return without(width, left, without(width, left, right))
+    return records_without(width, left, records_without(width, left, right))
 
 
 def _are_many(version: int, *data: bytes) -> bool:
     """And of what numpy can add one to: no VIP is the last address of IPv6."""
-    if sum(map(len, data)) <= 2 * WIDTH[version] * MANY:
+    if sum(map(len, data)) <= 2 * WIDTH[version] * NUMPY_FROM:
         return False
     return version == 4 or not any(LAST in part for part in data)

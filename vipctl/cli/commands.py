@@ -118,7 +118,7 @@ def list_ranges(settings: Settings, name: str | None) -> None:
     if settings.json:
         _print(reporter.listing(name))
     else:
-        _show(settings, reporter.ranges(name, most=render.MANY), render.ranges)
+        _show(settings, reporter.ranges(name, most=render.MOST_SHOWN), render.ranges)
 
 
 @group.of("add-service", options.name, options.service, options.force)

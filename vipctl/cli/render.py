@@ -10,7 +10,7 @@ from vipctl.operate.outcome import Report, large
 from vipctl.services.methods import METHODS
 from vipctl.services.real import OPTIONS
 
-MANY = 1000  # ranges that a person looks at
+MOST_SHOWN = 1000  # ranges that a person looks at
 ALL_OF_THEM = "one by one: vipctl --json list-ranges, or vipctl export"
 PENDING = "an earlier command was interrupted; the next changing command repairs what it left"
 

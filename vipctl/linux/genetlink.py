@@ -4,13 +4,12 @@ Numbers are from include/uapi/linux/genetlink.h.
 """
 
 import errno
-import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from vipctl.errors import KernelError, Missing
+from vipctl.errors import Missing
 from vipctl.linux import netlink
 from vipctl.linux.netlink import NETLINK_GENERIC, NLM_F_ACK, Message, attribute
 
@@ -66,5 +65,5 @@ def connect(name: str, version: int, absent: Missing) -> Iterator[Family]:
         if failure == errno.ENOENT:
             raise absent
         if failure:
-            raise KernelError(f"{name}: {os.strerror(failure)}", hint="dmesg may say more")
+            raise netlink.refusal(name, failure, "dmesg may say more")
         yield Family(link, SHORT.unpack(found[FAMILY_ID])[0], version)

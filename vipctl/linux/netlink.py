@@ -198,7 +198,7 @@ def once(link: Link, kind: int, request: bytes) -> tuple[Iterator[bytes], bool]:
     if failure in ABSENT:
         return iter(()), True
     if failure:
-        raise _refusal(failure)
+        raise refusal("netlink", failure, "try again")
     found = (content for buffer in buffers for content in _contents(buffer))
     return found, not flags & NLM_F_DUMP_INTR
 
@@ -247,7 +247,7 @@ def beginning(link: Link, kind: int, request: bytes) -> Iterator[bytes]:
     while True:
         for answer in receive(link):
             if answer.failure() not in (0, *ABSENT):
-                raise _refusal(answer.failure())
+                raise refusal("netlink", answer.failure(), "try again")
             if answer.kind in ENDS:
                 return
             yield answer.content
@@ -257,5 +257,6 @@ def _failure(buffer: bytes, at: int) -> int:
     return -int(CODE.unpack_from(buffer, at)[0])
 
 
-def _refusal(code: int) -> KernelError:
-    return KernelError(f"netlink: {os.strerror(code)}", hint="try again")
+def refusal(what: str, code: int, hint: str) -> KernelError:
+    """What a kernel that refuses something by an error number is to be told of."""
+    return KernelError(f"{what}: {os.strerror(code)} (errno {code})", hint=hint)

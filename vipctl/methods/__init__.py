@@ -77,6 +77,9 @@ class Counting(Protocol):
     def counters(self) -> Mapping[int, dict[str, int]]:
         """Of each of its services, by mark. Raises Missing."""
 
+    def sizes(self) -> Mapping[int, int]:
+        """How many prefixes each of its services has, by mark. Raises Missing."""
+
 
 def get(name: str) -> Method:
     """Raises UsageError for a name that is not a method."""
@@ -87,6 +90,10 @@ def get(name: str) -> Method:
 
 def counters(name: str) -> Mapping[int, dict[str, int]]:
     return cast(Counting, get(name)).counters()
+
+
+def sizes(name: str) -> Mapping[int, int]:
+    return cast(Counting, get(name)).sizes()
 
 
 def unusable(name: str) -> Missing | None:

@@ -32,7 +32,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 from vipctl.addresses.few import BITS, WIDTH
-from vipctl.addresses.prefixes import FAMILY, VERSIONS
+from vipctl.addresses.prefixes import AF, VERSIONS
 from vipctl.errors import Missing
 from vipctl.linux.iptables import ipset, legacy, members, ruleset
 from vipctl.linux.iptables.ruleset import Tables
@@ -220,7 +220,7 @@ def _swapped(names: Iterable[str]) -> Iterator[str]:
 
 def _exchange(removed: Batch, added: Batch, suffix: str = "") -> None:
     """Additions first: a VIP of both is never without its mark."""
-    if batch.count(removed) + batch.count(added) <= ipset.MANY:
+    if batch.count(removed) + batch.count(added) <= ipset.MOST_IN_WORDS:
         return ipset.restore(_lines(removed, added, suffix))
     for (shape, mark), found in added.items():
         members.add(ruleset.set_name(shape) + suffix, shape.version, shape.length, mark, found)
@@ -239,5 +239,5 @@ def _lines(removed: Batch, added: Batch, suffix: str) -> Iterator[str]:
 def _prefix(entry: Entry) -> str:
     """As ipset prints it."""
     version, length = entry.shape.version, entry.shape.length
-    text = socket.inet_ntop(FAMILY[version], entry.start.to_bytes(WIDTH[version], "big"))
+    text = socket.inet_ntop(AF[version], entry.start.to_bytes(WIDTH[version], "big"))
     return text if length == BITS[version] else f"{text}/{length}"

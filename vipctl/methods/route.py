@@ -59,7 +59,7 @@ def apply(before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -
     steps = tables.commit(*_changing(before, both, moved, added))
     localroutes.add(localroutes.without(new, old))
     localroutes.delete(localroutes.without(old, new))
-    return steps + tables.commit(*_changing(both, after, batch.minus(removed, moved), {}))
+    return steps + tables.commit(*_changing(both, after, batch.without(removed, moved), {}))
 
 
 def load(after: Acceptance, wanted: Batch) -> int:

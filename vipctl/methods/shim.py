@@ -92,11 +92,15 @@ def holds(acceptance: Acceptance, wanted: Batch, since: str) -> bool:
     if since == epoch():
         return True
     found = shim.prefixes()
-    return not (batch.minus(found, wanted) or batch.minus(wanted, found))
+    return not (batch.without(found, wanted) or batch.without(wanted, found))
 
 
 def counters() -> dict[int, dict[str, int]]:
     return {mark: loaded.counters._asdict() for mark, loaded in shim.services().items()}
+
+
+def sizes() -> dict[int, int]:
+    return {mark: loaded.prefixes for mark, loaded in shim.services().items()}
 
 
 def _wanted(acceptance: Acceptance) -> dict[int, Settings]:

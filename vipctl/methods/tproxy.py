@@ -39,7 +39,7 @@ def chains(acceptance: Acceptance) -> Chains:
         return {}
     services = acceptance.services
     return {
-        **_refusal(acceptance),
+        **_refusing(acceptance),
         "proxied": ("", _proxied(services)),
         "prerouting": (
             "filter hook prerouting priority dstnat + 10",
@@ -53,7 +53,7 @@ def chains(acceptance: Acceptance) -> Chains:
     }
 
 
-def _refusal(acceptance: Acceptance) -> Chains:
+def _refusing(acceptance: Acceptance) -> Chains:
     """No answer where no route leads; none with the mark, by which it would be local."""
     found = ruleset.refusal(acceptance)
     *quiet, reset, unreachable = found["leftover"][1]

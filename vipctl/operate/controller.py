@@ -11,6 +11,7 @@ from vipctl.errors import Missing, Refused, VipctlError
 from vipctl.files import Where
 from vipctl.operate import advice, asked, safety
 from vipctl.reconcile import healing, lacking, transaction
+from vipctl.reconcile.healing import Found
 from vipctl.services import planner
 from vipctl.services.change import NOBODY, Change, Held
 from vipctl.services.marks import ACCEPTANCE_PREFIX
@@ -175,23 +176,31 @@ class Controller(NamedTuple):
             safety.check_arp(store, change)
             found = healing.look(store, change, full=full)
             found.everything |= foreign
-            if found.differs() and not (store.in_use() or (adopt and self.force)):
-                raise self._nothing_stored()
-            if found.differs() and not adopt:
-                healing.refuse_taken_over(store)
+            self._refuse_taking_over(store, found, adopt=adopt)
             transaction.check(store, change, found.lacking)
-            if self.check:
-                transaction.foresee(store, change, found)
-                restored = found.differs()
-            else:
-                restored = healing.heal(store, found, self.notify, adopt=foreign)
-                transaction.commit(store, change, found, self.notify)
+            restored = self._carry_out(store, change, found, adopt=foreign)
             problems = list(found.lacking.problems(store, change if self.check else Change()))
             if problems and adopt:
                 raise lacking.raised(problems)
             known = self._advice(store, change)
             stay = self._stay(store, change) if self.diff else {}
             return Outcome(change, restored, (*known, *map(str, problems), *found.warnings), stay)
+
+    def _refuse_taking_over(self, store: Store, found: Found, *, adopt: bool) -> None:
+        """What is in the kernel and differs may be another state directory's."""
+        if found.differs() and not (store.in_use() or (adopt and self.force)):
+            raise self._nothing_stored()
+        if found.differs() and not adopt:
+            healing.refuse_taken_over(store)
+
+    def _carry_out(self, store: Store, change: Change, found: Found, *, adopt: bool) -> bool:
+        """Heal, then change; or only foresee both. Whether anything was restored."""
+        if self.check:
+            transaction.foresee(store, change, found)
+            return found.differs()
+        restored = healing.heal(store, found, self.notify, adopt=adopt)
+        transaction.commit(store, change, found, self.notify)
+        return restored
 
     def _advice(self, store: Store, change: Change) -> tuple[str, ...]:
         """A change that is made has not failed because of what else there may be to know."""
@@ -207,7 +216,7 @@ class Controller(NamedTuple):
         moved = change.released if self.check else change.taken
         names = {service.name for service in (*change.before, *change.after)}
         return {
-            place: spans.except_for(moved[place]) if place in moved else spans
+            place: spans.without(moved[place]) if place in moved else spans
             for name in sorted(names)
             for place, spans in store.held(name).items()
         }

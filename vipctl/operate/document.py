@@ -28,7 +28,7 @@ from vipctl.services.service import Service, from_plain, plain
 from vipctl.services.values import AUTO
 
 NONE: Mapping[str, int] = {}
-MANY = 10_000  # ranges that take YAML seconds
+SLOW_IN_YAML = 10_000  # ranges that take YAML seconds
 Held = tuple[Service, AddressSet]
 Wanted = dict[str, Held]
 
@@ -91,7 +91,7 @@ def _listed(addresses: AddressSet, most: int, unlisted: int) -> list[str]:
 
 def dump(services: Sequence[Held]) -> Iterator[str]:
     """What `load` reads back, in pieces; JSON where YAML would take seconds."""
-    if sum(addresses.count() for _, addresses in services) > MANY:
+    if sum(addresses.count() for _, addresses in services) > SLOW_IN_YAML:
         yield from in_json({}, services, indent=1)
     else:
         yield notation.to_yaml(_plain((s, list(addresses.prefixes())) for s, addresses in services))

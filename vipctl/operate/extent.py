@@ -6,7 +6,6 @@ from contextlib import suppress
 
 from vipctl import methods
 from vipctl.errors import VipctlError
-from vipctl.linux import shim
 from vipctl.linux.nftables import elements, listing
 from vipctl.linux.nftables.ruleset import shape_of
 from vipctl.linux.nftables.transactions import Owned
@@ -42,8 +41,8 @@ def _is_there(name: str) -> bool:
 
 def _of_method(name: str) -> Iterator[tuple[int, int]]:
     """Marks, and how many prefixes have them."""
-    if name == "shim":
-        yield from ((mark, loaded.prefixes) for mark, loaded in shim.services().items())
+    if METHODS[name].counters:
+        yield from methods.sizes(name).items()
     elif METHODS[name].table:
         table = Owned("inet", METHODS[name].table)
         found = listing.read(table, ())

@@ -13,7 +13,7 @@ from vipctl.services.real import Settings
 from vipctl.services.service import Service, plain
 
 Report = dict[str, Any]
-MANY = 1000  # ranges that a difference shows
+MOST_SHOWN = 1000  # ranges that a difference shows
 
 
 def report(done: Outcome, *, check: bool, diff: bool) -> Report:
@@ -120,7 +120,7 @@ def difference(done: Outcome) -> tuple[str, str]:
     """The services that change, as YAML: (before, after); of many ranges, those that change."""
     change, stay = done.change, _grouped(done.stay)
     counts = {name: all_of(held).count() for name, held in stay.items()}
-    unlisted = {name: count for name, count in counts.items() if count > MANY}
+    unlisted = {name: count for name, count in counts.items() if count > MOST_SHOWN}
     kept = {name: held for name, held in stay.items() if name not in unlisted}
     return (
         _shown(change.before, _grouped(change.released), kept, unlisted),
@@ -141,7 +141,7 @@ def _shown(
         return AddressSet(both[0].v4 | both[1].v4, both[0].v6 | both[1].v6)
 
     listed = ((service, held(service.name)) for service in services)
-    return document.shown(listed, most=2 * MANY, unlisted=unlisted)
+    return document.shown(listed, most=2 * MOST_SHOWN, unlisted=unlisted)
 
 
 def _grouped(held: Held) -> dict[str, dict[Place, Spans]]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 HERE = "\0"  # stands in a list for its items
-MANY = 4096  # items of a piece
+PIECE = 4096  # items of a piece
 
 
 def of(value: object, lists: Iterable[Iterable[str]], indent: int | None = None) -> Iterator[str]:
@@ -17,11 +17,11 @@ def of(value: object, lists: Iterable[Iterable[str]], indent: int | None = None)
     *heads, tail = json.dumps(value, indent=indent).split(json.dumps(HERE))
     for head, items in zip(heads, lists, strict=True):
         yield head
-        yield from _joined("," + (head.rpartition("[")[2] or " "), iter(items))
+        yield from _in_pieces("," + (head.rpartition("[")[2] or " "), iter(items))
     yield tail
 
 
-def _joined(between: str, items: Iterator[str]) -> Iterator[str]:
-    yield between.join(islice(items, MANY))
-    while some := list(islice(items, MANY)):
+def _in_pieces(between: str, items: Iterator[str]) -> Iterator[str]:
+    yield between.join(islice(items, PIECE))
+    while some := list(islice(items, PIECE)):
         yield between + between.join(some)

@@ -16,8 +16,8 @@ from itertools import repeat
 from typing import Protocol
 
 from vipctl.addresses.few import BITS, WIDTH, packed
-from vipctl.addresses.prefixes import FAMILY, VERSIONS, AddressSet, parse_range, reserved
-from vipctl.addresses.spans import MANY, Spans
+from vipctl.addresses.prefixes import AF, VERSIONS, AddressSet, parse_range, reserved
+from vipctl.addresses.spans import NUMPY_FROM, Spans
 from vipctl.errors import UsageError, VipctlError
 
 WRITER_COMES = 2000  # milliseconds in which a pipe gets a writer
@@ -44,7 +44,7 @@ def read(words: Iterable[str], notify: Callable[[str], None] = lambda _: None) -
     for word in words:
         for version, data in _spans(word, notify):
             found[version].append(data)
-    wanted = _joined(found)
+    wanted = _union(found)
     if not wanted:
         raise UsageError("there is no range in what was given", hint="name at least one")
     return wanted
@@ -56,10 +56,10 @@ def collect(texts: Iterable[str], wrong: Callable[[int, VipctlError], None]) -> 
     words = list(texts)
     for at in range(0, len(words), LINES):
         part = words[at : at + LINES]
-        plain = _plain("\n".join(part).encode()) if len(part) > MANY else None
+        plain = _plain("\n".join(part).encode()) if len(part) > NUMPY_FROM else None
         for version, data in [plain] if plain else _each(at, part, wrong):
             found[version].append(data)
-    return _joined(found)
+    return _union(found)
 
 
 def _each(
@@ -72,7 +72,7 @@ def _each(
             wrong(at, e)
 
 
-def _joined(found: dict[int, list[bytes]]) -> AddressSet:
+def _union(found: dict[int, list[bytes]]) -> AddressSet:
     return AddressSet(*(Spans.of(version, b"".join(parts)) for version, parts in found.items()))
 
 
@@ -154,7 +154,7 @@ def _bounded(name: str, number: int, rest: bytes) -> bytes:
 
 
 def _block(name: str, number: int, block: bytes) -> Iterator[Found]:
-    if block.count(b"\n") > MANY and (found := _plain(block)) is not None:
+    if block.count(b"\n") > NUMPY_FROM and (found := _plain(block)) is not None:
         yield found
         return
     for at, line in enumerate(block.split(b"\n"), number):
@@ -172,7 +172,7 @@ def _plain(block: bytes) -> Found | None:
     version = 6 if b":" in block[:MAX_LINE] else 4
     try:
         heads, lengths = _parted(version, block.decode("ascii"))
-        addresses = b"".join(map(inet_pton, repeat(int(FAMILY[version])), heads))
+        addresses = b"".join(map(inet_pton, repeat(int(AF[version])), heads))
     except (OSError, ValueError, KeyError):
         return None
     if not heads:

@@ -75,7 +75,7 @@ def prefixes(store: Store, method: str, acceptance: Acceptance) -> Batch:
     found: Batch = {}
     for name in marks:
         held = {p: spans for p, spans in store.held(name).items() if acceptance.has(p.version)}
-        found = batch.joined(found, batch.of(held, marks))
+        found = batch.union(found, batch.of(held, marks))
     return batch.sized(found, acceptance.shapes)
 
 
@@ -94,27 +94,44 @@ def differences(
 
 
 def _deltas(store: Store, change: Change, without: Without) -> dict[str, Delta]:
-    """By method. A service whose mark or a lasting option changes takes all its prefixes along."""
-    old = {s.name: s for s in change.before}
-    new = {s.name: s for s in change.after}
+    """By method."""
     deltas: dict[str, Delta] = {}
-    for service, held in _by_service(old, change.released):
+    _collect_ranges(deltas, change, without)
+    _collect_altered(deltas, store, change, without)
+    _separate_arriving(deltas)
+    return deltas
+
+
+def _collect_ranges(deltas: dict[str, Delta], change: Change, without: Without) -> None:
+    """The prefixes of the ranges that services release and take."""
+    for service, held in _by_service(change.before, change.released):
         _collect(deltas, service, "removed", held, without)
-    for service, held in _by_service(new, change.taken):
+    for service, held in _by_service(change.after, change.taken):
         _collect(deltas, service, "added", held, without)
     for delta in deltas.values():
         removed, added = delta.removed, delta.added
-        delta.removed, delta.added = batch.minus(removed, added), batch.minus(added, removed)
-    for name in old.keys() & new.keys():
-        if _lane(old[name]) != _lane(new[name]):
-            stay = _stayed(store.held(name), change.taken)
-            _collect(deltas, old[name], "removed", stay, without)
-            _collect(deltas, new[name], "added", stay, without)
+        delta.removed, delta.added = batch.without(removed, added), batch.without(added, removed)
+
+
+def _collect_altered(
+    deltas: dict[str, Delta], store: Store, change: Change, without: Without
+) -> None:
+    """A service whose method, mark or a lasting option changes takes its other prefixes along."""
+    new = {service.name: service for service in change.after}
+    for before in change.before:
+        after = new.get(before.name)
+        if after and _lane(before) != _lane(after):
+            stay = _stayed(store.held(before.name), change.taken)
+            _collect(deltas, before, "removed", stay, without)
+            _collect(deltas, after, "added", stay, without)
+
+
+def _separate_arriving(deltas: dict[str, Delta]) -> None:
+    """Only where another method loses something can a prefix come from there."""
     for name, delta in deltas.items():
         if any(other.removed for method, other in deltas.items() if method != name):
             delta.arriving = batch.elsewhere(delta.added, delta.removed)
-            delta.added = batch.minus(delta.added, delta.arriving)
-    return deltas
+            delta.added = batch.without(delta.added, delta.arriving)
 
 
 def _collect(
@@ -123,12 +140,12 @@ def _collect(
     delta = deltas.setdefault(service.method, Delta())
     had = {p: spans for p, spans in held.items() if (service.method, p.version) not in without}
     found = batch.of(had, {service.name: service.fwmark})
-    setattr(delta, side, batch.joined(getattr(delta, side), found))
+    setattr(delta, side, batch.union(getattr(delta, side), found))
 
 
 def _stayed(held: Held, taken: Held) -> Held:
     return {
-        place: spans.except_for(taken[place]) if place in taken else spans
+        place: spans.without(taken[place]) if place in taken else spans
         for place, spans in held.items()
     }
 
@@ -137,8 +154,8 @@ def _lane(service: Service) -> tuple[object, ...]:
     return service.fwmark, *service.values("lasting")
 
 
-def _by_service(services: Mapping[str, Service], held: Held) -> Iterator[tuple[Service, Held]]:
-    for service in services.values():
+def _by_service(services: Iterable[Service], held: Held) -> Iterator[tuple[Service, Held]]:
+    for service in services:
         own = {place: spans for place, spans in held.items() if place.service == service.name}
         if own:
             yield service, own
@@ -146,11 +163,11 @@ def _by_service(services: Mapping[str, Service], held: Held) -> Iterator[tuple[S
 
 def _sized(store: Store, name: str, delta: Delta, before: Acceptance, after: Acceptance) -> Delta:
     """A lookup that needs another room takes all its prefixes along."""
-    come = batch.joined(delta.added, delta.arriving)
+    come = batch.union(delta.added, delta.arriving)
     stay = _moved(store, name, before, after, batch.sized(come, after.shapes))
     return Delta(
-        batch.joined(batch.sized(delta.removed, before.shapes), batch.sized(stay, before.shapes)),
-        batch.joined(batch.sized(delta.added, after.shapes), stay),
+        batch.union(batch.sized(delta.removed, before.shapes), batch.sized(stay, before.shapes)),
+        batch.union(batch.sized(delta.added, after.shapes), stay),
         batch.sized(delta.arriving, after.shapes),
     )
 
@@ -162,10 +179,10 @@ def _moved(store: Store, name: str, before: Acceptance, after: Acceptance, come:
     if not entered:
         return {}
     found = prefixes(store, name, after)
-    return batch.minus({key: found[key] for key in found if key[0] in entered}, come)
+    return batch.without({key: found[key] for key in found if key[0] in entered}, come)
 
 
-def joined(before: Acceptance, after: Acceptance, delta: Delta) -> Acceptance:
+def while_arriving(before: Acceptance, after: Acceptance, delta: Delta) -> Acceptance:
     """What was there and what arrives."""
     arriving = {mark for _, mark in delta.arriving}
     stay = [s for s in before.services if s.fwmark not in arriving]

@@ -23,7 +23,7 @@ from vipctl.state.database import Unwritten
 from vipctl.state.store import Store
 
 Notify = Callable[[str], None]
-MANY = 10_000  # ranges whose loading an operator notices
+NOTICEABLE = 10_000  # ranges whose loading an operator notices
 LOADED = "loaded"  # instead of an epoch: in the course of this command
 UNKNOWN = "unknown"  # the seal of a method that could not be brought into any known state
 
@@ -193,37 +193,28 @@ def foresee(store: Store, found: Found) -> None:
     found.note(sysctl.foreseen(store.sysctls(), planned), planned)
 
 
-def heal(
-    store: Store,
-    found: Found,
-    notify: Notify,
-    *,
-    adopt: bool = False,
-    sysctls: Kept | None = None,
-) -> bool:
+def heal(store: Store, found: Found, notify: Notify, *, adopt: bool = False) -> bool:
     """Brings what differs to the stored state, whatever it is in; whether anything was restored.
 
-    With `adopt`, what was there before vipctl changed sysctls is looked up anew; `sysctls` are
-    those to have, if they are not to be found out.
+    With `adopt`, what was there before vipctl changed sysctls is looked up anew.
     """
-    if not (found.everything or found.methods or found.virtuals or found.sysctls):
-        if found.vouched.items() - store.epochs().items():
-            store.note(store.epochs() | found.vouched)
-        return False
-    services = store.services().values()
-    virtuals = ipvs.desired(services)
+    if found.everything or found.methods or found.virtuals or found.sysctls:
+        kept = sysctl.of_routers(store.sysctls()) if adopt else store.sysctls()
+        make_as_stored(store, found, notify, kept, sysctl.plan(kept, store.services().values()))
+        return found.differs()
+    if found.vouched.items() - store.epochs().items():
+        store.note(store.epochs() | found.vouched)
+    return False
+
+
+def make_as_stored(store: Store, found: Found, notify: Notify, kept: Kept, planned: Kept) -> None:
+    """Brings what differs to the stored state; of sysctls, `kept` are ours, `planned` to be."""
+    virtuals = ipvs.desired(store.services().values())
     there = present({key.mark for key in virtuals} | (store.intent() or frozenset()))
-    kept = sysctl.of_routers(store.sysctls()) if adopt else store.sysctls()
-    planned = sysctl.plan(kept, services) if sysctls is None else sysctls
     store.begin(Change(), {key.mark for key in virtuals}, kept | planned)
     found.lacking.balanced = balance(virtuals, there)
     found.note(sysctl.enforce(kept, planned), planned)
-    names = set(methods.NAMES) if found.everything else set(found.methods)
-    if names:
-        names |= set(methods.NAMES).difference(_methods(store, acceptances(store)))
-        announce(notify, sum(count for _, _, count in store.tallies()))
-    for name in sorted(names, key=methods.NAMES.index):
-        _restore(store, found, name)
+    _restore_methods(store, found, notify)
     ipvs.remove(virtuals, there)
     undisturbed = found.watch.undisturbed()
     vouched = {name: undisturbed[name] for name in undisturbed.keys() & found.vouched.keys()}
@@ -232,11 +223,20 @@ def heal(
     except Unwritten as e:
         e.add_note("the kernel is as the state says, which could not be noted")
         raise
-    return found.differs()
+
+
+def _restore_methods(store: Store, found: Found, notify: Notify) -> None:
+    """Those that differ; and then all that nothing is known of."""
+    names = set(methods.NAMES) if found.everything else set(found.methods)
+    if names:
+        names |= set(methods.NAMES).difference(_methods(store, acceptances(store)))
+        announce(notify, sum(count for _, _, count in store.tallies()))
+    for name in sorted(names, key=methods.NAMES.index):
+        _restore(store, found, name)
 
 
 def announce(notify: Notify, spans: int) -> None:
-    if spans >= MANY:
+    if spans >= NOTICEABLE:
         notify(f"loading {spans:,} ranges into the kernel")
 
 

@@ -12,12 +12,11 @@ from vipctl.linux import ipvs, sysctl
 from vipctl.linux.ipvs.messages import Key, Virtual
 from vipctl.linux.sysctl import Kept
 from vipctl.reconcile import healing
-from vipctl.reconcile.acceptance import Delta, acceptances, differences, joined
+from vipctl.reconcile.acceptance import Delta, acceptances, differences, while_arriving
 from vipctl.reconcile.epochs import Watch
 from vipctl.reconcile.healing import Found, Notify
 from vipctl.reconcile.lacking import Lacking, after, unaccepted
-from vipctl.services.change import NOTHING, Acceptance, Change
-from vipctl.services.change import joined as addresses
+from vipctl.services.change import NOTHING, Acceptance, Change, of_version
 from vipctl.state.database import Unwritten
 from vipctl.state.store import Store
 
@@ -75,7 +74,7 @@ def _refuse_unacceptable(change: Change, lacking: Lacking) -> None:
     for place, spans in change.taken.items():
         reasons = lacking.reasons(services[place.service].method)
         error = reasons.get(place.version)
-        if error and spans - addresses(change.released, place.version):
+        if error and spans - of_version(change.released, place.version):
             versions = [version for version in reasons if reasons[version] is error]
             problem = unaccepted([place.service], error, versions)
             raise type(error)(str(problem), hint=problem.hint)
@@ -157,7 +156,7 @@ def _accept(
     for name, delta in deltas.items():
         if delta.arriving:
             old = before.get(name, NOTHING)
-            between[name] = joined(old, wanted[name], delta)
+            between[name] = while_arriving(old, wanted[name], delta)
             watch.took(name, methods.get(name).apply(old, between[name], {}, delta.arriving))
     for name in sorted(before.keys() | wanted.keys()):
         delta = deltas.get(name, Delta())
@@ -176,7 +175,7 @@ def _roll_back(
         marks = {key.mark for key in ipvs.desired((*change.before, *change.after))}
         store.begin(change.inverse(), marks, store.sysctls())
         begun = True
-        healing.heal(store, found, lambda _: None, sysctls=sysctls)
+        healing.make_as_stored(store, found, lambda _: None, store.sysctls(), sysctls)
         failed = [p for p in lacking.problems(store) if p.words not in known]
         said = [*map(str, failed), *found.warnings]
     except Unwritten as e:

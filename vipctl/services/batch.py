@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from vipctl.addresses.few import WIDTH
-from vipctl.addresses.spans import common, without
+from vipctl.addresses.spans import common, records_without
 from vipctl.services.change import Entry, Held, Shape
 
 Batch = dict[tuple[Shape, int], bytes]
@@ -43,16 +43,16 @@ def count(batch: Batch) -> int:
     return sum(len(found) // WIDTH[shape.version] for (shape, _), found in batch.items())
 
 
-def joined(some: Batch, others: Batch) -> Batch:
+def union(some: Batch, others: Batch) -> Batch:
     """All of both, which have nothing in common."""
     return some | {key: some.get(key, b"") + addresses for key, addresses in others.items()}
 
 
-def minus(some: Batch, others: Batch) -> Batch:
+def without(some: Batch, others: Batch) -> Batch:
     """Without what `others` has with the same mark."""
     return _compact(
         {
-            key: without(WIDTH[key[0].version], addresses, others.get(key, b""))
+            key: records_without(WIDTH[key[0].version], addresses, others.get(key, b""))
             for key, addresses in some.items()
         }
     )
@@ -77,7 +77,7 @@ def elsewhere(some: Batch, others: Batch) -> Batch:
     gone = by_shape(others)
     return _compact(
         {
-            (shape, mark): without(WIDTH[shape.version], addresses, gone.get(shape, b""))
+            (shape, mark): records_without(WIDTH[shape.version], addresses, gone.get(shape, b""))
             for (shape, mark), addresses in some.items()
         }
     )
@@ -98,7 +98,7 @@ def same(width: int, some: Mapping[K, bytes], others: Mapping[K, bytes]) -> bool
     """Whether the packed addresses of each key are the same, in whatever order."""
     return {k for k, a in some.items() if a} == {k for k, a in others.items() if a} and all(
         len(addresses) == len(others.get(key, b""))
-        and not without(width, addresses, others.get(key, b""))
+        and not records_without(width, addresses, others.get(key, b""))
         for key, addresses in some.items()
     )
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from vipctl.addresses.prefixes import AddressSet
+from vipctl.addresses.prefixes import VERSIONS, AddressSet
 from vipctl.addresses.spans import Spans
 from vipctl.services.service import Service
 
@@ -95,22 +95,22 @@ class Change(NamedTuple):
 
     def gained(self) -> AddressSet:
         """Addresses that were held by nobody of these services and now are."""
-        return _without(self.taken, self.released)
+        return _difference(self.taken, self.released)
 
     def lost(self) -> AddressSet:
-        return _without(self.released, self.taken)
+        return _difference(self.released, self.taken)
 
 
-def _without(left: Held, right: Held) -> AddressSet:
-    return AddressSet(joined(left, 4) - joined(right, 4), joined(left, 6) - joined(right, 6))
+def _difference(left: Held, right: Held) -> AddressSet:
+    return AddressSet(*(of_version(left, v) - of_version(right, v) for v in VERSIONS))
 
 
-def joined(held: Held, version: int) -> Spans:
+def of_version(held: Held, version: int) -> Spans:
     """All addresses of an IP version, whoever has them."""
     found = [spans for place, spans in held.items() if place.version == version]
     return found[0] if len(found) == 1 else Spans.of(version, b"".join(s.data for s in found))
 
 
 def all_of(held: Held) -> AddressSet:
-    """The same, of both IP versions."""
-    return AddressSet(joined(held, 4), joined(held, 6))
+    """All addresses of both IP versions, whoever has them."""
+    return AddressSet(*(of_version(held, version) for version in VERSIONS))

@@ -9,7 +9,7 @@ from typing import Protocol
 from vipctl.addresses.prefixes import VERSIONS, AddressSet, IPAddress, span_text
 from vipctl.addresses.spans import Spans, shared
 from vipctl.errors import Refused
-from vipctl.services.change import Change, Held, Place, Shape, joined
+from vipctl.services.change import Change, Held, Place, Shape, of_version
 from vipctl.services.marks import free_mark
 from vipctl.services.real import RealServer, Settings, real_key
 from vipctl.services.service import EVERY_OPTION, Service, flag, ports_disjoint
@@ -34,7 +34,7 @@ def take(view: View, before: Service | None, after: Service, wanted: AddressSet)
     taken: dict[Place, Spans] = {}
     for spans in (wanted.v4, wanted.v6):
         own = _own(view.touching(spans), after.name)
-        gone, new = _exchange(own, joined(own, spans.version) | spans)
+        gone, new = _exchange(own, of_version(own, spans.version) | spans)
         released |= gone
         taken |= _place(after.name, new, view.touching(new), services)
     return Change(() if before is None else (before,), (after,), released, taken)
@@ -46,7 +46,7 @@ def release(view: View, service: Service, unwanted: AddressSet, *, end_if_empty:
     taken: dict[Place, Spans] = {}
     for spans in (unwanted.v4, unwanted.v6):
         own = _own(view.touching(spans), service.name)
-        gone, new = _exchange(own, joined(own, spans.version) - spans)
+        gone, new = _exchange(own, of_version(own, spans.version) - spans)
         released |= gone
         taken |= _place(service.name, new, view.touching(new), view.services())
     ends = end_if_empty and not taken and _holds_only(view, service.name, released)
@@ -58,7 +58,7 @@ def sole_holders(view: View, unwanted: AddressSet) -> list[str]:
     names: set[str] = set()
     for spans in (unwanted.v4, unwanted.v6):
         found = {
-            name: joined(_own(held, name), spans.version) & spans
+            name: of_version(_own(held, name), spans.version) & spans
             for held in (view.touching(spans),)
             for name in {place.service for place in held}
         }
@@ -96,7 +96,7 @@ def alter(view: View, before: Service | None, after: Service) -> Change:
         services = {**view.services(), after.name: after}
         own = view.held(before.name)
         for version in VERSIONS:
-            spans = joined(own, version)
+            spans = of_version(own, version)
             _refuse_conflicts(after.name, spans, view.touching(spans), services)
     return Change(before=(before,), after=(after,))
 
@@ -115,9 +115,7 @@ def become(view: View, wanted: Mapping[str, tuple[Service, AddressSet]]) -> Chan
             own = {p: s for p, s in _own(present, name).items() if p.version == version}
             gone, fresh[name] = _exchange(own, addresses.spans(version))
             released |= gone
-            kept |= {
-                place: spans.except_for(gone.get(place, _NONE)) for place, spans in own.items()
-            }
+            kept |= {place: spans.without(gone.get(place, _NONE)) for place, spans in own.items()}
         taken |= _settle(version, kept, fresh, after)
     moved = {place.service for place in (*released, *taken)}
     same = {name for name in services if after.get(name) == services[name] and name not in moved}
@@ -157,7 +155,7 @@ def _place(name: str, new: Spans, around: Held, services: Mapping[str, Service])
         for place, spans in around.items():
             if place.service != name and place[1:] == (new.version, plane):
                 blocked |= new.overlapping(spans)
-        if here := new.except_for(blocked):
+        if here := new.without(blocked):
             found[Place(name, new.version, plane)] = here
         new = blocked
     return found
@@ -231,9 +229,9 @@ def _own(held: Held, name: str) -> dict[Place, Spans]:
 
 def _exchange(own: Held, wanted: Spans) -> tuple[Held, Spans]:
     """What of `own`, of one service, goes and what comes for it to hold exactly `wanted`."""
-    gone = {place: spans.except_for(wanted) for place, spans in own.items()}
-    return {place: s for place, s in gone.items() if s}, wanted.except_for(
-        joined(own, wanted.version)
+    gone = {place: spans.without(wanted) for place, spans in own.items()}
+    return {place: s for place, s in gone.items() if s}, wanted.without(
+        of_version(own, wanted.version)
     )
 
 

@@ -141,7 +141,7 @@ class Rows:
         if not (gone or come):
             return
         size = 2 * WIDTH[place.version]
-        all_of_it = Spans(place.version, b"".join(rows)).except_for(gone) | come
+        all_of_it = Spans(place.version, b"".join(rows)).without(gone) | come
         new, number = all_of_it.data, len(all_of_it)
         step = -(-number // (number // CHUNK)) * size if number > 2 * CHUNK else 2 * CHUNK * size
         self._db.executemany(

@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from tests.harness.netns import Namespace
 from tests.stress.netlink.client import ACK, DUMP, REQUEST, Client, Message, Refused, Value
-from vipctl.linux import shim
+from vipctl.linux.shim import messages
 
 MAX_SERVICES, MAX_PORTS, MAX_PLANES, MAX_ATTRIBUTE = 65536, 1024, 64, 65535 - 4
 MAX_OWNER = 64
@@ -19,15 +19,15 @@ Prefix = tuple[int, int, int, bytes]  # mark, plane, IP version, struct vip_shim
 
 
 def four(address: str, length: int = 32) -> bytes:
-    return shim.PREFIX[4].pack(IPv4Address(address).packed, length)
+    return messages.PREFIX[4].pack(IPv4Address(address).packed, length)
 
 
 def six(address: str, length: int = 128) -> bytes:
-    return shim.PREFIX[6].pack(IPv6Address(address).packed, length)
+    return messages.PREFIX[6].pack(IPv6Address(address).packed, length)
 
 
 def port(number: int, protocol: int = socket.IPPROTO_TCP) -> bytes:
-    return shim.PORT.pack(number, protocol)
+    return messages.PORT.pack(number, protocol)
 
 
 VIP4, VIP6 = four("203.0.113.7"), six("2001:db8::7")
@@ -145,7 +145,7 @@ def in_a_process(call: Callable[[], object]) -> None:
 
 
 def everything_is_refused(link: Client) -> None:
-    for command in shim.COMMANDS[1:]:
+    for command in messages.COMMANDS[1:]:
         flags = REQUEST | (DUMP if command in {"GET", "GET_SERVICE"} else ACK)
         link.send(command, flags, MARK=1)
         refused = refusal(lambda: list(link.answer()))

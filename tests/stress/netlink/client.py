@@ -5,7 +5,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from vipctl.linux import shim
+from vipctl.linux.shim import messages
 
 NETLINK_GENERIC = 16  # not every Python's socket has it
 CONTROL, GET_FAMILY, FAMILY_ID, FAMILY_NAME = 16, 3, 1, 2
@@ -16,8 +16,8 @@ WORDS = 1  # NLMSGERR_ATTR_MSG
 HEADER = struct.Struct("=IHHII")
 GENERIC = struct.Struct("=BBH")
 ATTRIBUTE = struct.Struct("=HH")
-NUMBER = {name: number for number, (name, _) in enumerate(shim.ATTRIBUTES)}
-KIND = dict(shim.ATTRIBUTES)
+NUMBER = {name: number for number, (name, _) in enumerate(messages.ATTRIBUTES)}
+KIND = dict(messages.ATTRIBUTES)
 WIDTH = {"uint32": 4, "uint64": 8}
 
 Value = int | bytes | bool
@@ -92,7 +92,7 @@ class Client:
 
     def packed(self, command: str, flags: int, **attributes: Value) -> bytes:
         """Return a message; its length is a multiple of 4."""
-        generic = GENERIC.pack(shim.COMMANDS.index(command), shim.VERSION, 0)
+        generic = GENERIC.pack(messages.COMMANDS.index(command), messages.VERSION, 0)
         return _message(self._family, flags, generic, attributes)
 
     def answer(self) -> Iterator[Message]:
@@ -137,7 +137,7 @@ def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
 def _named(data: bytes) -> dict[str, Value]:
     found: dict[str, Value] = {}
     for number, value in _attributes(data):
-        name, kind = shim.ATTRIBUTES[number]
+        name, kind = messages.ATTRIBUTES[number]
         found[name] = int.from_bytes(value, "little") if kind in WIDTH else value
     return found
 
@@ -152,7 +152,7 @@ def _raise(body: bytes, flags: int, own: int) -> None:
 def _family() -> int:
     """Ask with another socket: what one has received decides on the size of its dumps."""
     generic = GENERIC.pack(GET_FAMILY, 1, 0)
-    body = generic + _attribute(FAMILY_NAME, f"{shim.NAME}\0".encode())
+    body = generic + _attribute(FAMILY_NAME, f"{messages.NAME}\0".encode())
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_GENERIC) as asking:
         asking.send(HEADER.pack(HEADER.size + len(body), CONTROL, REQUEST, 0, 0) + body)
         data = asking.recv(8192)

@@ -21,7 +21,7 @@ SEARCH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"  # cron 
 MAX_ELEMENTS = 1 << 24
 FAMILY = {4: "inet", 6: "inet6"}
 BATCH = 1000  # lines of a write
-MANY = 1000  # members that are not put into words
+MOST_IN_WORDS = 1000  # members that are not put into words
 VOLATILE = re.compile(r"(hashsize|bucketsize|initval) \S+ ?")
 UNSPECIFIED = {4: "0.0.0.0", 6: "::"}  # noqa: S104 (no VIP is, nothing binds)
 
@@ -48,7 +48,7 @@ def probe() -> None:
 
 def create(name: str, version: int, size: int = 0) -> str:
     """For `size` members, so that it need not grow while it is filled."""
-    room = f"hashsize {1 << (size // 2).bit_length()} " if size > MANY else ""
+    room = f"hashsize {1 << (size // 2).bit_length()} " if size > MOST_IN_WORDS else ""
     kind = f"hash:net family {FAMILY[version]} {room}maxelem {MAX_ELEMENTS} skbinfo"
     return f"create {name} {kind}\n"
 
@@ -93,7 +93,7 @@ def restore(lines: Iterable[str]) -> None:
             _feed(cast(TextIO, running.stdin), first, stream)
         _, error = running.communicate()
     if running.returncode:
-        raise _refusal(error)
+        raise _said(error)
 
 
 def _feed(pipe: TextIO, batch: list[str], stream: Iterator[str]) -> None:
@@ -121,7 +121,7 @@ def _output(*arguments: str) -> str:
     with _start(*arguments) as running:
         output, error = running.communicate()
     if running.returncode:
-        raise _refusal(error)
+        raise _said(error)
     return output
 
 
@@ -143,7 +143,7 @@ def _start(*arguments: str) -> "subprocess.Popen[str]":
     )
 
 
-def _refusal(error: str) -> KernelError | Missing:
+def _said(error: str) -> KernelError | Missing:
     words = re.sub(r"^ipset v\S+: ", "", error.strip())[:300] or "no reason given"
     if "Operation not permitted" in words:
         return Missing("ipset: no permission", hint="run as root (CAP_NET_ADMIN)")

@@ -4,10 +4,9 @@ A rule is a line of words as `iptables-legacy -S` prints them after the chain. C
 with CHAIN; in the kernel's own chains only jumps to ours are.
 
 python-iptables (1.2.0) opens every table, nat too, to tell whether a target is a chain, and keeps
-them open for other namespaces and later: `_rule` gives its rules the one table that is open.
+them open for other namespaces and later: `rule_of` gives its rules the one table that is open.
 """
 
-import ctypes
 import fcntl
 import os
 import re
@@ -22,8 +21,8 @@ from typing import Any
 from vipctl.errors import KernelError, Missing
 from vipctl.linux.iptables import library
 from vipctl.linux.iptables.ipset import SEARCH
+from vipctl.linux.iptables.wording import is_ours, parsed, rule_of, words_of
 
-CHAIN = "VIPCTL"
 Chains = dict[str, list[str]]  # rules by chain; in one of the kernel's: jumps to ours
 NAMES_FILE = {4: "ip_tables_names", 6: "ip6_tables_names"}
 LOCK = Path("/run/xtables.lock")
@@ -126,11 +125,11 @@ def _fill(handle: Any, present: Chains, wanted: Chains) -> None:
             handle.create_chain(name)
     for name in chains:
         for words in wanted[name]:
-            _chain(handle, name).append_rule(_parsed(handle, words))
+            _chain(handle, name).append_rule(parsed(handle, words))
     for name in wanted.keys() - set(chains):
         if present.get(name) != wanted[name]:
             for words in wanted[name]:
-                _hook(handle, name, _parsed(handle, words))
+                _hook(handle, name, parsed(handle, words))
 
 
 def _hook(handle: Any, name: str, rule: Any) -> None:
@@ -145,16 +144,16 @@ def _ours(handle: Any) -> Chains:
     found: Chains = {}
     for chain in handle.chains:
         if handle.builtin_chain(chain.name):
-            jumps = [_words(rule) for rule in _jumps(handle, chain.name)]
+            jumps = [words_of(rule) for rule in _jumps(handle, chain.name)]
             found |= {chain.name: jumps} if jumps else {}
-        elif _is_ours(chain.name):
-            found[chain.name] = [_words(rule) for rule in _rules(handle, chain)]
+        elif is_ours(chain.name):
+            found[chain.name] = [words_of(rule) for rule in _rules(handle, chain)]
     return found
 
 
 def _jumps(handle: Any, name: str) -> list[Any]:
     """The rules of a chain that jump to ours. Others are not looked into."""
-    return _rules(handle, _chain(handle, name), lambda entry: _is_ours(_target(handle, entry)))
+    return _rules(handle, _chain(handle, name), lambda entry: is_ours(_target(handle, entry)))
 
 
 def _rules(
@@ -163,7 +162,7 @@ def _rules(
     entry, found = handle.first_rule(chain.name), []
     while entry:
         if wanted(entry):
-            found.append(_rule(handle, entry, chain))
+            found.append(rule_of(handle, entry, chain))
         entry = handle.next_rule(entry)
     return found
 
@@ -173,84 +172,8 @@ def _target(handle: Any, entry: Any) -> str:
     return name.decode()
 
 
-def _is_ours(name: str) -> bool:
-    return name == CHAIN or name.startswith(f"{CHAIN}-")
-
-
 def _chain(handle: Any, name: str) -> Any:
     return library.load().Chain(handle, name)
-
-
-def _rule(handle: Any, entry: Any = None, chain: Any = None) -> Any:
-    iptc = library.load()
-    base = iptc.Rule6 if isinstance(handle, iptc.Table6) else iptc.Rule
-    return type("Rule", (base,), {"tables": [handle]})(entry, chain)
-
-
-def _parsed(handle: Any, words: str) -> Any:
-    rule = part = _rule(handle)
-    for option in re.split(r" (?=-)", words):
-        name, *values = option.split()
-        if name == "-p":
-            rule.protocol = values[0]
-        elif name == "-m":
-            part = rule.create_match(values[0])
-        elif name == "-j":
-            part = _create_target(rule, values[0])
-        else:
-            part.set_parameter(name.removeprefix("--"), values)
-    return rule
-
-
-def _create_target(rule: Any, name: str) -> Any:
-    if not _is_ours(name):
-        _know(rule.nfproto, name)
-    return rule.create_target(name)
-
-
-def _know(protocol: int, name: str) -> None:
-    """libxtables takes from a file the targets of one IP version only, and no file twice.
-
-    So where one file has those of both (REDIRECT since 1.8.9), it is given a copy for the second.
-    """
-    xtables = library.load().xtables
-    known = xtables.xtables(protocol)
-    if not known.find_target(name):
-        extension = Path(xtables._xtables_libdir, f"libxt_{name}.so")
-        with os.fdopen(os.memfd_create(name), "wb") as copy:
-            copy.write(extension.read_bytes())
-            copy.flush()
-            ctypes.CDLL(f"/proc/self/fd/{copy.fileno()}")
-        known._xtinit(protocol)  # forgets that it found none
-
-
-def _words(rule: Any) -> str:
-    """What we never write, as addresses and interfaces, comes out as what we never wrote."""
-    iptc = library.load()
-    found = iptc.easy.decode_iptc_rule(rule, ipv6=isinstance(rule, iptc.Rule6))
-    found.pop("counters")
-    return " ".join(_option(name, value) for name, value in found.items())
-
-
-def _option(name: str, value: Any) -> str:
-    if name == "protocol":
-        return f"-p {value}"
-    if name == "target" and isinstance(value, str):
-        return f"-j {value}"
-    if not isinstance(value, dict):
-        return f"--{name} {value}"
-    if name != "target":
-        return " ".join([f"-m {name}", *_parameters(value)])
-    ((target, parameters),) = value.items()
-    if not isinstance(parameters, dict):
-        return f"-g {parameters}"
-    return " ".join([f"-j {target}", *_parameters(parameters)])
-
-
-def _parameters(parameters: dict[str, Any]) -> Iterator[str]:
-    for name, value in parameters.items():
-        values = [value] if isinstance(value, str) else value
-        yield " ".join([f"--{name}", *filter(None, values)])
 
 
 @contextmanager

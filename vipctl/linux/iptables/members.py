@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from vipctl.addresses import spans
 from vipctl.addresses.few import WIDTH
-from vipctl.addresses.prefixes import FAMILY
+from vipctl.addresses.prefixes import AF
 from vipctl.errors import KernelError
 from vipctl.linux import netlink
 from vipctl.linux.netlink import NLA_F_NESTED, NLA_F_NET_BYTEORDER, acknowledging, attribute
@@ -103,15 +103,15 @@ def _send(command: int, name: str, version: int, chunks: Iterator[bytes]) -> Non
             members = attribute(ADT | NLA_F_NESTED, chunk)
             link.sendall(acknowledging(netlink.pack(command, 0, head + line + members)))
             for answer in netlink.failures(link):
-                raise _refusal(name, answer.failure())
+                raise _refused(name, answer.failure())
 
 
 def _head(name: str, version: int) -> bytes:
     spoken = attribute(PROTOCOL, bytes([SPOKEN])) + attribute(SETNAME, name.encode() + b"\0")
-    return NFGENMSG.pack(FAMILY[version], 0, 0) + spoken
+    return NFGENMSG.pack(AF[version], 0, 0) + spoken
 
 
-def _refusal(name: str, code: int) -> KernelError:
+def _refused(name: str, code: int) -> KernelError:
     """Its own codes begin at 4096."""
     words = os.strerror(code) if code < 4096 else NAMES.get(code, f"error {code}")
     return KernelError(f"ipset: {name}: {words}", hint="see what is there: ipset list -t")

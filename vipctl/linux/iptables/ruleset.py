@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Iterator
 
 from vipctl.addresses.prefixes import VERSIONS
-from vipctl.linux.iptables.legacy import CHAIN, Chains
+from vipctl.linux.iptables.legacy import Chains
+from vipctl.linux.iptables.wording import CHAIN
 from vipctl.services.change import Acceptance, Shape
 from vipctl.services.service import Service, idle_versions
 from vipctl.services.values import Leftover

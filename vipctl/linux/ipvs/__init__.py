@@ -123,7 +123,7 @@ def foreseen(wanted: dict[Key, Virtual]) -> dict[Key, Missing]:
         if key.version == 6 and no_ipv6:
             found[key] = no_ipv6
         elif not _has_scheduler(virtual.scheduler):
-            found[key] = messages.without(virtual.scheduler)
+            found[key] = messages.lacks_scheduler(virtual.scheduler)
     return found
 
 

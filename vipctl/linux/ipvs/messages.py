@@ -4,7 +4,6 @@ Numbers are from include/uapi/linux/ip_vs.h.
 """
 
 import errno
-import os
 import struct
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -13,9 +12,9 @@ from typing import NamedTuple
 
 from vipctl import log
 from vipctl.addresses.few import WIDTH
-from vipctl.addresses.prefixes import FAMILY
+from vipctl.addresses.prefixes import AF
 from vipctl.errors import KernelError, Missing
-from vipctl.linux import genetlink
+from vipctl.linux import genetlink, netlink
 from vipctl.linux.genetlink import SHORT, Attributes, Family, parsed
 from vipctl.linux.netlink import NLA_F_NESTED, NUMBER, attribute
 from vipctl.services.real import RealServer, real_key
@@ -92,7 +91,7 @@ def all_services(family: Family) -> Iterator[tuple[Key, Virtual]]:
             )
 
 
-def without(scheduler: str) -> Missing:
+def lacks_scheduler(scheduler: str) -> Missing:
     return Missing(
         f"this kernel has no IPVS scheduler {scheduler!r}", hint=f"modprobe ip_vs_{scheduler}"
     )
@@ -131,7 +130,7 @@ def get(family: Family, key: Key) -> Attributes | None:
     if failure in (errno.ESRCH, errno.ENOENT, errno.EAFNOSUPPORT):
         return None
     if failure:
-        raise _refusal(f"get service of {_text(key)}", failure)
+        raise _refused(f"get service of {_text(key)}", failure)
     return parsed(found[SERVICE])
 
 
@@ -150,7 +149,7 @@ def real(dest: Attributes) -> RealServer:
 
 
 def _version(family: bytes) -> int:
-    return 4 if SHORT.unpack(family)[0] == FAMILY[4] else 6
+    return 4 if SHORT.unpack(family)[0] == AF[4] else 6
 
 
 def _parsed_dest(dest: Attributes) -> Dest:
@@ -178,7 +177,7 @@ def totals(found: Attributes) -> Iterator[int]:
 
 def _identity(key: Key, more: bytes = b"") -> bytes:
     """The attribute that names a service, and perhaps says more of it."""
-    version = SHORT.pack(FAMILY[key.version])
+    version = SHORT.pack(AF[key.version])
     content = attribute(SVC_AF, version) + attribute(SVC_FWMARK, NUMBER.pack(key.mark))
     return attribute(SERVICE | NLA_F_NESTED, content + more)
 
@@ -194,9 +193,9 @@ def change_service(family: Family, verb: str, key: Key, virtual: Virtual) -> Non
     content = _identity(key, b"".join(attribute(*setting) for setting in settings))
     failure = family.do(COMMANDS[f"{verb} service"], content)
     if failure == errno.ENOENT and verb != "del":
-        raise without(virtual.scheduler)
+        raise lacks_scheduler(virtual.scheduler)
     if failure:
-        raise _refusal(f"{verb} service of {_text(key)} ({virtual.scheduler})", failure)
+        raise _refused(f"{verb} service of {_text(key)} ({virtual.scheduler})", failure)
 
 
 def change_dest(family: Family, verb: str, key: Key, dest: Dest) -> None:
@@ -206,7 +205,7 @@ def change_dest(family: Family, verb: str, key: Key, dest: Dest) -> None:
     settings = (
         (DEST_ADDR, real.address.packed.ljust(16, b"\0")),  # union nf_inet_addr
         (DEST_PORT, PORT.pack(real.port)),
-        (DEST_AF, SHORT.pack(FAMILY[real.address.version])),
+        (DEST_AF, SHORT.pack(AF[real.address.version])),
         (DEST_FWD, NUMBER.pack(dest.forward)),
         (DEST_WEIGHT, NUMBER.pack(real.weight)),
         (DEST_UPPER, NUMBER.pack(real.upper)),
@@ -217,16 +216,15 @@ def change_dest(family: Family, verb: str, key: Key, dest: Dest) -> None:
         COMMANDS[f"{verb} real server"], _identity(key) + attribute(DEST | NLA_F_NESTED, content)
     )
     if failure:
-        raise _refusal(f"{verb} real server {real} of {_text(key)}", failure)
+        raise _refused(f"{verb} real server {real} of {_text(key)}", failure)
 
 
 def _text(key: Key) -> str:
     return f"fwmark {key.mark:#x} (IPv{key.version})"
 
 
-def _refusal(what: str, code: int) -> KernelError:
-    words = f"{os.strerror(code)} (errno {code})"
-    return KernelError(f"IPVS: {what}: {words}", hint="see what is there: ipvsadm -Ln")
+def _refused(what: str, code: int) -> KernelError:
+    return netlink.refusal(f"IPVS: {what}", code, "see what is there: ipvsadm -Ln")
 
 
 def connect() -> AbstractContextManager[Family]:

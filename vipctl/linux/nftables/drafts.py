@@ -72,7 +72,7 @@ def _done(commands: str, look: Callable[[], T], afterwards: str) -> T:
 def _run(library: Any, commands: str) -> None:
     code, _, error = library.cmd(commands)
     if code:
-        raise _refusal(error)
+        raise _said(error)
 
 
 def _library() -> Any:
@@ -87,7 +87,7 @@ def _library() -> Any:
         ) from e
 
 
-def _refusal(error: str) -> KernelError | Missing:
+def _said(error: str) -> KernelError | Missing:
     line = next((text for text in error.splitlines() if text.strip()), "no reason given")
     reason = line[:300].removeprefix("Error: ")
     if "Operation not permitted" in reason:

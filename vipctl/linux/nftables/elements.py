@@ -63,15 +63,16 @@ def parts(edits: Iterable[Edit], size: int) -> Iterator[Edit]:
     edits, number = list(edits), size // LONGEST
     for where, removed, added in edits:
         for mark, addresses in added:
-            for part in _cut(where, spans.without(_width(where), addresses, removed), number):
+            come = spans.records_without(_width(where), addresses, removed)
+            for part in _cut(where, come, number):
                 yield Edit(where, b"", ((mark, part),))
     for where, removed, added in edits:
         for mark, addresses in added:
             for part in _cut(where, spans.common(_width(where), addresses, removed), number):
                 yield Edit(where, part, ((mark, part),))
     for where, removed, added in edits:
-        come = b"".join(addresses for _, addresses in added)
-        for part in _cut(where, spans.without(_width(where), removed, come), number):
+        stay = b"".join(addresses for _, addresses in added)
+        for part in _cut(where, spans.records_without(_width(where), removed, stay), number):
             yield Edit(where, part)
 
 

@@ -14,7 +14,7 @@ from vipctl.errors import KernelError, Missing, VipctlError
 from vipctl.linux import netlink
 from vipctl.linux.netlink import attribute, attributes
 
-FAMILY = {"inet": 1, "arp": 3}  # enum nfproto of include/uapi/linux/netfilter.h
+NFPROTO = {"inet": 1, "arp": 3}  # enum nfproto of include/uapi/linux/netfilter.h
 SUBSYSTEM = 10  # NFNL_SUBSYS_NFTABLES
 BATCH_BEGIN, BATCH_END = 0x10, 0x11
 NEWTABLE, GETTABLE, DELTABLE, NEWCHAIN, GETCHAIN, DELCHAIN, NEWRULE, GETRULE, DELRULE = (
@@ -54,7 +54,7 @@ class Owned(NamedTuple):
         """The beginning of a message on something of the table."""
         called = {TABLE: self.name} | (names or {})
         packed = (attribute(kind, name.encode() + b"\0") for kind, name in called.items())
-        return NFGENMSG.pack(FAMILY[self.family], 0, 0) + b"".join(packed)
+        return NFGENMSG.pack(NFPROTO[self.family], 0, 0) + b"".join(packed)
 
 
 def fits(messages: Sequence[Message]) -> bool:
@@ -120,9 +120,7 @@ def refusal(failure: int, what: str) -> VipctlError:
             "nftables: no permission",
             hint="run as root (CAP_NET_ADMIN); or does another program own the table?",
         )
-    return KernelError(
-        f"nftables: {what}: {os.strerror(failure)}", hint="see what is there: nft list ruleset"
-    )
+    return netlink.refusal(f"nftables: {what}", failure, "see what is there: nft list ruleset")
 
 
 def asking() -> AbstractContextManager[netlink.Link]:

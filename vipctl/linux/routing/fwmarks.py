@@ -3,14 +3,12 @@
 What is ours carries PROTOCOL; nothing else is ever changed.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple, Self
 
 from vipctl import log
 from vipctl.addresses.prefixes import VERSIONS
-from vipctl.errors import KernelError
 from vipctl.linux import netlink
 from vipctl.linux.netlink import NLM_F_ACK, NLM_F_CREATE, TRIES
 from vipctl.linux.routing import localroutes, rules
@@ -190,7 +188,5 @@ def _change(verb: str, flags: int, owned: list[Owned], kinds: tuple[int, int]) -
             kind = kinds[not isinstance(item, Rule)]
             code = netlink.ask(link, kind, flags | NLM_F_ACK, item.packed()).failure()
             if code:
-                raise KernelError(
-                    f"{verb}: {item}: {os.strerror(code)}",
-                    hint="see what is there: ip rule; ip route show table all",
-                )
+                hint = "see what is there: ip rule; ip route show table all"
+                raise netlink.refusal(f"{verb}: {item}", code, hint)

@@ -6,13 +6,12 @@ priority of their own, so that the kernel's route of an address that the directo
 
 import _socket as socket  # without the enumerations that `socket` makes of all it has
 import errno
-import os
 import struct
 from collections.abc import Iterator, Mapping
 
 from vipctl.addresses import spans
 from vipctl.addresses.few import BITS, WIDTH
-from vipctl.addresses.prefixes import FAMILY, VERSIONS, IPAddress, address, network
+from vipctl.addresses.prefixes import AF, VERSIONS, IPAddress, address, network
 from vipctl.errors import KernelError
 from vipctl.linux import netlink
 from vipctl.linux.netlink import NLM_F_CREATE, NLM_F_REPLACE, attribute
@@ -50,7 +49,7 @@ def delete(routes: Routes) -> None:
 
 def without(some: Routes, others: Routes) -> Routes:
     return {
-        shape: spans.without(WIDTH[shape.version], addresses, others.get(shape, b""))
+        shape: spans.records_without(WIDTH[shape.version], addresses, others.get(shape, b""))
         for shape, addresses in some.items()
     }
 
@@ -139,7 +138,7 @@ def best_length(link: netlink.Link, where: IPAddress) -> int:
 
 def _best(link: netlink.Link, where: IPAddress) -> tuple[int, int]:
     """Its length and its type."""
-    route = ROUTE.pack(FAMILY[where.version], BITS[where.version], *[0] * 6, RTM_F_FIB_MATCH)
+    route = ROUTE.pack(AF[where.version], BITS[where.version], *[0] * 6, RTM_F_FIB_MATCH)
     answer = netlink.ask(link, RTM_GETROUTE, 0, route + attribute(RTA_DST, where.packed))
     if answer.kind != RTM_NEWROUTE:
         return -1, 0
@@ -156,7 +155,7 @@ def default(version: int, table: int) -> bytes:
     numbers = {RTA_OIF: socket.if_nametoindex("lo"), RTA_TABLE: table}
     numbers[RTA_PRIORITY] = DEFAULT_PRIORITY[version]
     parts = (attribute(kind, netlink.NUMBER.pack(value)) for kind, value in numbers.items())
-    return ROUTE.pack(FAMILY[version], 0, 0, 0, *where, 0) + b"".join(parts)
+    return ROUTE.pack(AF[version], 0, 0, 0, *where, 0) + b"".join(parts)
 
 
 def _change(kind: int, flags: int, routes: Routes) -> None:
@@ -169,7 +168,7 @@ def _change(kind: int, flags: int, routes: Routes) -> None:
                 netlink.send(link, messages)
                 for failure in netlink.failures(link):
                     if failure.failure() != errno.ESRCH:
-                        raise _refusal(failure)
+                        raise _refused(failure)
 
 
 def _packed(kind: int, flags: int, loopback: bytes, shape: Shape, addresses: bytes) -> bytes:
@@ -177,7 +176,7 @@ def _packed(kind: int, flags: int, loopback: bytes, shape: Shape, addresses: byt
     width = WIDTH[shape.version]
     priority = attribute(RTA_PRIORITY, netlink.NUMBER.pack(LOCAL_ROUTES + shape.plane))
     where = RT_TABLE_LOCAL, PROTOCOL, RT_SCOPE[shape.version], RTN_LOCAL
-    route = ROUTE.pack(FAMILY[shape.version], shape.length, 0, 0, *where, 0)
+    route = ROUTE.pack(AF[shape.version], shape.length, 0, 0, *where, 0)
     destination = attribute(RTA_DST, bytes(width))
     message = netlink.pack(kind, flags, route + loopback + priority + destination)
     messages = spans.records(message, len(message) - width, width, addresses)
@@ -185,27 +184,28 @@ def _packed(kind: int, flags: int, loopback: bytes, shape: Shape, addresses: byt
     return messages[:last] + netlink.acknowledging(messages[last:])
 
 
-def _refusal(failure: netlink.Message) -> KernelError:
+def _refused(failure: netlink.Message) -> KernelError:
     """From an error, which repeats the message."""
     at = netlink.CODE.size + netlink.HEADER.size
     family, length, *_ = ROUTE.unpack_from(failure.content, at)
     version = 6 if family == socket.AF_INET6 else 4
     start = int.from_bytes(_destination(failure.content, at))
-    return KernelError(
-        f"local route to {network(version, start, length)}: {os.strerror(failure.failure())}",
-        hint="is the interface lo up? See what is there: ip route show table local",
+    return netlink.refusal(
+        f"local route to {network(version, start, length)}",
+        failure.failure(),
+        "is the interface lo up? See what is there: ip route show table local",
     )
 
 
 def _dump(version: int, table: int, kind: int) -> Iterator[bytes]:
     """Our routes of a type in a table, or of all types."""
-    wanted = ROUTE.pack(FAMILY[version], 0, 0, 0, 0, PROTOCOL, 0, kind, 0)
+    wanted = ROUTE.pack(AF[version], 0, 0, 0, 0, PROTOCOL, 0, kind, 0)
     request = wanted + attribute(RTA_TABLE, netlink.NUMBER.pack(table))
     with netlink.connect() as link:
         for content in netlink.dump(link, RTM_GETROUTE, request):
             family, _, _, _, _, protocol, _, found, _ = ROUTE.unpack_from(content)
             # Where IPv6 is disabled, the kernel answers a question for it with all that it has.
-            if (family, protocol) == (FAMILY[version], PROTOCOL) and found in (kind or found,):
+            if (family, protocol) == (AF[version], PROTOCOL) and found in (kind or found,):
                 yield content
 
 

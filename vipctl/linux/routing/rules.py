@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 from typing import NamedTuple
 
-from vipctl.addresses.prefixes import FAMILY, VERSIONS
+from vipctl.addresses.prefixes import AF, VERSIONS
 from vipctl.linux import netlink
 from vipctl.linux.netlink import attribute
 from vipctl.linux.routing.localroutes import PROTOCOL
@@ -91,7 +91,7 @@ class Rule(NamedTuple):
         found += [(kind, end.ip.packed) for kind, end in ends if end]
         lengths = (end.network.prefixlen if end else 0 for _, end in ends)
         flags = FIB_RULE_INVERT if self.inverted else 0
-        header = RULE.pack(FAMILY[self.version], *lengths, self.tos, 0, self.action, flags)
+        header = RULE.pack(AF[self.version], *lengths, self.tos, 0, self.action, flags)
         found += [*self.more, (FRA_PROTOCOL, bytes([self.protocol]))]
         return header + b"".join(attribute(*each) for each in found)
 
@@ -125,9 +125,9 @@ def _dumped() -> tuple[list[bytes], bool]:
 
 def _of_version(link: netlink.Link, version: int) -> Iterator[bytes]:
     """Where IPv6 is disabled, the kernel answers for it with all that it has."""
-    request = RULE.pack(FAMILY[version], 0, 0, 0, 0, 0, 0)
+    request = RULE.pack(AF[version], 0, 0, 0, 0, 0, 0)
     dumped = netlink.dump(link, RTM_GETRULE, request)
-    return (content for content in dumped if content[0] == FAMILY[version])
+    return (content for content in dumped if content[0] == AF[version])
 
 
 def _rule(content: bytes) -> Rule:
@@ -145,7 +145,7 @@ def _rule(content: bytes) -> Rule:
     protocol = _number(found.pop(FRA_PROTOCOL, b""))
     found.pop(FRA_PAD, None)
     return Rule(
-        4 if family == FAMILY[4] else 6, priority, action, mark, mask, table, goto, iif,
+        4 if family == AF[4] else 6, priority, action, mark, mask, table, goto, iif,
         bool(flags & FIB_RULE_INVERT),
         source, destination, tos, tuple(sorted(found.items())), protocol,
     )  # fmt: skip

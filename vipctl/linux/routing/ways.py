@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from typing import NamedTuple
 
 from vipctl.addresses.few import BITS
-from vipctl.addresses.prefixes import FAMILY, IPAddress
+from vipctl.addresses.prefixes import AF, IPAddress
 from vipctl.linux import netlink
 from vipctl.linux.netlink import NUMBER, attribute
 from vipctl.linux.routing import rules
@@ -136,13 +136,13 @@ def _hops_of_defaults(version: int, table: int) -> Iterator[Hop]:
 
 def _defaults(version: int, table: int) -> Iterator[Attributes]:
     """Of IPv4 they are the first in a table, of IPv6 the last."""
-    request = ROUTE.pack(FAMILY[version], 0, 0, 0, 0, 0, 0, RTN_UNICAST, 0)
+    request = ROUTE.pack(AF[version], 0, 0, 0, 0, 0, 0, RTN_UNICAST, 0)
     request += attribute(RTA_TABLE, NUMBER.pack(table)) if table else b""
     read = netlink.beginning if version == 4 and table else netlink.dump
     with netlink.connect() as link:
         for content in read(link, RTM_GETROUTE, request):
             family, length, *_, kind, _ = ROUTE.unpack_from(content)
-            if (family, length, kind) == (FAMILY[version], 0, RTN_UNICAST):
+            if (family, length, kind) == (AF[version], 0, RTN_UNICAST):
                 yield dict(netlink.attributes(content, ROUTE.size))
             elif version == 4 and table and _behind_defaults(content):
                 return
@@ -204,7 +204,7 @@ def taken_by(link: netlink.Link, packet: Packet) -> Way:
     if packet.port.protocol in PROTOCOLS:
         parts += [attribute(RTA_IP_PROTO, bytes([PROTOCOLS[packet.port.protocol]]))]
         parts += [attribute(RTA_DPORT, struct.pack(">H", packet.port.number))]
-    request = ROUTE.pack(FAMILY[version], bits, bits, 0, 0, 0, 0, 0, flags) + b"".join(parts)
+    request = ROUTE.pack(AF[version], bits, bits, 0, 0, 0, 0, 0, flags) + b"".join(parts)
     answer = netlink.ask(link, RTM_GETROUTE, 0, request)
     if answer.failure():
         return Way(failure=answer.failure())
@@ -215,7 +215,7 @@ def taken_by(link: netlink.Link, packet: Packet) -> Way:
 
 def advertised() -> set[str]:
     """Interfaces with a default route that the kernel learned from a router advertisement."""
-    request = ROUTE.pack(FAMILY[6], 0, 0, 0, 0, RTPROT_RA, 0, 0, 0)
+    request = ROUTE.pack(AF[6], 0, 0, 0, 0, RTPROT_RA, 0, 0, 0)
     with netlink.connect() as link:
         found = [
             dict(netlink.attributes(content, ROUTE.size))
@@ -228,7 +228,7 @@ def advertised() -> set[str]:
 def gateway_to(where: IPAddress) -> IPAddress | None:
     """Of the route that the kernel takes to an address; None also where there is no route."""
     version = where.version
-    request = ROUTE.pack(FAMILY[version], BITS[version], 0, 0, 0, 0, 0, 0, 0)
+    request = ROUTE.pack(AF[version], BITS[version], 0, 0, 0, 0, 0, 0, 0)
     request += attribute(RTA_DST, where.packed)
     with netlink.connect() as link:
         answer = netlink.ask(link, RTM_GETROUTE, 0, request)

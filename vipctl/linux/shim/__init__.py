@@ -1,78 +1,35 @@
-"""The kernel module vip_shim, over its generic netlink family.
+"""The kernel module vip_shim: what it has in the network namespace, and changes of that."""
 
-Numbers are from kernel/uapi/vip_shim.h, which specifies the protocol.
-"""
-
-import errno
 import os
-import socket
-import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from vipctl.addresses import spans
 from vipctl.addresses.few import WIDTH
-from vipctl.errors import KernelError, Missing
+from vipctl.errors import Missing
 from vipctl.linux import genetlink
-from vipctl.linux.genetlink import HEADER, Attributes, Family, parsed
-from vipctl.linux.netlink import NLM_F_ACK, NUMBER, Message, attribute
+from vipctl.linux.genetlink import Family
+from vipctl.linux.shim.messages import (
+    CHUNK,
+    NAME,
+    PORT,
+    PREFIX,
+    PROTOCOLS,
+    VERSION,
+    Told,
+    do,
+    dump,
+    info,
+)
 from vipctl.services import batch
 from vipctl.services.batch import Batch
 from vipctl.services.change import Entry, Shape
 from vipctl.services.values import Port
 
-NAME = "vip_shim"
-VERSION = 1
-
-COMMANDS = (
-    "UNSPEC", "INFO", "SET_SERVICE", "DEL_SERVICE", "GET_SERVICE", "ADD", "DEL", "GET", "BEGIN",
-    "COMMIT", "FLUSH",
-)  # fmt: skip
-ATTRIBUTES = (
-    ("UNSPEC", "none"),
-    ("PAD", "none"),
-    ("VERSION", "uint32"),
-    ("MARK", "uint32"),
-    ("FLAGS", "uint32"),
-    ("PORTS", "bytes"),
-    ("PLANE", "uint32"),
-    ("PREFIXES4", "bytes"),
-    ("PREFIXES6", "bytes"),
-    ("STAGED", "flag"),
-    ("SERVICES", "uint32"),
-    ("COUNT", "uint64"),
-    ("ACCEPTED", "uint64"),
-    ("LEFT_OVER", "uint64"),
-    ("REFUSED", "uint64"),
-    ("GENERATION", "uint32"),
-    ("OWNER", "bytes"),
-)
-LONG = struct.Struct("=Q")
-NUMBERS = {name: number for number, (name, _) in enumerate(ATTRIBUTES)}
-KINDS = dict(ATTRIBUTES)
-PACK: dict[str, Callable[[Any], bytes]] = {
-    "uint32": NUMBER.pack,
-    "bytes": bytes,
-    "flag": lambda _: b"",
-}
-UNPACK: dict[str, Callable[[bytes], Any]] = {
-    "none": bytes,
-    "uint32": lambda packed: NUMBER.unpack(packed)[0],
-    "uint64": lambda packed: LONG.unpack(packed)[0],
-    "bytes": bytes,
-    "flag": lambda _: True,
-}
 DROP, PING, IDLE4, IDLE6 = 1, 2, 4, 8  # VIP_SHIM_F_…
-PORT = struct.Struct(">HBx")  # struct vip_shim_port
-PREFIX = {4: struct.Struct(">4sB3x"), 6: struct.Struct(">16sB3x")}  # struct vip_shim_prefix4, 6
-CHUNK = 24 * 2600  # bytes of whole prefixes in a message: an attribute ends at 65,535
-PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP, "sctp": socket.IPPROTO_SCTP}
 MODULES, MODULE = Path("/lib/modules"), Path("/sys/module") / NAME
-
-
-Told = dict[str, Any]  # attributes, by name
 
 
 class Settings(NamedTuple):
@@ -114,7 +71,7 @@ def check() -> None:
     if not MODULE.exists():
         raise _absent()
     with _netlink() as link:
-        found = _info(link)["VERSION"]
+        found = info(link)["VERSION"]
     if found < VERSION:
         cure = (
             "install the module that came with this vipctl (README, The kernel module), then "
@@ -147,15 +104,15 @@ def _is_installed(release: str) -> bool | None:
 def snapshot() -> Snapshot:
     """The count of changes, and whose the state is, are of before its services were read."""
     with _netlink() as link:
-        told = _info(link)
-        services = {found["MARK"]: _loaded(found) for found in _dump(link, "GET_SERVICE")}
+        told = info(link)
+        services = {found["MARK"]: _loaded(found) for found in dump(link, "GET_SERVICE")}
         return Snapshot(told["GENERATION"], _owner(told), services)
 
 
 def owner() -> str:
     """Whose the state in use is, as whoever committed it has said."""
     with _netlink() as link:
-        return _owner(_info(link)) or ""
+        return _owner(info(link)) or ""
 
 
 def _owner(told: Told) -> str | None:
@@ -165,7 +122,7 @@ def _owner(told: Told) -> str | None:
 def generation() -> str:
     """The count of changes of what is in use, in the network namespace, anybody's."""
     with _netlink() as link:
-        return f"{NAME} {_info(link)['GENERATION']}"
+        return f"{NAME} {info(link)['GENERATION']}"
 
 
 def services() -> dict[int, Loaded]:
@@ -176,7 +133,7 @@ def services() -> dict[int, Loaded]:
 def prefixes() -> Batch:
     """All that there are."""
     with _netlink() as link:
-        return batch.of_entries(_entries(_dump(link, "GET")))
+        return batch.of_entries(_entries(dump(link, "GET")))
 
 
 def _entries(dumped: Iterable[Told]) -> Iterator[Entry]:
@@ -199,7 +156,7 @@ class Commands:
         self.steps = 0
 
     def _do(self, command: str, **attributes: Any) -> None:
-        _do(self._link, command, **attributes, **self._where)
+        do(self._link, command, **attributes, **self._where)
         self.steps += not self._where
 
     def set_service(self, mark: int, settings: Settings) -> None:
@@ -236,18 +193,18 @@ def changing() -> Iterator[Commands]:
 def replacing(owner: str = "") -> Iterator[Commands]:
     """Makes a new state, that takes the place of the one in use at the end."""
     with _netlink() as link:
-        named = {} if _owner(_info(link)) is None else {"OWNER": owner.encode()}
-        _do(link, "BEGIN")
+        named = {} if _owner(info(link)) is None else {"OWNER": owner.encode()}
+        do(link, "BEGIN")
         commands = Commands(link, staged=True)
         yield commands
-        _do(link, "COMMIT", **named)
+        do(link, "COMMIT", **named)
         commands.steps += 1
 
 
 def flush() -> int:
     """Leaves nothing in the network namespace. The generation moves by as much as is returned."""
     with _netlink() as link:
-        _do(link, "FLUSH")
+        do(link, "FLUSH")
     return 1
 
 
@@ -267,42 +224,6 @@ def _loaded(found: Told) -> Loaded:
     )
     counters = Counters(found["ACCEPTED"], found["LEFT_OVER"], found["REFUSED"])
     return Loaded(Settings(found["FLAGS"], tuple(sorted(ports))), found["COUNT"], counters)
-
-
-def _info(link: Family) -> Told:
-    answer = link.ask(COMMANDS.index("INFO"), b"")
-    _check("INFO", answer)
-    return _told(parsed(answer.content, HEADER.size))
-
-
-def _do(link: Family, command: str, **named: Any) -> None:
-    _check(command, link.ask(COMMANDS.index(command), _packed(named), NLM_F_ACK))
-
-
-def _dump(link: Family, command: str) -> Iterator[Told]:
-    """What there was at one moment, whatever others change meanwhile."""
-    return map(_told, link.dump(COMMANDS.index(command), b""))
-
-
-def _check(command: str, answer: Message) -> None:
-    """Raises KernelError in the module's words, or Missing."""
-    code = answer.failure()
-    if code == errno.EPERM:
-        hint = "run as root of the host: in a container's user namespace it cannot be used"
-        raise Missing("vip_shim: no permission", hint=hint)
-    if code:
-        words = f"{answer.said() or os.strerror(code)} (errno {code})"
-        raise KernelError(f"vip_shim: {command}: {words}", hint="dmesg may say more")
-
-
-def _packed(named: dict[str, Any]) -> bytes:
-    return b"".join(attribute(NUMBERS[n], PACK[KINDS[n]](value)) for n, value in named.items())
-
-
-def _told(found: Attributes) -> Told:
-    """What this vipctl knows of it."""
-    names = {number: ATTRIBUTES[number] for number in found if number < len(ATTRIBUTES)}
-    return {name: UNPACK[kind](found[number]) for number, (name, kind) in names.items()}
 
 
 def _netlink() -> AbstractContextManager[Family]:
