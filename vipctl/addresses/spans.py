@@ -14,7 +14,7 @@ from typing import Final, Self
 
 from vipctl.addresses.few import WIDTH, Span, cut, difference, normalise, packed, unpacked
 
-NUMPY_FROM = 5_000  # spans for which it pays to import numpy
+NUMPY_FROM = 8_000  # spans for which it pays to import numpy
 LAST = b"\xff" * 16
 
 
