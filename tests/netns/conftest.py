@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,6 +13,9 @@ from tests.harness.servers import TcpServer, UdpServer
 from tests.netns import haproxy, snapshot
 from tests.netns.route import BeforeIpvs
 from tests.netns.zygote import Zygote, striking
+
+if TYPE_CHECKING:
+    from tests.netns.drift import Drift
 
 # What they assert is explained as a test's own assertions are.
 pytest.register_assert_rewrite(
@@ -38,6 +42,15 @@ def shared() -> Iterator[Lab]:
     """The same for all tests of a module: each leaves it whole."""
     with _settled_lab() as built:
         yield built
+
+
+@pytest.fixture(scope="module")
+def drift(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator["Drift"]:
+    """A director by a method, its parameter; each test leaves it whole."""
+    with _settled_lab() as built:
+        yield request.param.director(built, tmp_path_factory.mktemp("drift") / "state")
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from tests.harness.command import Vipctl
 from tests.harness.lab import Lab
@@ -17,6 +18,16 @@ class Drift:
     vipctl: Vipctl
     assert_served: Callable[[Lab], None]
     look_at: Callable[[Namespace], object] = snapshot.unordered
+    service: str = ""  # that has 203.0.113.0/24, and answers pings; by default that of fwmark 17
+
+    def idle_commands(self) -> list[list[str]]:
+        """Commands that change nothing where nothing is damaged."""
+        owner = ["--service", self.service] if self.service else ["--fwmark", "17"]
+        return [
+            ["add-range", "203.0.113.0/24", *owner],
+            ["remove-range", "192.0.2.64/29"],
+            ["set-service", self.service or "fwmark-17", "--ping"],
+        ]
 
     def look(self) -> object:
         """Return all that the kernel has, to compare."""
@@ -32,12 +43,12 @@ class Drift:
         assert self.vipctl("status")["kernel"] == "as stored"
         self.assert_served(self.net)
 
-    def assert_next_command_restores(self, damage: str, *command: str) -> None:
-        """The damage is seen, and a command that would change nothing makes it whole."""
+    def assert_next_command_restores(self, damage: str) -> None:
+        """The damage is seen, and the next command makes it whole, even if it changes nothing."""
         before = self.look()
         self.damage(damage)
         assert self.vipctl("status")["kernel"] == "differs"
-        done = self.vipctl(*command)
+        done = self.vipctl(*self.idle_commands()[0])
         assert (done["changed"], done["restored"]) == (True, True)
         self.assert_whole(before)
 
@@ -60,13 +71,23 @@ class Drift:
         assert self.vipctl("restore")["changed"] is False
         self.assert_whole(before)
 
-    def assert_check_only_reports(self, damage: str, *command: str, mending: list[str]) -> None:
-        """With --check, a command tells of the damage and leaves it to another to mend."""
+    def assert_check_only_reports(self, damage: str, *command: str) -> None:
+        """With --check, a command tells of the damage and leaves it; without, it mends it."""
         before = self.look()
         self.damage(damage)
         damaged = snapshot.kernel(self.net.director), self.look()
         checked = self.vipctl("--check", *command)
         assert (checked["changed"], checked["restored"]) == (True, True)
         assert (snapshot.kernel(self.net.director), self.look()) == damaged
-        assert self.vipctl(*mending)["changed"] is True
+        assert self.vipctl(*command)["changed"] is True
         self.assert_whole(before)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A method: a director by it, and what others do to that."""
+
+    director: Callable[[Lab, Path], Drift]
+    damage: list[str]
+    unseen: list[str]
+    commonest: list[str]

@@ -1,11 +1,11 @@
-"""The `route` method when others delete what is ours."""
+"""Of `route`: local routes and nftables' tables."""
 
-import pytest
+from pathlib import Path
 
 from tests.harness.command import Vipctl
 from tests.harness.lab import Lab
 from tests.netns.arrivals import accepted
-from tests.netns.drift import Drift
+from tests.netns.drift import Case, Drift
 from tests.netns.route import ROUTE, BeforeIpvs
 
 VIPS = {"203.0.113.77": 17, "192.0.2.1": 0x1000, "2001:db8:1::77": 17, "198.51.100.9": 18}
@@ -49,10 +49,9 @@ UNSEEN = [
 COMMONEST = ["nft flush ruleset", "ip -4 route flush table local proto 118"]
 
 
-@pytest.fixture(scope="module")
-def drift(shared: Lab, tmp_path_factory: pytest.TempPathFactory) -> Drift:
+def director(net: Lab, state: Path) -> Drift:
     """vipctl with services of every kind that this kernel has."""
-    vipctl = Vipctl(shared.director, tmp_path_factory.mktemp("drift") / "state")
+    vipctl = Vipctl(net.director, state)
     ranges = ["203.0.111.0/24", "203.0.112.0/26", "203.0.113.0/24"]
     ranges += ["2001:db8:1::/64", "2001:db8:1:8::/64", "2001:db8:1:a::/64"]
     vipctl("add-range", *ranges, "--fwmark", "17", "--ping", *ROUTE)
@@ -60,7 +59,7 @@ def drift(shared: Lab, tmp_path_factory: pytest.TempPathFactory) -> Drift:
     vipctl("add-service", "web", "--fwmark", "0x1001", *ROUTE)
     vipctl("add-range", "192.0.2.128/29", "--service", "web")
     vipctl("add-range", "192.0.2.0/29", "--fwmark", str(0x1000), *ROUTE)
-    return Drift(shared, vipctl, _assert_served)
+    return Drift(net, vipctl, _assert_served)
 
 
 def _assert_served(net: Lab) -> None:
@@ -68,43 +67,4 @@ def _assert_served(net: Lab) -> None:
         assert accepted(net, counter, [*VIPS, "192.88.99.1"]) == VIPS
 
 
-@pytest.mark.parametrize("words", DAMAGE)
-def test_the_next_add_range_restores(drift: Drift, words: str) -> None:
-    """Even where it adds nothing."""
-    drift.assert_next_command_restores(words, "add-range", "203.0.113.0/24", "--fwmark", "17")
-
-
-@pytest.mark.parametrize("words", UNSEEN)
-def test_restore_compares_every_prefix(drift: Drift, words: str) -> None:
-    drift.assert_only_restore_sees(words)
-
-
-@pytest.mark.parametrize("words", COMMONEST)
-def test_restore_restores(drift: Drift, words: str) -> None:
-    drift.assert_restore_restores(words)
-
-
-def test_other_commands_restore_too(drift: Drift) -> None:
-    for words in (["remove-range", "192.0.2.64/29"], ["set-service", "fwmark-17", "--ping"]):
-        before = drift.look()
-        drift.damage(COMMONEST[1])
-        assert drift.vipctl("--check", *words)["restored"] is True
-        assert drift.vipctl(*words)["restored"] is True
-        drift.assert_whole(before)
-
-
-def test_lo_is_down(drift: Drift) -> None:
-    """IPv6 routes cannot be had then, not even the way back; all is there when it is up again."""
-    director, vipctl = drift.net.director, drift.vipctl
-    before, exported = drift.look(), vipctl("export")
-    director.ip("link set lo down")
-    for _ in range(2):
-        words = ["add-range", "198.18.0.0/24", "2001:db8:2::/64", "--fwmark", "17"]
-        code, error = vipctl.error(*words)
-        assert (code, error["kind"]) == (4, "kernel")
-        assert "Network is down" in error["message"]
-        assert "lo" in error["hint"]
-        assert vipctl("export") == exported
-    director.ip("link set lo up")
-    assert vipctl("add-range", "203.0.113.0/24", "--fwmark", "17")["restored"] is True
-    drift.assert_whole(before)
+CASE = Case(director, DAMAGE, UNSEEN, COMMONEST)

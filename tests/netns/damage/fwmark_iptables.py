@@ -1,13 +1,13 @@
-"""`fwmark-iptables`: whatever somebody else deletes, the next changing command brings back."""
+"""Of `fwmark-iptables`: legacy tables, ipsets, rules and routes."""
 
-import pytest
+from pathlib import Path
 
 from tests.harness.counter import LocalInCounter
 from tests.harness.lab import Lab
 from tests.harness.netns import Namespace
 from tests.netns import snapshot
 from tests.netns.arrivals import accepted
-from tests.netns.drift import Drift
+from tests.netns.drift import Case, Drift
 from tests.netns.iptables import ByIptables, saved
 
 VIPS = {"203.0.113.77": 17, "2001:db8:1::77": 17, "198.51.100.9": 18, "198.51.100.10": 18}
@@ -61,20 +61,19 @@ UNSEEN = [
     "ipset -exist add vipctl6 2001:db8:1::/64 skbmark 0x11 skbprio 1:1",
     "ipset del vipctl4 198.51.100.15",
 ]
-COMMONEST = DAMAGE[0], "ipset flush"
+COMMONEST = [DAMAGE[0], "ipset flush"]
 
 
-@pytest.fixture(scope="module")
-def drift(shared: Lab, tmp_path_factory: pytest.TempPathFactory) -> Drift:
+def director(net: Lab, state: Path) -> Drift:
     """vipctl with services of every kind that this kernel has."""
-    vipctl = ByIptables(shared.director, tmp_path_factory.mktemp("drift") / "state")
+    vipctl = ByIptables(net.director, state)
     vipctl("add-range", "203.0.113.0/24", "2001:db8:1::/64", "--fwmark", "17", "--ping")
     vipctl("add-range", "198.51.100.8/30", "--fwmark", "18", "--port", "udp/9")
     split = [f"198.51.100.{n}" for n in (1, 10, 15, 20)]  # the second shares: another set has it
     vipctl("add-range", *split, "--fwmark", "19", "--port", "tcp/9", "--port", "udp/10")
     vipctl("add-service", "web")
     vipctl("add-range", "192.0.2.0/29", "--service", "web")
-    return Drift(shared, vipctl, _assert_served, _everything)
+    return Drift(net, vipctl, _assert_served, _everything)
 
 
 def _assert_served(net: Lab) -> None:
@@ -94,30 +93,4 @@ def _everything(director: Namespace) -> tuple[list[str], dict[str, list[str]]]:
     return sorted(words), snapshot.unordered(director)
 
 
-@pytest.mark.parametrize("words", DAMAGE)
-def test_the_next_add_range_restores(drift: Drift, words: str) -> None:
-    """Even where it adds nothing."""
-    drift.assert_next_command_restores(words, "add-range", "203.0.113.0/24", "--fwmark", "17")
-
-
-@pytest.mark.parametrize("words", UNSEEN)
-def test_restore_compares_every_prefix(drift: Drift, words: str) -> None:
-    drift.assert_only_restore_sees(words)
-
-
-@pytest.mark.parametrize("words", COMMONEST)
-def test_restore_restores(drift: Drift, words: str) -> None:
-    drift.assert_restore_restores(words)
-
-
-@pytest.mark.parametrize("words", COMMONEST)
-def test_check_reports_and_leaves_it(drift: Drift, words: str) -> None:
-    same = "add-range", "203.0.113.0/24", "--fwmark", "17"
-    drift.assert_check_only_reports(words, *same, mending=["restore"])
-
-
-def test_what_killed_commands_leave_behind_goes(drift: Drift) -> None:
-    before = drift.look()
-    drift.damage("ipset create vipctl4_new hash:ip; ipset create vipctl4_p5 hash:net")
-    assert drift.vipctl("restore")["changed"] is True
-    drift.assert_whole(before)
+CASE = Case(director, DAMAGE, UNSEEN, COMMONEST)
