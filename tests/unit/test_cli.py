@@ -131,7 +131,7 @@ def test_every_command_has_help(vipctl_check: Vipctl, command: str, word: str) -
 def test_the_commands_are_those_of_the_contract() -> None:
     reading = {"list-ranges", "list-services", "export", "status"}
     ranges = {"add-range", "remove-range"}
-    services = {"add-service", "set-service", "remove-service"}
+    services = {"add-service", "set-service", "remove-service", "set-director"}
     reals = {"add-real", "set-real", "remove-real", "drain-real"}
     assert set(COMMANDS) == reading | ranges | services | reals | {"apply", "restore"}
 

@@ -26,7 +26,7 @@ def load(directory: Path, text: str, present: dict[str, Service] | None = None) 
     """What a file with this text asks for."""
     file = directory / "vips.yaml"
     file.write_text(text)
-    return document.load(file)(present or {})
+    return document.load(file).services(present or {})
 
 
 def refusal(directory: Path, text: str) -> VipctlError:

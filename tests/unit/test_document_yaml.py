@@ -25,7 +25,7 @@ def refusal(directory: Path, content: str | bytes) -> UsageError:
     file = directory / "vips.yaml"
     file.write_bytes(content.encode() if isinstance(content, str) else content)
     with pytest.raises(UsageError) as caught:
-        document.load(file)({})
+        document.load(file).services({})
     assert str(file) in caught.value.message
     assert caught.value.hint
     return caught.value
@@ -104,7 +104,7 @@ def test_anything_is_read_or_refused(tmp_path: Path, parts: list[str]) -> None:
     file.write_text("".join(parts))
     message = str(file)
     try:
-        document.load(file)({})
+        document.load(file).services({})
     except (UsageError, Refused) as refused:
         message = refused.message
     assert str(file) in message
@@ -143,7 +143,7 @@ def test_a_text_with_control_characters(tmp_path: Path, content: str) -> None:
 
 def test_a_byte_order_mark_is_no_junk(tmp_path: Path) -> None:
     (tmp_path / "vips.yaml").write_bytes(b"\xef\xbb\xbfservices: {}\r\n")
-    assert document.load(tmp_path / "vips.yaml")({}) == {}
+    assert document.load(tmp_path / "vips.yaml").services({}) == {}
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def read_within_bounds(file: Path) -> int | None:
         resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, size + MEMORY))
         resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
         try:
-            document.load(file)({})
+            document.load(file).services({})
         except UsageError as refused:
             os._exit(refused.exit_code)
 
@@ -213,7 +213,7 @@ def test_a_bomb_is_refused_in_little_time_and_memory(tmp_path: Path, kind: str) 
 def test_a_document_is_not_deep(tmp_path: Path) -> None:
     (tmp_path / "vips.yaml").write_text("services: " + "[" * 9 + "]" * 9)
     with pytest.raises(UsageError, match="nested too deeply"):
-        document.load(tmp_path / "vips.yaml")({})
+        document.load(tmp_path / "vips.yaml").services({})
 
 
 def test_endless_input_is_refused_in_little_time_and_memory() -> None:

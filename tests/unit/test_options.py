@@ -83,7 +83,7 @@ def test_it_is_exported_and_applied(name: str, tmp_path: Path) -> None:
     file = tmp_path / "state"
     for written in (document.dump([(service, ranges)]), document.in_json({}, [(service, ranges)])):
         file.write_text("".join(written))
-        assert document.load(file)({}) == {"web": (service, ranges)}
+        assert document.load(file).services({}) == {"web": (service, ranges)}
 
 
 @pytest.mark.parametrize("name", SAMPLES)

@@ -189,6 +189,14 @@ def drain_real(settings: Settings, name: str, servers: tuple[str, ...]) -> None:
     _finish(settings, settings.controller().drain_real(name, endpoints))
 
 
+@group.of("set-director", options.director)
+def set_director(settings: Settings, given: "Given") -> None:
+    """Set timeouts and sysctls of IPVS for the whole director; 'default' puts one back."""
+    if not given:
+        raise UsageError("nothing to set", hint="vipctl set-director --help")
+    _finish(settings, settings.controller().set_director(given))
+
+
 @group.of("apply", click.argument("file"), options.force)
 def apply_file(settings: Settings, file: str, force: bool) -> None:
     """Make the whole state what the YAML FILE (- for standard input) says, and nothing else."""
@@ -196,7 +204,7 @@ def apply_file(settings: Settings, file: str, force: bool) -> None:
 
     from vipctl.operate import document
 
-    _finish(settings, settings.controller(force=force).apply(document.load(Path(file))))
+    _finish(settings, settings.controller(force=force).apply(*document.load(Path(file))))
 
 
 @group.of("export")

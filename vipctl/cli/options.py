@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from vipctl.services.service import Given
 
 Command = Callable[..., Any]
+_SWITCHED: dict[str, Any] = {"yes": True, "no": False}
 
 force = click.option("--force", is_flag=True, help="Also where it may cut the director off.")
 ranges = click.argument("ranges", metavar="RANGE…", nargs=-1, required=True)
@@ -54,6 +55,33 @@ def _typed(field: str, option: "Option") -> Callable[[Command], Command]:
         return click.option(said, field, type=click.Choice(option.choices), help=option.help)
     many = option.typed is list
     return click.option(said, field, multiple=many, metavar=option.metavar, help=option.help)
+
+
+def director(command: Command) -> Command:
+    """Gathers the director's settings that were typed into `given`: None for a default."""
+    from vipctl.services.director import DEFAULT, SETTINGS, flag
+
+    @wraps(command)
+    def gather(**words: Any) -> Any:
+        typed = {name: words.pop(name) for name in SETTINGS}
+        given = {
+            name: None if word == DEFAULT else SETTINGS[name].option.read(_SWITCHED.get(word, word))
+            for name, word in typed.items()
+            if word is not None
+        }
+        return command(given=given, **words)
+
+    decorated: Command = gather
+    for name, setting in reversed(SETTINGS.items()):
+        switched = setting.option.typed is bool
+        decorated = click.option(
+            flag(name),
+            name,
+            type=click.Choice([*_SWITCHED, DEFAULT]) if switched else str,
+            metavar=None if switched else f"{setting.option.metavar}|{DEFAULT}",
+            help=setting.option.help,
+        )(decorated)
+    return decorated
 
 
 def target(name: str | None, given: "Given") -> str:

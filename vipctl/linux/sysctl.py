@@ -1,10 +1,11 @@
-"""The director's sysctls that forwarding needs. What vipctl changes it remembers and puts back."""
+"""The director's sysctls, and IPVS's timeouts. What vipctl changes it remembers and puts back."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from vipctl import files
-from vipctl.errors import KernelError, Missing
+from vipctl.errors import KernelError, Missing, VipctlError
+from vipctl.linux import timeouts
 from vipctl.linux.routing.ways import advertised
 from vipctl.services.service import Service
 from vipctl.services.values import Forward
@@ -12,7 +13,9 @@ from vipctl.services.values import Forward
 ROOT = "/proc/sys"
 SWAPPED = str.maketrans("./", "/.")
 Kept = dict[str, tuple[str, str]]  # name → (value before vipctl, value that it set)
-Refusals = dict[str, KernelError]  # by name
+Refusals = dict[str, VipctlError]  # by name
+NOTHING = ""  # instead of a value before: there was no such sysctl
+NOBODY: Mapping[str, str] = {}
 CONNTRACK = "net.ipv4.vs.conntrack"
 TRACKED = "net.netfilter.nf_conntrack_count"  # not there where nothing tracks connections
 FORWARD6 = "net.ipv6.conf.all.forwarding"
@@ -56,6 +59,8 @@ def _of_one(service: Service) -> dict[str, str]:
 
 def read(name: str) -> str | None:
     """None where the kernel has no such sysctl, or not yet."""
+    if name in timeouts.NAMES:
+        return timeouts.read(name)
     try:
         return files.text(_path(name)).strip()
     except FileNotFoundError:
@@ -63,8 +68,19 @@ def read(name: str) -> str | None:
 
 
 def write(name: str, value: str) -> None:
-    """Raises KernelError."""
-    _open_and_write(name, value, value + "\n")
+    """Raises KernelError, or Missing."""
+    if name in timeouts.NAMES:
+        timeouts.write(name, value)
+    else:
+        _open_and_write(name, value, value + "\n")
+
+
+def _probe(name: str, value: str) -> None:
+    """Raises what `write` would, as far as opening a file tells."""
+    if name not in timeouts.NAMES:
+        _open_and_write(name, value, "")
+    elif timeouts.read(name) is None:
+        raise Missing(f"{name}: this kernel has no IPVS", hint="modprobe ip_vs")
 
 
 def _open_and_write(name: str, value: str, text: str) -> None:
@@ -103,10 +119,11 @@ def missed(wanted: dict[str, str]) -> dict[str, str]:
     return {n: v for n, v in unmet(wanted).items() if tracking or n != CONNTRACK}
 
 
-def plan(kept: Kept, services: Iterable[Service]) -> Kept:
-    """What is to be set for services with `set_sysctls`: name → (value to put back, value).
+def plan(kept: Kept, services: Iterable[Service], chosen: Mapping[str, str] = NOBODY) -> Kept:
+    """What is to be set: name → (value to put back, value).
 
-    What is set already stays as long as any service needs it.
+    That is what services with `set_sysctls` need, what is set already as long as any service needs
+    it, and what was `chosen`, whatever services need.
     """
     known = list(services)
     wanted = needed(s for s in known if s.set_sysctls)
@@ -114,11 +131,16 @@ def plan(kept: Kept, services: Iterable[Service]) -> Kept:
         if name in kept and kept[name][1] == value:
             wanted.setdefault(name, value)
     planned = {}
-    for name, value in wanted.items():
-        old = kept[name][0] if name in kept else read(name)
-        if name in kept or old not in (value, None):
-            planned[name] = (str(old), value)
+    for name, value in (wanted | dict(chosen)).items():
+        old = _before(kept, name)
+        if name in kept or name in chosen or old not in (value, NOTHING):
+            planned[name] = (old, value)
     return planned | (_for_routers(kept) if FORWARD6 in planned else {})
+
+
+def _before(kept: Kept, name: str) -> str:
+    known = kept[name][0] if name in kept else NOTHING
+    return known or read(name) or NOTHING
 
 
 def _for_routers(kept: Kept) -> Kept:
@@ -158,13 +180,14 @@ def enforce(kept: Kept, planned: Kept) -> Refusals:
 
 def foreseen(kept: Kept, planned: Kept) -> Refusals:
     """What `enforce` would return, as far as opening these files tells; nothing is changed."""
-    return _refused(lambda name, value: _open_and_write(name, value, ""), _due(kept, planned))
+    return _refused(_probe, _due(kept, planned))
 
 
 def _due(kept: Kept, planned: Kept) -> dict[str, str]:
-    gone = {name: kept[name] for name in kept.keys() - planned.keys()}
+    gone = {n: kept[n] for n in kept.keys() - planned.keys() if kept[n][0] != NOTHING}
     back = {n: gone[n][0] for n in sorted(gone, key=listens) if read(n) == gone[n][1]}
     wanted = unmet({name: new for name, (_, new) in planned.items()})
+    wanted |= {name: new for name, (old, new) in planned.items() if old == NOTHING}
     return {n: wanted[n] for n in sorted(wanted, key=listens, reverse=True)} | back
 
 
@@ -173,7 +196,7 @@ def _refused(act: Callable[[str, str], None], due: dict[str, str]) -> Refusals:
     for name, value in due.items():
         try:
             act(name, value)
-        except KernelError as e:
+        except VipctlError as e:
             found[name] = e
     return found
 

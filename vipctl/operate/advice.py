@@ -6,6 +6,7 @@ from vipctl import methods
 from vipctl.linux import sysctl
 from vipctl.linux.nftables import firewall
 from vipctl.operate import arrival
+from vipctl.reconcile import lacking
 from vipctl.reconcile.acceptance import with_ranges
 from vipctl.services.change import Change
 from vipctl.services.methods import METHODS
@@ -30,6 +31,8 @@ def warnings(store: Store, change: Change, *, done: bool = True) -> Iterator[str
     for name in sorted(others):
         yield from methods.get(name).probe()
     yield from _not_local(change.after)
+    yield from _overruled(store, change, pending)
+    chosen = lacking.chosen(store, pending)
     for service in change.after:
         yield from _martians(service)
         for version in idle_versions(service):
@@ -38,7 +41,7 @@ def warnings(store: Store, change: Change, *, done: bool = True) -> Iterator[str
                     f"service {service.name!r} has IPv{version} ranges and no IPv{version} real "
                     "server: their clients are refused"
                 )
-        wanted = sysctl.needed([service])
+        wanted = {n: v for n, v in sysctl.needed([service]).items() if n not in chosen}
         missed = {n: v for n, v in sysctl.missed(wanted).items() if n not in coming}
         missed |= {n: v for n, v in wanted.items() if coming.get(n, v) != v}
         for name, value in missed.items():
@@ -53,11 +56,23 @@ def warnings(store: Store, change: Change, *, done: bool = True) -> Iterator[str
                 )
 
 
+def _overruled(store: Store, change: Change, pending: Change) -> Iterator[str]:
+    """What services need and the director's settings have otherwise."""
+    old, new = change.director
+    services = lacking.after(store, pending) if old != new else change.after
+    chosen = lacking.chosen(store, pending)
+    for service in services:
+        for name, value in sysctl.needed([service]).items():
+            if chosen.get(name, value) != value:
+                yield (
+                    f"service {service.name!r} needs {name}={value}, and set-director has made it "
+                    f"{chosen[name]}"
+                )
+
+
 def _sysctls_to_come(store: Store, change: Change) -> dict[str, str]:
     """Values that the change will set, or put back."""
-    gone, kept = {service.name for service in change.before}, store.sysctls()
-    stay = [service for name, service in store.services().items() if name not in gone]
-    planned = sysctl.plan(kept, [*stay, *change.after])
+    kept, planned = store.sysctls(), lacking.planned_sysctls(store, change)
     back = {name: kept[name][0] for name in kept.keys() - planned.keys()}
     return back | {name: new for name, (_, new) in planned.items()}
 

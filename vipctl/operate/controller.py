@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from vipctl import files, methods
 from vipctl.addresses.prefixes import AddressSet, IPAddress
@@ -14,6 +14,7 @@ from vipctl.reconcile import healing, lacking, transaction
 from vipctl.reconcile.healing import Found
 from vipctl.services import planner
 from vipctl.services.change import NOBODY, Change, Held
+from vipctl.services.director import Director
 from vipctl.services.marks import ACCEPTANCE_PREFIX
 from vipctl.services.real import RealServer, Settings, real_key
 from vipctl.services.service import Given, Service, made
@@ -139,15 +140,27 @@ class Controller(NamedTuple):
 
     # everything
 
+    def set_director(self, given: Mapping[str, Any]) -> Outcome:
+        """Settings of the whole director, by name; None for one that is not to be set any more."""
+
+        def plan(store: Store) -> Change:
+            old = store.director()
+            new = {name: value for name, value in {**old, **given}.items() if value is not None}
+            return Change(director=(old, new))
+
+        return self._change(plan)
+
     def apply(
-        self, read: Callable[[Mapping[str, Service]], dict[str, tuple[Service, AddressSet]]]
+        self,
+        director: Director,
+        read: Callable[[Mapping[str, Service]], dict[str, tuple[Service, AddressSet]]],
     ) -> Outcome:
-        """The state becomes what `read` returns for the stored services."""
+        """The state becomes `director`, and what `read` returns for the stored services."""
 
         def plan(store: Store) -> Change:
             present = store.services()
             wanted = read(present)
-            change = planner.become(store, wanted)
+            change = planner.become(store, wanted)._replace(director=(store.director(), director))
             if not self.force:
                 safety.check_ranges(change.gained(), (s for s, _ in wanted.values()))
             before = {service.name: service.method for service in present.values()}

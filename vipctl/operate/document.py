@@ -1,5 +1,7 @@
 """The desired state as YAML: what `apply` reads and `export` writes.
 
+director:               # settings of the whole director; none if it is left out
+  udp_timeout: 60
 services:
   web:
     ranges: [203.0.113.0/24, 198.51.100.10-198.51.100.99, "@more.txt"]
@@ -16,13 +18,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from vipctl import methods
 from vipctl.addresses.prefixes import AddressSet
 from vipctl.errors import UsageError, VipctlError
 from vipctl.operate import asked, forms, notation, pieces, rangelist
 from vipctl.operate.forms import Document, Form
+from vipctl.services import director as settings
 from vipctl.services import marks
+from vipctl.services.director import UNSET, Director
 from vipctl.services.planner import choose_mark
 from vipctl.services.service import Service, from_plain, plain
 from vipctl.services.values import AUTO
@@ -33,8 +38,15 @@ Held = tuple[Service, AddressSet]
 Wanted = dict[str, Held]
 
 
-def load(path: Path) -> Callable[[Mapping[str, Service]], Wanted]:
-    """Reads and validates at once, `-` is standard input; the result needs the stored services.
+class Read(NamedTuple):
+    """A document; what its services are depends on those that are stored."""
+
+    director: Director
+    services: Callable[[Mapping[str, Service]], Wanted]
+
+
+def load(path: Path) -> Read:
+    """Reads and validates at once, `-` is standard input.
 
     Raises UsageError naming file and field.
     """
@@ -49,7 +61,10 @@ def load(path: Path) -> Callable[[Mapping[str, Service]], Wanted]:
         with _naming(path, name):
             found[name] = forms.form(path, name, fields)
             addresses[name] = _addresses(path, base, name, found[name])
-    return lambda present: _wanted(path, found, addresses, present)
+    return Read(
+        forms.director(path, document.director),
+        lambda present: _wanted(path, found, addresses, present),
+    )
 
 
 def _base(path: Path) -> Path:
@@ -75,11 +90,16 @@ def _addresses(path: Path, base: Path, name: str, form: Form) -> AddressSet:
     return addresses
 
 
-def shown(services: Iterable[Held], *, most: int, unlisted: Mapping[str, int] = NONE) -> str:
+def shown(
+    services: Iterable[Held],
+    *,
+    most: int,
+    director: Director = UNSET,
+    unlisted: Mapping[str, int] = NONE,
+) -> str:
     """For people: of no service more than so many ranges; `unlisted` counts those not given."""
-    return notation.to_yaml(
-        _plain((s, _listed(found, most, unlisted.get(s.name, 0))) for s, found in services)
-    )
+    listed = ((s, _listed(found, most, unlisted.get(s.name, 0))) for s, found in services)
+    return notation.to_yaml(_plain(director, listed))
 
 
 def _listed(addresses: AddressSet, most: int, unlisted: int) -> list[str]:
@@ -89,19 +109,23 @@ def _listed(addresses: AddressSet, most: int, unlisted: int) -> list[str]:
     return [*addresses.prefixes(), *more]
 
 
-def dump(services: Sequence[Held]) -> Iterator[str]:
+def dump(services: Sequence[Held], director: Director = UNSET) -> Iterator[str]:
     """What `load` reads back, in pieces; JSON where YAML would take seconds."""
     if sum(addresses.count() for _, addresses in services) > SLOW_IN_YAML:
-        yield from in_json({}, services, indent=1)
+        yield from in_json({}, services, director, indent=1)
     else:
-        yield notation.to_yaml(_plain((s, list(addresses.prefixes())) for s, addresses in services))
+        listed = ((service, list(addresses.prefixes())) for service, addresses in services)
+        yield notation.to_yaml(_plain(director, listed))
 
 
 def in_json(
-    head: dict[str, object], services: Sequence[Held], indent: int | None = None
+    head: dict[str, object],
+    services: Sequence[Held],
+    director: Director = UNSET,
+    indent: int | None = None,
 ) -> Iterator[str]:
     """The same as JSON, in pieces, behind what is in `head`."""
-    form = _plain((s, [pieces.HERE] * bool(addresses)) for s, addresses in services)
+    form = _plain(director, ((s, [pieces.HERE] * bool(found)) for s, found in services))
     lists = (_quoted(addresses) for _, addresses in services if addresses)
     return pieces.of(head | form, lists, indent)
 
@@ -110,8 +134,9 @@ def _quoted(addresses: AddressSet) -> Iterator[str]:
     return (f'"{prefix}"' for prefix in addresses.prefixes())
 
 
-def _plain(services: Iterable[tuple[Service, list[str]]]) -> dict[str, object]:
-    return {
+def _plain(director: Director, services: Iterable[tuple[Service, list[str]]]) -> dict[str, object]:
+    head: dict[str, object] = {"director": settings.plain(director)} if director else {}
+    return head | {
         "services": {
             service.name: {"ranges": ranges, **plain(service)} for service, ranges in services
         }

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from vipctl.errors import UsageError, VipctlError
 from vipctl.operate import asked
 from vipctl.services import marks, syntax
+from vipctl.services.director import SETTINGS, Director, from_plain
 from vipctl.services.marks import ACCEPTANCE_PREFIX
 from vipctl.services.methods import METHODS
 from vipctl.services.option import Option
@@ -89,7 +90,16 @@ def _named(fields: Mapping[str, Any]) -> type[Form]:
 class Document(BaseModel):
     model_config = STRICT
 
+    director: dict[str, Any] = {}
     services: dict[str, dict[str, Any]]
+
+
+def director(path: Path, fields: dict[str, Any]) -> Director:
+    """The settings that are there. Raises UsageError."""
+    forms: dict[str, Any] = {name: (_form_of(s.option), None) for name, s in SETTINGS.items()}
+    kind = create_model("DirectorForm", __config__=STRICT, **forms)
+    validate(path, kind, ("director",), fields)
+    return from_plain(fields)
 
 
 def form(path: Path, name: str, fields: dict[str, Any]) -> Form:

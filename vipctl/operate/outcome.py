@@ -9,6 +9,7 @@ from vipctl.addresses.prefixes import AddressSet
 from vipctl.addresses.spans import Spans
 from vipctl.operate.controller import Outcome
 from vipctl.services.change import Change, Held, Place, all_of
+from vipctl.services.director import DEFAULT, SETTINGS, Director
 from vipctl.services.real import Settings
 from vipctl.services.service import Service, plain
 
@@ -58,6 +59,7 @@ def _changes(done: Outcome, by_service: dict[str, dict[str, Report]]) -> Iterato
     passed_over = cache(methods.passed_over)
     if done.restored:
         yield "kernel restored to the stored state"
+    yield from (f"director: {words}" for words in _settings(*done.change.director))
     for name, sizes in by_service.items():
         whose = f"{name}: " if len(by_service) > 1 else ""
         for sign, size in sizes.items():
@@ -70,6 +72,12 @@ def _changes(done: Outcome, by_service: dict[str, dict[str, Report]]) -> Iterato
         else:
             yield from (f"{name}: {words}" for words in _differences(before[name], service))
     yield from (f"service {name} ended" for name in before if name not in after)
+
+
+def _settings(old: Director, new: Director) -> Iterator[str]:
+    for name in SETTINGS:
+        if old.get(name) != new.get(name):
+            yield f"{name} {old.get(name, DEFAULT)} → {new.get(name, DEFAULT)}"
 
 
 def _by(method: str, better: dict[str, str]) -> str:
@@ -123,12 +131,13 @@ def difference(done: Outcome) -> tuple[str, str]:
     unlisted = {name: count for name, count in counts.items() if count > MOST_SHOWN}
     kept = {name: held for name, held in stay.items() if name not in unlisted}
     return (
-        _shown(change.before, _grouped(change.released), kept, unlisted),
-        _shown(change.after, _grouped(change.taken), kept, unlisted),
+        _shown(change.director[0], change.before, _grouped(change.released), kept, unlisted),
+        _shown(change.director[1], change.after, _grouped(change.taken), kept, unlisted),
     )
 
 
 def _shown(
+    director: Director,
     services: Iterable[Service],
     part: Mapping[str, Held],
     kept: Mapping[str, Held],
@@ -141,7 +150,7 @@ def _shown(
         return AddressSet(both[0].v4 | both[1].v4, both[0].v6 | both[1].v6)
 
     listed = ((service, held(service.name)) for service in services)
-    return document.shown(listed, most=2 * MOST_SHOWN, unlisted=unlisted)
+    return document.shown(listed, director=director, most=2 * MOST_SHOWN, unlisted=unlisted)
 
 
 def _grouped(held: Held) -> dict[str, dict[Place, Spans]]:

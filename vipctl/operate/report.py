@@ -12,7 +12,7 @@ from vipctl.linux import ipvs, sysctl
 from vipctl.operate import arrival
 from vipctl.operate.controller import refuse_foreign_state
 from vipctl.operate.outcome import Report
-from vipctl.reconcile import healing
+from vipctl.reconcile import healing, lacking
 from vipctl.services.change import Change, Shape, all_of
 from vipctl.services.service import Service, plain
 from vipctl.state.store import Store
@@ -61,7 +61,10 @@ class Reporter(NamedTuple):
 
         with Store.read(self.state_dir) as store:
             held = [(s, all_of(store.held(s.name))) for s in store.services().values()]
-        return document.in_json({"changed": False}, held) if as_json else document.dump(held)
+            director = store.director()
+        if as_json:
+            return document.in_json({"changed": False}, held, director)
+        return document.dump(held, director)
 
     def status(self) -> Report:
         with Store.read(self.state_dir) as store:
@@ -81,7 +84,7 @@ class Reporter(NamedTuple):
                 "problems": problems,
                 "services": listed,
                 "methods": _methods({service.method for service in services.values()}),
-                "sysctls": _sysctls(services.values()),
+                "sysctls": _sysctls(services.values(), lacking.chosen(store)),
                 "findings": list(arrival.findings(store, Change())),
             } | _pending(store)
 
@@ -179,8 +182,9 @@ def _packets(services: Iterable[Service]) -> dict[str, Report]:
     }
 
 
-def _sysctls(services: Iterable[Service]) -> dict[str, Report]:
-    wanted = sysctl.needed(services)
+def _sysctls(services: Iterable[Service], chosen: dict[str, str]) -> dict[str, Report]:
+    """What services need, and what was chosen for the director."""
+    wanted = sysctl.needed(services) | chosen
     missed = sysctl.missed(wanted)
     return {
         n: {"value": sysctl.read(n), "needed": value, "ok": n not in missed}

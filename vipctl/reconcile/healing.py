@@ -15,7 +15,7 @@ from vipctl.linux.ipvs.messages import Key, Virtual
 from vipctl.linux.sysctl import Kept, Refusals
 from vipctl.reconcile.acceptance import Without, acceptances, prefixes
 from vipctl.reconcile.epochs import Epochs, Watch
-from vipctl.reconcile.lacking import Lacking
+from vipctl.reconcile.lacking import Lacking, chosen
 from vipctl.services import seal
 from vipctl.services.change import NOTHING, Acceptance, Change
 from vipctl.services.seal import Seal
@@ -189,7 +189,7 @@ def foresee(store: Store, found: Found) -> None:
     wanted = ipvs.desired(services)
     absent = {key: wanted[key] for key in found.virtuals & wanted.keys()}
     found.lacking.balanced |= ipvs.foreseen(absent)
-    planned = sysctl.plan(store.sysctls(), services)
+    planned = sysctl.plan(store.sysctls(), services, chosen(store))
     found.note(sysctl.foreseen(store.sysctls(), planned), planned)
 
 
@@ -200,7 +200,8 @@ def heal(store: Store, found: Found, notify: Notify, *, adopt: bool = False) -> 
     """
     if found.everything or found.methods or found.virtuals or found.sysctls:
         kept = sysctl.of_routers(store.sysctls()) if adopt else store.sysctls()
-        make_as_stored(store, found, notify, kept, sysctl.plan(kept, store.services().values()))
+        planned = sysctl.plan(kept, store.services().values(), chosen(store))
+        make_as_stored(store, found, notify, kept, planned)
         return found.differs()
     if found.vouched.items() - store.epochs().items():
         store.note(store.epochs() | found.vouched)

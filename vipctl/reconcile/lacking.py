@@ -9,6 +9,8 @@ from vipctl.addresses.prefixes import VERSIONS
 from vipctl.errors import Missing, VipctlError
 from vipctl.linux import ipvs, sysctl
 from vipctl.linux.ipvs.messages import Key
+from vipctl.linux.sysctl import Kept
+from vipctl.services import director
 from vipctl.services.change import Change
 from vipctl.services.service import Service
 from vipctl.state.store import Store
@@ -49,12 +51,14 @@ class Lacking:
         for method in dict.fromkeys(method for method, _ in self.accepted):
             yield from self._of_method(method, [s.name for s in known if s.method == method], sides)
         names = {service.fwmark: service.name for service in known}
-        wanted = ipvs.desired(known)
+        wanted, wanted_of_director = ipvs.desired(known), chosen(store, change)
         for key, error in self.balanced.items():
             if key in wanted:
                 yield Problem(f"{names[key.mark]} is not balanced (IPv{key.version})", error)
         for name, error in self.sysctls.items():
-            if users := [s.name for s in known if name in sysctl.needed([s])]:
+            if name in wanted_of_director:
+                yield Problem(f"{name} is not {wanted_of_director[name]}, as it is set", error)
+            elif users := [s.name for s in known if name in sysctl.needed([s])]:
                 yield Problem(f"{name} is not as {', '.join(users)} needs it", error)
 
     def reasons(self, method: str) -> dict[int, VipctlError]:
@@ -76,6 +80,17 @@ def after(store: Store, change: Change) -> list[Service]:
     gone = {service.name for service in change.before}
     stay = [service for name, service in store.services().items() if name not in gone]
     return [*stay, *change.after]
+
+
+def planned_sysctls(store: Store, change: Change) -> Kept:
+    """The sysctls that are to be vipctl's then."""
+    return sysctl.plan(store.sysctls(), after(store, change), chosen(store, change))
+
+
+def chosen(store: Store, change: Change = NO_CHANGE) -> dict[str, str]:
+    """Those that the operator has chosen then, in the kernel's words."""
+    old, new = change.director
+    return director.kernel_values(new if new != old else store.director())
 
 
 def unaccepted(names: Sequence[str], cause: VipctlError, versions: Sequence[int]) -> Problem:

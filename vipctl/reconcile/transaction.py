@@ -15,7 +15,7 @@ from vipctl.reconcile import healing
 from vipctl.reconcile.acceptance import Delta, acceptances, differences, while_arriving
 from vipctl.reconcile.epochs import Watch
 from vipctl.reconcile.healing import Found, Notify
-from vipctl.reconcile.lacking import Lacking, after, unaccepted
+from vipctl.reconcile.lacking import Lacking, planned_sysctls, unaccepted
 from vipctl.services.change import NOTHING, Acceptance, Change, of_version
 from vipctl.state.database import Unwritten
 from vipctl.state.store import Store
@@ -88,7 +88,7 @@ def foresee(store: Store, change: Change, found: Found) -> None:
     old, new = _rebalanced(change)
     for error in ipvs.foreseen(_asked(old, new, found.lacking)).values():
         raise error
-    kept, planned = store.sysctls(), sysctl.plan(store.sysctls(), after(store, change))
+    kept, planned = store.sysctls(), planned_sysctls(store, change)
     _permit(sysctl.foreseen(kept, planned), planned, found)
 
 
@@ -106,7 +106,7 @@ def commit(store: Store, change: Change, found: Found, notify: Notify) -> None:
     old, new = _rebalanced(change)
     marks = {key.mark for key in (*old, *new)}
     present = healing.present(marks)
-    sysctls = sysctl.plan(kept, after(store, change))
+    sysctls = planned_sysctls(store, change)
     watch = Watch({*before, *(service.method for service in change.after)})
     vouched = _vouched(store, before, watch)
     store.begin(change, marks, kept | sysctls)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from vipctl.addresses.prefixes import VERSIONS, AddressSet
 from vipctl.addresses.spans import Spans
+from vipctl.services.director import UNSET, Director
 from vipctl.services.service import Service
 
 
@@ -86,12 +87,18 @@ class Change(NamedTuple):
     after: tuple[Service, ...] = ()
     released: Held = NOBODY
     taken: Held = NOBODY
+    director: tuple[Director, Director] = UNSET, UNSET  # before and after
 
     def __bool__(self) -> bool:
-        return bool(self.before != self.after or self.released != self.taken)
+        return (
+            self.before != self.after
+            or self.released != self.taken
+            or self.director[0] != self.director[1]
+        )
 
     def inverse(self) -> "Change":
-        return Change(self.after, self.before, self.taken, self.released)
+        was, will_be = self.director
+        return Change(self.after, self.before, self.taken, self.released, (will_be, was))
 
     def gained(self) -> AddressSet:
         """Addresses that were held by nobody of these services and now are."""

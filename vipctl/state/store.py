@@ -17,7 +17,9 @@ from vipctl import files
 from vipctl.addresses.spans import Spans
 from vipctl.errors import Missing, Refused, VipctlError
 from vipctl.files import Where
+from vipctl.services import director
 from vipctl.services.change import Change
+from vipctl.services.director import Director
 from vipctl.services.service import Service, from_plain, plain
 from vipctl.state import database
 from vipctl.state.database import DAMAGED, SCHEMA_VERSION, failure
@@ -126,7 +128,11 @@ class Store(Rows):
 
     def in_use(self) -> bool:
         """Whether anything of this state is, or may be, in a kernel."""
-        return bool(self.services()) or self.intent() is not None
+        return bool(self.services() or self.director()) or self.intent() is not None
+
+    def director(self) -> Director:
+        """What of the director's settings is set."""
+        return director.from_plain(json.loads(self.meta("director") or "{}"))
 
     def services(self) -> Mapping[str, Service]:
         """By name, in order."""
@@ -214,6 +220,8 @@ class Store(Rows):
             ((s.name, json.dumps(plain(s))) for s in change.after),
         )
         self._db.execute("DELETE FROM tally WHERE prefixes = 0")
+        if change.director[0] != change.director[1]:
+            self._set_meta("director", json.dumps(director.plain(change.director[1])))
 
     def _set_meta(self, key: str, value: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))

@@ -1,0 +1,43 @@
+"""IPVS's timeouts of a network namespace, one by one, under names that no sysctl has.
+
+Numbers are from include/uapi/linux/ip_vs.h.
+"""
+
+from contextlib import AbstractContextManager
+
+from vipctl.errors import Missing
+from vipctl.linux import genetlink, netlink
+from vipctl.linux.genetlink import Family
+from vipctl.linux.netlink import NUMBER, attribute
+
+SET_CONFIG, GET_CONFIG = 12, 13  # IPVS_CMD_…
+NAMES = {  # IPVS_CMD_ATTR_TIMEOUT_TCP, _TCP_FIN, _UDP
+    "ipvs timeout tcp": 4,
+    "ipvs timeout tcpfin": 5,
+    "ipvs timeout udp": 6,
+}
+
+
+def read(name: str) -> str | None:
+    """In seconds; None where there is no IPVS."""
+    try:
+        with _connect() as family:
+            failure, found = family.get(GET_CONFIG, b"")
+    except Missing:
+        return None
+    if failure:
+        raise netlink.refusal(name, failure, "see what is there: ipvsadm -L --timeout")
+    return str(NUMBER.unpack(found[NAMES[name]])[0])
+
+
+def write(name: str, value: str) -> None:
+    """The others stay. Raises KernelError or Missing."""
+    with _connect() as family:
+        failure = family.do(SET_CONFIG, attribute(NAMES[name], NUMBER.pack(int(value))))
+    if failure:
+        raise netlink.refusal(f"{name} = {value}", failure, "run as root of the host")
+
+
+def _connect() -> AbstractContextManager[Family]:
+    words = "this kernel has no IPVS, or its module is not loaded"
+    return genetlink.connect("IPVS", 1, Missing(words, hint="modprobe ip_vs"))
