@@ -52,7 +52,7 @@ SETTINGS: dict[str, Setting] = {
     "conn_reuse_mode": Setting(
         "net.ipv4.vs.conn_reuse_mode",
         amount(
-            "A client that uses a port again: 0 keeps the real server, 1 schedules it anew once the "
+            "A client that uses a port again: 0 keeps the real server, 1 schedules it anew if the "
             "old connection is over (nat), 2 and 3 also if it is being closed (dr, tun).",
             "mode", "BITS", 0, 3,
         ),
