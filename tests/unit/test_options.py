@@ -42,6 +42,7 @@ SAMPLES: dict[str, Any] = {  # none as it is by default
     "scheduler": Scheduler("mh", ("fallback",)),
     "forward": Forward.TUN,
     "persistence": 300,
+    "source_nat": (ip_address("10.0.1.1"), ip_address("fd00:1::1")),
     "set_sysctls": True,
     "arp": True,
     "to_port": 8080,

@@ -90,7 +90,7 @@ def test_what_is_right_already_is_not_ours_to_put_back() -> None:
 def test_nothing_is_set_without_being_asked_for() -> None:
     quiet = WEB._replace(set_sysctls=False)
     assert sysctl.plan({}, [quiet]) == {}
-    assert sysctl.missed(sysctl.needed([quiet])) == {FORWARDING: "1"}
+    assert sysctl.missed(sysctl.needed([quiet]), [quiet]) == {FORWARDING: "1"}
 
 
 @pytest.mark.usefixtures("host")

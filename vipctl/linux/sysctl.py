@@ -29,11 +29,12 @@ def needed(services: Iterable[Service]) -> dict[str, str]:
     nat rewrites addresses, so a firewall that drops `ct state invalid` must see IPVS's connections;
     with dr and tun it must not, as it sees one direction only. Where both run, neither is right.
     """
-    wanted: dict[str, set[str]] = {}
-    for service in services:
+    known, wanted = list(services), dict[str, set[str]]()
+    for service in known:
         for name, value in _of_one(service).items():
             wanted.setdefault(name, set()).add(value)
-    if CONNTRACK in wanted and read(TRACKED) is None:
+    tracked = read(TRACKED) is not None or any(s.source_nat for s in known)
+    if CONNTRACK in wanted and not tracked:
         del wanted[CONNTRACK]
     return {name: values.pop() for name, values in wanted.items() if len(values) == 1}
 
@@ -113,9 +114,9 @@ def unmet(wanted: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in wanted.items() if read(name) not in (value, None)}
 
 
-def missed(wanted: dict[str, str]) -> dict[str, str]:
+def missed(wanted: dict[str, str], services: Iterable[Service]) -> dict[str, str]:
     """Those unmet that the operator should hear of: conntrack's only where it is at work."""
-    tracking = read(TRACKED) not in (None, "0")
+    tracking = read(TRACKED) not in (None, "0") or any(s.source_nat for s in services)
     return {n: v for n, v in unmet(wanted).items() if tracking or n != CONNTRACK}
 
 

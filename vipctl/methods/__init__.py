@@ -5,7 +5,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
 from vipctl.errors import Missing, UsageError
-from vipctl.services.methods import METHODS
+from vipctl.services.methods import METHODS, SOURCE_NAT
 
 if TYPE_CHECKING:
     from vipctl.services.batch import Batch
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from vipctl.services.seal import Seal
 
 NAMES = tuple(METHODS)  # best first
+PARTS = (*NAMES, SOURCE_NAT)  # all that has an interface of a method
 
 
 class Method(Protocol):
@@ -83,7 +84,7 @@ class Counting(Protocol):
 
 def get(name: str) -> Method:
     """Raises UsageError for a name that is not a method."""
-    if name not in NAMES:
+    if name not in PARTS:
         raise UsageError(f"{name!r} is not a method", hint="one of " + " ".join(NAMES))
     return cast(Method, import_module(f"{__name__}.{name.replace('-', '_')}"))
 

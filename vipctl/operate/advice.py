@@ -35,6 +35,7 @@ def warnings(store: Store, change: Change, *, done: bool = True) -> Iterator[str
     chosen = lacking.chosen(store, pending)
     for service in change.after:
         yield from _martians(service)
+        yield from _hidden_clients(service, change)
         for version in idle_versions(service):
             if (service.name, version) in ranges:
                 yield (
@@ -42,7 +43,7 @@ def warnings(store: Store, change: Change, *, done: bool = True) -> Iterator[str
                     "server: their clients are refused"
                 )
         wanted = {n: v for n, v in sysctl.needed([service]).items() if n not in chosen}
-        missed = {n: v for n, v in sysctl.missed(wanted).items() if n not in coming}
+        missed = {n: v for n, v in sysctl.missed(wanted, [service]).items() if n not in coming}
         missed |= {n: v for n, v in wanted.items() if coming.get(n, v) != v}
         for name, value in missed.items():
             if not service.set_sysctls:
@@ -92,6 +93,15 @@ def _not_local(services: Iterable[Service]) -> Iterator[str]:
 def _local() -> str:
     """The methods by which VIPs are local."""
     return " or ".join(name for name, method in METHODS.items() if method.local)
+
+
+def _hidden_clients(service: Service, change: Change) -> Iterator[str]:
+    had = {before.name for before in change.before if before.source_nat}
+    if service.source_nat and service.name not in had:
+        yield (
+            f"real servers of service {service.name!r} see the director's address instead of their "
+            "clients'; each address has about 64,000 ports toward a real server's port"
+        )
 
 
 def _martians(service: Service) -> Iterator[str]:

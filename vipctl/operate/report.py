@@ -184,8 +184,9 @@ def _packets(services: Iterable[Service]) -> dict[str, Report]:
 
 def _sysctls(services: Iterable[Service], chosen: dict[str, str]) -> dict[str, Report]:
     """What services need, and what was chosen for the director."""
-    wanted = sysctl.needed(services) | chosen
-    missed = sysctl.missed(wanted)
+    known = list(services)
+    wanted = sysctl.needed(known) | chosen
+    missed = sysctl.missed(wanted, known)
     return {
         n: {"value": sysctl.read(n), "needed": value, "ok": n not in missed}
         for n, value in wanted.items()

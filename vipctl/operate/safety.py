@@ -14,7 +14,7 @@ from vipctl.linux.routing import ways
 from vipctl.services.change import Change, Held
 from vipctl.services.planner import View
 from vipctl.services.service import Service
-from vipctl.services.values import Forward
+from vipctl.services.values import AUTO, Forward
 
 MAX_ANCESTORS = 32
 
@@ -46,6 +46,8 @@ def check_reals(
     if before == after:
         return
     _refuse_undrainable(after)
+    if not force:
+        check_sources(after)
     old = {real.address for real in before.reals} if before else set()
     same_forward = before is not None and before.forward is after.forward
     new = [real.address for real in after.reals if real.address not in old or not same_forward]
@@ -59,6 +61,18 @@ def check_reals(
         _refuse_local_reals(new, after)
     if not force and after.forward is Forward.DR:
         _refuse_remote_reals(new, after)
+
+
+def check_sources(after: Service) -> None:
+    """Raises Refused for an address to which no answer would come back."""
+    own = ways.addresses() if any(a != AUTO for a in after.source_nat) else set()
+    for address in after.source_nat:
+        if address != AUTO and address not in own:
+            raise Refused(
+                f"--source-nat {address}: that is no address of this director, so that answers "
+                "would not come back to it",
+                hint=f"ip address add {address} dev …; or --source-nat auto",
+            )
 
 
 def check_arp(view: View, change: Change) -> None:

@@ -35,9 +35,9 @@ def _acceptances(store: Store, without: Without) -> dict[str, Acceptance]:
     services = store.services()
     tallies: dict[str, list[Tally]] = {}
     for name, shape, count in store.tallies():
-        method = services[name].method
-        if (method, shape.version) not in without:
-            tallies.setdefault(method, []).append((name, shape, count))
+        for part in services[name].parts:
+            if (part, shape.version) not in without:
+                tallies.setdefault(part, []).append((name, shape, count))
     return {
         method: Acceptance(
             tuple(services[name] for name in sorted({name for name, _, _ in found})),

@@ -67,7 +67,7 @@ class Found:
 def look(store: Store, change: Change | None = None, *, full: bool = False) -> Found:
     """Without `full` at few prefixes; before a change, at the real servers of what it changes."""
     services = (*store.services().values(), *(change.after if change else ()))
-    used = {service.method for service in services}
+    used = {part for service in services for part in service.parts}
     found = Found(Watch(used), Lacking(), full=full, everything=store.intent() is not None)
     found.lacking.accepted |= _without_ipv6(used)
     found.methods = _differing(store, found.lacking.accepted, full=full)
@@ -90,7 +90,7 @@ def _without_ipv6(names: Iterable[str]) -> dict[tuple[str, int], VipctlError]:
 
 def refuse_taken_over(store: Store) -> None:
     """Raises Refused where what is in the kernel is another state directory's."""
-    for name in methods.NAMES:
+    for name in methods.PARTS:
         if (owner := _owner(name)) and owner != store.token():
             raise Refused(
                 f"what vipctl has in this kernel (method {name}) is another state directory's",
@@ -137,7 +137,7 @@ def _is_there(store: Store, name: str, acceptance: Acceptance, *, full: bool) ->
 def _methods(store: Store, wanted: Iterable[str]) -> list[str]:
     """Those whose traces may be in the kernel: any, as far as an empty state can tell."""
     if not store.services():
-        return list(methods.NAMES)
+        return list(methods.PARTS)
     return sorted({*wanted, *store.seals()})
 
 
@@ -228,11 +228,11 @@ def make_as_stored(store: Store, found: Found, notify: Notify, kept: Kept, plann
 
 def _restore_methods(store: Store, found: Found, notify: Notify) -> None:
     """Those that differ; and then all that nothing is known of."""
-    names = set(methods.NAMES) if found.everything else set(found.methods)
+    names = set(methods.PARTS) if found.everything else set(found.methods)
     if names:
-        names |= set(methods.NAMES).difference(_methods(store, acceptances(store)))
+        names |= set(methods.PARTS).difference(_methods(store, acceptances(store)))
         announce(notify, sum(count for _, _, count in store.tallies()))
-    for name in sorted(names, key=methods.NAMES.index):
+    for name in sorted(names, key=methods.PARTS.index):
         _restore(store, found, name)
 
 

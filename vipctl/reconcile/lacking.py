@@ -12,6 +12,7 @@ from vipctl.linux.ipvs.messages import Key
 from vipctl.linux.sysctl import Kept
 from vipctl.services import director
 from vipctl.services.change import Change
+from vipctl.services.methods import SOURCE_NAT
 from vipctl.services.service import Service
 from vipctl.state.store import Store
 
@@ -49,7 +50,7 @@ class Lacking:
             return
         known, sides = after(store, change), _sides(store, change)
         for method in dict.fromkeys(method for method, _ in self.accepted):
-            yield from self._of_method(method, [s.name for s in known if s.method == method], sides)
+            yield from self._of_method(method, [s.name for s in known if method in s.parts], sides)
         names = {service.fwmark: service.name for service in known}
         wanted, wanted_of_director = ipvs.desired(known), chosen(store, change)
         for key, error in self.balanced.items():
@@ -72,7 +73,7 @@ class Lacking:
         for versions in at_once:
             concerned = [n for n in names if any((n, v) in sides for v in versions)]
             if concerned:
-                yield unaccepted(concerned, reasons[versions[0]], versions)
+                yield unaccepted(method, concerned, reasons[versions[0]], versions)
 
 
 def after(store: Store, change: Change) -> list[Service]:
@@ -93,7 +94,11 @@ def chosen(store: Store, change: Change = NO_CHANGE) -> dict[str, str]:
     return director.kernel_values(new if new != old else store.director())
 
 
-def unaccepted(names: Sequence[str], cause: VipctlError, versions: Sequence[int]) -> Problem:
+def unaccepted(
+    method: str, names: Sequence[str], cause: VipctlError, versions: Sequence[int]
+) -> Problem:
+    if method == SOURCE_NAT:
+        return Problem(f"clients' addresses are not translated for {', '.join(names)}", cause)
     who = f"VIPs of {', '.join(names)} are not accepted"
     if len(versions) == 1:
         return Problem(f"IPv{versions[0]} {who}", cause)

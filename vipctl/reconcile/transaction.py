@@ -72,11 +72,12 @@ def _refuse_unacceptable(change: Change, lacking: Lacking) -> None:
     """What is held already may go from one service to another; new addresses may not come."""
     services = {service.name: service for service in change.after}
     for place, spans in change.taken.items():
-        reasons = lacking.reasons(services[place.service].method)
+        service = services[place.service]
+        reasons = lacking.reasons(service.method)
         error = reasons.get(place.version)
         if error and spans - of_version(change.released, place.version):
             versions = [version for version in reasons if reasons[version] is error]
-            problem = unaccepted([place.service], error, versions)
+            problem = unaccepted(service.method, [service.name], error, versions)
             raise type(error)(str(problem), hint=problem.hint)
 
 
@@ -107,7 +108,7 @@ def commit(store: Store, change: Change, found: Found, notify: Notify) -> None:
     marks = {key.mark for key in (*old, *new)}
     present = healing.present(marks)
     sysctls = planned_sysctls(store, change)
-    watch = Watch({*before, *(service.method for service in change.after)})
+    watch = Watch({*before, *(part for service in change.after for part in service.parts)})
     vouched = _vouched(store, before, watch)
     store.begin(change, marks, kept | sysctls)
     try:
@@ -167,7 +168,7 @@ def _accept(
 def _roll_back(
     store: Store, change: Change, sysctls: Kept, lacking: Lacking, cause: BaseException
 ) -> None:
-    names = {service.method for service in (*store.services().values(), *change.before)}
+    names = {p for s in (*store.services().values(), *change.before) for p in s.parts}
     known = {problem.words for problem in lacking.problems(store)}
     found = Found(Watch(names), lacking, everything=True)
     begun = False

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from vipctl.services.option import Option, amount, switch, words
 from vipctl.services.syntax import parse_listener
 
+SOURCE_NAT = "source-nat"  # no way to accept: beside any method, see methods/source_nat.py
 LOCAL_ROUTES = 30320  # metric of VIPs in the kernel's table `local`, one more for each plane
 
 

@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from vipctl.addresses.prefixes import VERSIONS
+from vipctl.addresses.prefixes import VERSIONS, IPAddress
 from vipctl.errors import Refused, UsageError
 from vipctl.services.marks import ACCEPTANCE_PREFIX
-from vipctl.services.methods import METHODS, Features, owner_of
+from vipctl.services.methods import METHODS, SOURCE_NAT, Features, owner_of
 from vipctl.services.option import Option, amount, choice, switch, word, words
 from vipctl.services.real import FORM, RealServer, parse_real, parse_reals, real_key
-from vipctl.services.syntax import parse_port, parse_ports, parse_scheduler
+from vipctl.services.syntax import parse_port, parse_ports, parse_scheduler, parse_sources
 from vipctl.services.values import AUTO, Forward, Leftover, Port, Scheduler
 
 DEFAULT_METHOD = "fwmark"
@@ -71,6 +71,14 @@ OPTIONS: dict[str, Option] = {  # by field of a Service
         MAX_PERSISTENCE,
         ipvs=True,
     ),
+    "source_nat": words(
+        "Real servers see this address of the director instead of the client's (nat only); repeat. "
+        "'auto' is that of the way to them, 'no' the client's, the default.",
+        "IP|auto|no",
+        parse_sources,
+        flag="--source-nat",
+        ipvs=True,
+    ),
     "set_sysctls": switch("Set the sysctls that the service needs; default: name them.", ipvs=True),
 }
 
@@ -84,8 +92,9 @@ EVERY_OPTION = OPTIONS | {
 class Service(NamedTuple):
     """A named set of VIPs and how its traffic is balanced.
 
-    `persistence` is in seconds, 0 for none; empty `ports` means every protocol and port. `own` has
-    the method's own options that are not as they are by default, in order.
+    `persistence` is in seconds, 0 for none; empty `ports` means every protocol and port; empty
+    `source_nat` that real servers see the client's address. `own` has the method's own options that
+    are not as they are by default, in order.
     """
 
     name: str
@@ -98,6 +107,7 @@ class Service(NamedTuple):
     scheduler: Scheduler = DEFAULT_SCHEDULER
     forward: Forward = Forward.NAT
     persistence: int = 0
+    source_nat: tuple[IPAddress | str, ...] = ()
     set_sysctls: bool = False
     own: Own = ()
 
@@ -125,6 +135,12 @@ class Service(NamedTuple):
     def silent(self) -> bool:
         """Whether the director answers no ARP for these VIPs, be one its own address."""
         return "arp" in self.features.options and not self.value("arp")
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What of `methods` is at work for it."""
+        translated = self.balanced and self.source_nat
+        return (self.method, SOURCE_NAT) if translated else (self.method,)
 
     def versions(self) -> frozenset[int]:
         """IP versions for which there is a real server."""
@@ -181,6 +197,7 @@ def checked(service: Service) -> Service:
     _refuse_options_of_other_methods(service)
     _refuse_translated_ports(service)
     _refuse_forgotten_connections(service)
+    _refuse_untranslated_sources(service)
     return service
 
 
@@ -246,6 +263,15 @@ def _refuse_forgotten_connections(service: Service) -> None:
             "one-packet scheduling (ops) forgets each packet at once, and --forward nat could not "
             "translate its answer",
             hint="use --forward dr or tun, or leave ops out",
+        )
+
+
+def _refuse_untranslated_sources(service: Service) -> None:
+    if service.source_nat and service.forward is not Forward.NAT:
+        raise Refused(
+            f"--source-nat is for --forward nat: with {service.forward} answers do not come back "
+            "to the director, which could translate them",
+            hint="use --forward nat, or --source-nat no",
         )
 
 

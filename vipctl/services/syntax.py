@@ -1,13 +1,13 @@
 """How names, numbers and what options hold are written. Pure."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from vipctl.addresses import prefixes
 from vipctl.addresses.prefixes import IPAddress
 from vipctl.errors import UsageError
 from vipctl.services.marks import ACCEPTANCE_PREFIX
-from vipctl.services.values import SCHEDULERS, Port, Scheduler
+from vipctl.services.values import AUTO, SCHEDULERS, Port, Scheduler
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}"
 
@@ -35,6 +35,15 @@ def number(text: str, what: str, low: int, high: int) -> int:
     if not (low <= value <= high and text.isascii() and text.isalnum()):
         raise UsageError(f"{text!r} is not a {what}", hint=f"a number from {low} to {high}")
     return value
+
+
+def parse_sources(texts: Sequence[str]) -> tuple[IPAddress | str, ...]:
+    """Addresses; or 'auto' alone; nothing for 'no'. Raises UsageError."""
+    found = sorted(set(texts))
+    if found in ([AUTO], ["no"], []):
+        return (AUTO,) if found == [AUTO] else ()
+    parsed = sorted(prefixes.parse_address(text) for text in found)
+    return tuple(prefixes.address(*pair) for pair in parsed)
 
 
 def parse_mark(text: str) -> int:
