@@ -7,6 +7,7 @@ VipctlError     1  unexpected: a defect of vipctl or of the machine
 └── Missing     5  missing: a module, library or privilege, with how to get it
 """
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 
@@ -20,6 +21,14 @@ class VipctlError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+
+def nearest(name: str, known: Iterable[str], otherwise: str = "vipctl --help") -> str:
+    """A hint for a name that is not known."""
+    from difflib import get_close_matches
+
+    found = get_close_matches(name, known, n=3)
+    return f"did you mean {' or '.join(found)}?" if found else otherwise
 
 
 class UsageError(VipctlError):

@@ -35,7 +35,7 @@ USAGE = {
     "no command": (),
     "an unknown command": ("accept",),
     "an unknown option": ("status", "--frobnicate"),
-    "an option in the wrong place": ("status", "--check"),
+    "an option of another command": ("status", "--force"),
     "a missing argument": ("add-range",),
     "too many arguments": ("add-service", "web", "203.0.113.0/24"),
     "a missing value": ("add-range", "203.0.113.0/24", "--service"),
@@ -130,10 +130,11 @@ def test_every_command_has_help(vipctl_check: Vipctl, command: str, word: str) -
 
 def test_the_commands_are_those_of_the_contract() -> None:
     reading = {"list-ranges", "list-services", "export", "status"}
-    ranges = {"add-range", "remove-range"}
-    services = {"add-service", "set-service", "remove-service", "set-director"}
-    reals = {"add-real", "set-real", "remove-real", "drain-real"}
-    assert set(COMMANDS) == reading | ranges | services | reals | {"apply", "restore"}
+    ranges = {"add-range", "remove-range", "move-range"}
+    services = {"add-service", "set-service", "remove-service", "rename-service"}
+    reals = {"add-real", "set-real", "remove-real", "drain-real", "undrain-real", "replace-real"}
+    every = reading | ranges | services | reals | {"set-director", "apply", "restore"}
+    assert set(COMMANDS) == every
 
 
 def test_the_version_is_that_of_the_package(vipctl_check: Vipctl) -> None:

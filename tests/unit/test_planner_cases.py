@@ -11,7 +11,7 @@ from tests.unit.test_planner import TCP, UDP, near, touching
 from vipctl.addresses.few import BITS
 from vipctl.addresses.prefixes import from_spans
 from vipctl.errors import Refused
-from vipctl.services import planner
+from vipctl.services import planner, reals
 from vipctl.services.real import RealServer
 from vipctl.services.service import Service
 from vipctl.services.values import Leftover
@@ -65,7 +65,7 @@ def test_services_that_share_vips_treat_what_is_left_over_alike(
 
 def test_real_servers_are_added_in_order_and_each_once() -> None:
     added = [RealServer(ip_address("10.0.1.2")), RealServer(OTHER), RealServer(RIP, 80)]
-    merged = planner.merge_reals(WEB, added)
+    merged = reals.add(WEB, added)
     assert [real.endpoint for real in merged.reals] == [
         *("10.0.1.2", "10.0.1.11:80", "10.0.1.11:81", "10.0.1.12"),
     ]
@@ -73,20 +73,20 @@ def test_real_servers_are_added_in_order_and_each_once() -> None:
 
 def test_a_real_server_with_another_weight_is_refused() -> None:
     with pytest.raises(Refused, match=r"has real server 10\.0\.1\.12 already") as caught:
-        planner.merge_reals(WEB, [RealServer(OTHER, 0, 5)])
+        reals.add(WEB, [RealServer(OTHER, 0, 5)])
     assert "set-real web 10.0.1.12,weight=5" in (caught.value.hint or "")
 
 
 def test_a_real_server_is_found_by_address_and_port() -> None:
-    assert planner.find_real(WEB, OTHER, None) == RealServer(OTHER)
-    assert planner.find_real(WEB, RIP, 81) == RealServer(RIP, 81)
-    assert planner.has_real(WEB, RIP, None)
-    assert not planner.has_real(WEB, RIP, 82)
+    assert reals.find(WEB, OTHER, None) == RealServer(OTHER)
+    assert reals.find(WEB, RIP, 81) == RealServer(RIP, 81)
+    assert reals.has(WEB, RIP, None)
+    assert not reals.has(WEB, RIP, 82)
     with pytest.raises(Refused, match="more than one") as caught:
-        planner.find_real(WEB, RIP, None)
+        reals.find(WEB, RIP, None)
     assert "10.0.1.11:80 10.0.1.11:81" in (caught.value.hint or "")
     with pytest.raises(Refused, match=r"no real server 10\.0\.1\.12") as caught:
-        planner.find_real(WEB, OTHER, 80)
+        reals.find(WEB, OTHER, 80)
     assert "10.0.1.12" in (caught.value.hint or "")
 
 

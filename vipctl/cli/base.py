@@ -3,18 +3,20 @@
 import sys
 from collections.abc import Callable
 from functools import reduce
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
 from vipctl import __version__, log
 from vipctl.cli.output import printable, tell, trace
-from vipctl.errors import UsageError
+from vipctl.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from vipctl.operate.controller import Controller
 
 STATE_DIR = "/var/lib/vipctl"
+COMMON = ("--json", "--check", "--diff", "-v", "--verbose")
 Part = Callable[[Any], Any]  # click's: of a command
 F = TypeVar("F", bound=Callable[..., None])
 
@@ -85,6 +87,19 @@ class Commands(click.Group):
 
         return known
 
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        """What is for all commands may stand behind the command as well."""
+        return super().parse_args(context, _common_first(args))
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in self._functions:
+            raise UsageError(
+                f"there is no command {args[0]!r}", hint=nearest(args[0], self._functions)
+            )
+        return super().resolve_command(context, args)
+
     def list_commands(self, _context: click.Context) -> list[str]:
         return sorted(self._functions)
 
@@ -104,6 +119,22 @@ class Commands(click.Group):
             made = reduce(lambda made, part: part(made), reversed(parts), function)
             self.command(name, add_help_option=False)(made)
         return super().get_command(context, name)
+
+
+def _common_first(words: list[str]) -> list[str]:
+    first: list[str] = []
+    rest: list[str] = []
+    left = iter(words)
+    for word in left:
+        if word == "--":
+            return [*first, *rest, word, *left]
+        if word == "--state-dir":
+            first += [word, *islice(left, 1)]
+        elif word in COMMON or word.startswith("--state-dir="):
+            first.append(word)
+        else:
+            rest.append(word)
+    return first + rest
 
 
 @click.group(cls=Commands, add_help_option=False)

@@ -12,7 +12,8 @@ from vipctl.cli.output import say, warn
 from vipctl.errors import UsageError
 
 if TYPE_CHECKING:
-    from vipctl.operate.controller import Outcome
+    from vipctl.operate.changing import Outcome
+    from vipctl.operate.controller import Endpoint
     from vipctl.services.service import Given
 
 MADE = "the change is made"
@@ -138,10 +139,27 @@ def set_service(settings: Settings, name: str, given: "Given", force: bool) -> N
     _finish(settings, settings.controller(force=force).set_service(name, given))
 
 
-@group.of("remove-service", options.name)
-def remove_service(settings: Settings, name: str) -> None:
-    """End a service and all that it holds."""
-    _finish(settings, settings.controller().remove_service(name))
+@group.of("remove-service", click.argument("names", metavar="NAME…", nargs=-1, required=True))
+def remove_service(settings: Settings, names: tuple[str, ...]) -> None:
+    """End services and all that they hold."""
+    _finish(settings, settings.controller().remove_services(names))
+
+
+@group.of("rename-service", options.name, click.argument("new", metavar="NEW"))
+def rename_service(settings: Settings, name: str, new: str) -> None:
+    """Give a service another name; nothing changes for its clients."""
+    from vipctl.services import syntax
+
+    _finish(settings, settings.controller().rename_service(name, syntax.check_name(new)))
+
+
+@group.of("move-range", options.ranges, click.option("--to", "name", metavar="NAME", required=True))
+def move_range(settings: Settings, ranges: tuple[str, ...], name: str) -> None:
+    """Have a service take over what others hold of RANGE…, at once: no client is refused."""
+    from vipctl.operate import rangelist
+
+    wanted = rangelist.read(ranges, settings.notify)
+    _finish(settings, settings.controller().move_range(wanted, name))
 
 
 @group.of("list-services")
@@ -162,8 +180,8 @@ def add_real(settings: Settings, name: str, servers: tuple[str, ...], force: boo
     _finish(settings, settings.controller(force=force).add_real(name, reals))
 
 
-@group.of("set-real", options.name, options.set_servers)
-def set_real(settings: Settings, name: str, servers: tuple[str, ...]) -> None:
+@group.of("set-real", options.set_servers_of, options.all_services)
+def set_real(settings: Settings, name: str | None, servers: tuple[str, ...]) -> None:
     """Change options of real servers."""
     from vipctl.services.real import parse_changed
 
@@ -171,22 +189,37 @@ def set_real(settings: Settings, name: str, servers: tuple[str, ...]) -> None:
     _finish(settings, settings.controller().set_real(name, changes))
 
 
-@group.of("remove-real", options.name, options.servers)
-def remove_real(settings: Settings, name: str, servers: tuple[str, ...]) -> None:
+@group.of("remove-real", options.servers_of, options.all_services)
+def remove_real(settings: Settings, name: str | None, servers: tuple[str, ...]) -> None:
     """Remove real servers; their connections end."""
-    from vipctl.services import syntax
-
-    endpoints = [syntax.parse_endpoint(server) for server in servers]
-    _finish(settings, settings.controller().remove_real(name, endpoints))
+    _finish(settings, settings.controller().remove_real(name, _endpoints(servers)))
 
 
-@group.of("drain-real", options.name, options.servers)
-def drain_real(settings: Settings, name: str, servers: tuple[str, ...]) -> None:
+@group.of("drain-real", options.servers_of, options.all_services)
+def drain_real(settings: Settings, name: str | None, servers: tuple[str, ...]) -> None:
     """Send real servers no new connections (weight 0); open ones go on."""
+    _finish(settings, settings.controller().drain_real(name, _endpoints(servers)))
+
+
+@group.of("undrain-real", options.servers_of, options.all_services)
+def undrain_real(settings: Settings, name: str | None, servers: tuple[str, ...]) -> None:
+    """Give drained real servers the weight again that they had."""
+    _finish(settings, settings.controller().undrain_real(name, _endpoints(servers)))
+
+
+@group.of("replace-real", options.old_and_new, options.all_services)
+def replace_real(settings: Settings, name: str | None, servers: tuple[str, ...]) -> None:
+    """Put another real server, with the same options, in the place of one; that one goes."""
+    from vipctl.services.real import parse_endpoint_and_settings
+
+    (old,), new = _endpoints(servers[:1]), parse_endpoint_and_settings(servers[1])
+    _finish(settings, settings.controller().replace_real(name, old, new))
+
+
+def _endpoints(servers: Iterable[str]) -> "list[Endpoint]":
     from vipctl.services import syntax
 
-    endpoints = [syntax.parse_endpoint(server) for server in servers]
-    _finish(settings, settings.controller().drain_real(name, endpoints))
+    return [syntax.parse_endpoint(server) for server in servers]
 
 
 @group.of("set-director", options.director)

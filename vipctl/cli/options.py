@@ -18,7 +18,9 @@ _SWITCHED: dict[str, Any] = {"yes": True, "no": False}
 force = click.option("--force", is_flag=True, help="Also where it may cut the director off.")
 ranges = click.argument("ranges", metavar="RANGE…", nargs=-1, required=True)
 name = click.argument("name", metavar="NAME")
-servers = click.argument("servers", metavar="RIP[:PORT]…", nargs=-1, required=True)
+all_services = click.option(
+    "--all-services", is_flag=True, help="Of all services that have it, instead of NAME."
+)
 
 
 def set_servers(command: Command) -> Command:
@@ -27,6 +29,35 @@ def set_servers(command: Command) -> Command:
     made = click.argument("servers", metavar=f"{FORM}…", nargs=-1, required=True)(command)
     decorated: Command = made
     return decorated
+
+
+def _of_services(what: str, least: int, most: int | None = None) -> Callable[[Command], Command]:
+    """NAME and real servers; without NAME if --all-services is there."""
+
+    def decorate(command: Command) -> Command:
+        @wraps(command)
+        def split(words: tuple[str, ...], all_services: bool, **more: Any) -> Any:
+            name, servers = (None, words) if all_services else (words[0], words[1:])
+            if not least <= len(servers) <= (most or len(servers)):
+                shown = what if all_services else f"NAME {what}"
+                raise UsageError(f"what is typed is not of the form {shown}", hint="see --help")
+            return command(name=name, servers=servers, **more)
+
+        made = click.argument("words", metavar=f"NAME {what}", nargs=-1, required=True)(split)
+        decorated: Command = made
+        return decorated
+
+    return decorate
+
+
+def set_servers_of(command: Command) -> Command:
+    from vipctl.services.real import FORM
+
+    return _of_services(f"{FORM}…", 1)(command)
+
+
+servers_of = _of_services("RIP[:PORT]…", 1)
+old_and_new = _of_services("OLD NEW", 2, 2)
 
 
 def service(command: Command) -> Command:

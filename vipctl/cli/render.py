@@ -49,7 +49,8 @@ def difference(before: str, after: str) -> str:
 def outcome(report: Report) -> str:
     """The last line of a changing command."""
     if not report["changed"]:
-        return "unchanged"
+        why = f": {report['idle']}" if report["idle"] else ""
+        return printable(f"unchanged{why}")
     verb = "would change" if report["check"] else "changed"
     return click.style(verb, fg="yellow") + ": " + printable("; ".join(report["changes"]))
 

@@ -7,7 +7,7 @@ from typing import Any
 from vipctl import methods
 from vipctl.addresses.prefixes import AddressSet
 from vipctl.addresses.spans import Spans
-from vipctl.operate.controller import Outcome
+from vipctl.operate.changing import Outcome
 from vipctl.services.change import Change, Held, Place, all_of
 from vipctl.services.director import DEFAULT, SETTINGS, Director
 from vipctl.services.real import Settings
@@ -19,18 +19,25 @@ MOST_SHOWN = 1000  # ranges that a difference shows
 
 def report(done: Outcome, *, check: bool, diff: bool) -> Report:
     """What `--json` prints of a changing command."""
-    sizes, by_service = _sizes_of(done.change), _by_service(done.change)
+    renamed = done.change.renamed()
+    rest = done._replace(change=done.change.under_new_names())
+    sizes, by_service = _sizes_of(rest.change), _by_service(rest.change)
     found: Report = {
         "changed": done.changed,
         "check": check,
         "restored": done.restored,
-        "changes": list(_changes(done, by_service)),
+        "changes": [
+            *(f"service {old} is {new} now" for old, new in renamed.items()),
+            *_changes(rest, by_service),
+        ],
+        "renamed": renamed,
         "services": {s.name: plain(s) for s in done.change.after},
         "removed_services": sorted(
-            {s.name for s in done.change.before} - {s.name for s in done.change.after}
+            {s.name for s in rest.change.before} - {s.name for s in rest.change.after}
         ),
         **sizes,
         "by_service": by_service,
+        "idle": done.idle,
         "warnings": list(done.warnings),
     }
     if diff:

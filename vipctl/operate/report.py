@@ -10,7 +10,7 @@ from vipctl.errors import Missing, Refused, VipctlError
 from vipctl.files import Where
 from vipctl.linux import ipvs, sysctl
 from vipctl.operate import arrival
-from vipctl.operate.controller import refuse_foreign_state
+from vipctl.operate.changing import refuse_foreign_state
 from vipctl.operate.outcome import Report
 from vipctl.reconcile import healing, lacking
 from vipctl.services.change import Change, Shape, all_of

@@ -100,6 +100,25 @@ class Change(NamedTuple):
         was, will_be = self.director
         return Change(self.after, self.before, self.taken, self.released, (will_be, was))
 
+    def renamed(self) -> dict[str, str]:
+        """Old names of services, by which there is none any more, and the new ones."""
+        there = {service.name for service in self.after}
+        gone = {s.fwmark: s.name for s in self.before if s.name not in there}
+        known = {service.name for service in self.before}
+        new = {s.fwmark: s.name for s in self.after if s.name not in known}
+        return {gone[mark]: new[mark] for mark in gone.keys() & new.keys()}
+
+    def under_new_names(self) -> "Change":
+        """As if those that are renamed had had their new names before."""
+        names = self.renamed()
+        return self._replace(
+            before=tuple(s._replace(name=names.get(s.name, s.name)) for s in self.before),
+            released={
+                place._replace(service=names.get(place.service, place.service)): spans
+                for place, spans in self.released.items()
+            },
+        )
+
     def gained(self) -> AddressSet:
         """Addresses that were held by nobody of these services and now are."""
         return _difference(self.taken, self.released)

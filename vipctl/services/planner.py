@@ -6,12 +6,11 @@ from itertools import count
 from operator import or_
 from typing import Protocol
 
-from vipctl.addresses.prefixes import VERSIONS, AddressSet, IPAddress, span_text
+from vipctl.addresses.prefixes import VERSIONS, AddressSet, span_text
 from vipctl.addresses.spans import Spans, shared
 from vipctl.errors import Refused
 from vipctl.services.change import Change, Held, Place, Shape, of_version
 from vipctl.services.marks import free_mark
-from vipctl.services.real import RealServer, Settings, real_key
 from vipctl.services.service import EVERY_OPTION, Service, flag, ports_disjoint
 
 
@@ -53,7 +52,11 @@ def release(view: View, service: Service, unwanted: AddressSet, *, end_if_empty:
     return Change((service,), () if ends else (service,), released, taken)
 
 
-def sole_holders(view: View, unwanted: AddressSet) -> list[str]:
+def sole_holders(
+    view: View,
+    unwanted: AddressSet,
+    hint: str = "say from which one to remove it: --service NAME",
+) -> list[str]:
     """Services that hold some of `unwanted`. Raises Refused where two share an address of it."""
     names: set[str] = set()
     for spans in (unwanted.v4, unwanted.v6):
@@ -66,7 +69,7 @@ def sole_holders(view: View, unwanted: AddressSet) -> list[str]:
             left, right, *_ = sorted(n for n, own in found.items() if own.overlapping(twice))
             raise Refused(
                 f"services {left!r} and {right!r} share addresses of that range",
-                hint="say from which one to remove it: --service NAME",
+                hint=hint,
             )
         names |= {name for name, own in found.items() if own}
     return sorted(names)
@@ -159,52 +162,6 @@ def _place(name: str, new: Spans, around: Held, services: Mapping[str, Service])
             found[Place(name, new.version, plane)] = here
         new = blocked
     return found
-
-
-def merge_reals(service: Service, reals: Iterable[RealServer]) -> Service:
-    """Raises Refused for a server that is there with other options."""
-    merged = {real_key(r): r for r in service.reals}
-    for real in reals:
-        old = merged.setdefault(real_key(real), real)
-        if old != real:
-            raise Refused(
-                f"service {service.name!r} has real server {old} already",
-                hint=f"vipctl set-real {service.name} {_spelled(real)}",
-            )
-    return service.with_reals(merged.values())
-
-
-def _spelled(real: RealServer) -> str:
-    """With each option, be it as by default."""
-    return ",".join([real.endpoint, *(f"{key}={n}" for key, n in real.settings().items())])
-
-
-def find_real(service: Service, address: IPAddress, port: int | None) -> RealServer:
-    """The real server at that address (and port, if one is given). Raises Refused."""
-    found = _reals_at(service, address, port)
-    if len(found) == 1:
-        return found[0]
-    known = " ".join(real.endpoint for real in service.reals)
-    if not found:
-        raise Refused(
-            f"service {service.name!r} has no real server {address}",
-            hint=f"it has: {known or 'none'}",
-        )
-    raise Refused(f"{address} is more than one real server", hint=f"name the port: {known}")
-
-
-def set_real(service: Service, address: IPAddress, port: int | None, changed: Settings) -> Service:
-    """Raises Refused where there is no such real server, or more than one."""
-    real = find_real(service, address, port)
-    return service.with_reals(real.altered(changed) if r == real else r for r in service.reals)
-
-
-def has_real(service: Service, address: IPAddress, port: int | None) -> bool:
-    return bool(_reals_at(service, address, port))
-
-
-def _reals_at(service: Service, address: IPAddress, port: int | None) -> list[RealServer]:
-    return [r for r in service.reals if r.address == address and port in (None, r.port)]
 
 
 def choose_mark(services: Iterable[Service], asked: int | None) -> int:

@@ -23,8 +23,16 @@ OPTIONS: dict[str, Option] = {  # fields of a RealServer, written KEY=N
         0xFFFFFFFF,
         default=0,
     ),
+    "was": amount(
+        "Its weight before drain-real, which undrain-real gives back.",
+        "weight",
+        "N",
+        0,
+        65535,
+        default=0,
+    ),
 }
-FORM = "RIP[:PORT]" + "".join(f"[,{key}={o.metavar}]" for key, o in OPTIONS.items())
+FORM = "RIP[:PORT]" + "".join(f"[,{k}={o.metavar}]" for k, o in OPTIONS.items() if k != "was")
 
 Settings = dict[str, int]  # options that somebody named
 
@@ -37,6 +45,7 @@ class RealServer(NamedTuple):
     weight: int = 1
     upper: int = 0
     lower: int = 0
+    was: int = 0
 
     @property
     def endpoint(self) -> str:
@@ -45,12 +54,18 @@ class RealServer(NamedTuple):
         host = f"[{self.address}]" if self.address.version == 6 else str(self.address)
         return f"{host}:{self.port}"
 
+    def in_kernel(self) -> "RealServer":
+        """With nothing that IPVS does not know."""
+        return self._replace(was=0)
+
     def settings(self) -> Settings:
         return {key: getattr(self, key) for key in OPTIONS}
 
     def altered(self, settings: Settings) -> "RealServer":
         """Raises Refused for what IPVS would not take."""
         changed = RealServer(self.address, self.port, **{**self.settings(), **settings})
+        if changed.weight:
+            changed = changed._replace(was=0)
         if changed.lower > changed.upper:
             raise Refused(
                 f"real server {changed}: lower is more than upper",
@@ -74,13 +89,18 @@ def parse_real(text: str) -> RealServer:
     return RealServer(address, port or 0).altered(_settings(text, words))
 
 
+def parse_endpoint_and_settings(text: str) -> tuple[IPAddress, int | None, Settings]:
+    """RIP[:PORT][,KEY=N…] as address, port or None, and what it is to have."""
+    endpoint, *words = text.split(",")
+    return *parse_endpoint(endpoint), _settings(text, words)
+
+
 def parse_changed(text: str) -> tuple[IPAddress, int | None, Settings]:
     """RIP[:PORT],KEY=N… as address, port or None, and what it is to have."""
-    endpoint, *words = text.split(",")
-    if not words:
+    if "," not in text:
         hint = " or ".join(f"{text},{key}={option.metavar}" for key, option in OPTIONS.items())
         raise UsageError(f"{text!r} sets nothing", hint=f"write {hint}")
-    return *parse_endpoint(endpoint), _settings(text, words)
+    return parse_endpoint_and_settings(text)
 
 
 def _settings(text: str, words: Iterable[str]) -> Settings:

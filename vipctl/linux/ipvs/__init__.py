@@ -41,7 +41,8 @@ def _virtual(service: Service, version: int) -> Virtual:
     if service.persistence:
         flags |= IP_VS_SVC_F_PERSISTENT
     forward = FORWARD_FLAG[service.forward]
-    dests = (Dest(r, forward) for r in service.reals if r.address.version == version)
+    reals = (real.in_kernel() for real in service.reals if real.address.version == version)
+    dests = (Dest(real, forward) for real in reals)
     return Virtual(
         service.scheduler.name, flags, service.persistence, NETMASK[version], tuple(dests)
     )

@@ -1,0 +1,150 @@
+"""How a director is changed, whatever the change: lock, plan, apply, verify, roll back."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import NamedTuple
+
+from vipctl import files
+from vipctl.errors import Missing, Refused, VipctlError
+from vipctl.files import Where
+from vipctl.operate import advice, safety
+from vipctl.reconcile import healing, lacking, transaction
+from vipctl.reconcile.healing import Found
+from vipctl.services.change import NOBODY, Change, Held
+from vipctl.state.directory import identity, lock
+from vipctl.state.store import Store
+
+CAP_NET_ADMIN = 12  # include/uapi/linux/capability.h
+
+
+class Outcome(NamedTuple):
+    """What a changing command did, or with `check` would have done."""
+
+    change: Change
+    restored: bool
+    warnings: tuple[str, ...]
+    stay: Held = NOBODY  # ranges of its services that are not in the change
+    idle: str = ""  # why there is no change, if it tells
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.change) or self.restored
+
+
+class Changing(NamedTuple):
+    """One state directory and the network namespace of the calling thread."""
+
+    state_dir: Where
+    check: bool = False
+    force: bool = False
+    diff: bool = False
+    notify: Callable[[str], None] = lambda _: None
+
+    def change(
+        self,
+        plan: Callable[[Store], Change],
+        *,
+        idle: str = "",
+        full: bool = False,
+        adopt: bool = False,
+    ) -> Outcome:
+        """Carries out what is planned of the stored state; `idle` tells why that may be nothing."""
+        with self._session() as store:
+            foreign = refuse_foreign_state(store, adopt=adopt)
+            change = plan(store)
+            safety.check_arp(store, change)
+            found = healing.look(store, change, full=full)
+            found.everything |= foreign
+            self._refuse_taking_over(store, found, adopt=adopt)
+            transaction.check(store, change, found.lacking)
+            restored = self._carry_out(store, change, found, adopt=foreign)
+            problems = list(found.lacking.problems(store, change if self.check else Change()))
+            if problems and adopt:
+                raise lacking.raised(problems)
+            known = self._advice(store, change)
+            stay = self._stay(store, change) if self.diff else {}
+            warnings = (*known, *map(str, problems), *found.warnings)
+            return Outcome(change, restored, warnings, stay, "" if change else idle)
+
+    def _refuse_taking_over(self, store: Store, found: Found, *, adopt: bool) -> None:
+        """What is in the kernel and differs may be another state directory's."""
+        if found.differs() and not (store.in_use() or (adopt and self.force)):
+            raise self._nothing_stored()
+        if found.differs() and not adopt:
+            healing.refuse_taken_over(store)
+
+    def _carry_out(self, store: Store, change: Change, found: Found, *, adopt: bool) -> bool:
+        """Heal, then change; or only foresee both. Whether anything was restored."""
+        if self.check:
+            transaction.foresee(store, change, found)
+            return found.differs()
+        restored = healing.heal(store, found, self.notify, adopt=adopt)
+        transaction.commit(store, change, found, self.notify)
+        return restored
+
+    def _advice(self, store: Store, change: Change) -> tuple[str, ...]:
+        """A change that is made has not failed because of what else there may be to know."""
+        try:
+            return tuple(advice.warnings(store, change, done=not self.check))
+        except VipctlError as e:
+            if self.check:
+                raise
+            return (f"what else there is to know could not be found out: {e.message}",)
+
+    def _stay(self, store: Store, change: Change) -> Held:
+        """What the changed services hold before and after."""
+        moved = change.released if self.check else change.taken
+        names = {service.name for service in (*change.before, *change.after)}
+        return {
+            place: spans.without(moved[place]) if place in moved else spans
+            for name in sorted(names)
+            for place, spans in store.held(name).items()
+        }
+
+    @contextmanager
+    def _session(self) -> Iterator[Store]:
+        """The store, locked if it may change."""
+        if not _privileged():
+            raise Missing(
+                "vipctl changes the kernel, which needs root (CAP_NET_ADMIN)", hint="use sudo"
+            )
+        if self.check:
+            with Store.read(self.state_dir) as store:
+                yield store
+            return
+        waiting = partial(self.notify, "waiting for another vipctl command")
+        with lock(self.state_dir, waiting=waiting), Store.open(self.state_dir) as store:
+            yield store
+
+    def _nothing_stored(self) -> Refused:
+        """What to say where only the kernel has something."""
+        from vipctl.operate import extent
+
+        return Refused(
+            f"vipctl is at work in this kernel ({extent.words()}), but not from {self.state_dir}, "
+            "where nothing is stored",
+            hint="name the right one with --state-dir, or put its state.db back; to end what is in "
+            "the kernel: vipctl restore --force",
+        )
+
+
+def _privileged() -> bool:
+    status = files.text("/proc/thread-self/status")
+    (effective,) = (line for line in status.splitlines() if line.startswith("CapEff:"))
+    return bool(int(effective.split()[1], 16) >> CAP_NET_ADMIN & 1)
+
+
+def refuse_foreign_state(store: Store, *, adopt: bool) -> bool:
+    """Whether the state is another boot's or namespace's. Raises Refused if it is not to be."""
+    owner, here = store.meta("owner"), identity()
+    if owner in (None, here) or not store.in_use():
+        return False
+    if adopt:
+        return True
+    if owner.split("/")[0] != here.split("/")[0]:
+        raise Refused("the director has been booted since", hint="vipctl restore")
+    raise Refused(
+        "this state belongs to another network namespace",
+        hint="name this namespace's own with --state-dir, or move it here: vipctl restore",
+    )
