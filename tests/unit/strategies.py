@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from vipctl.addresses.few import BITS, Span
 from vipctl.addresses.prefixes import AddressSet, from_spans
 from vipctl.services.marks import acceptance_name
+from vipctl.services.ports import port, union
 from vipctl.services.real import RealServer, real_key
 from vipctl.services.service import MAX_PERSISTENCE, Service
-from vipctl.services.values import SCHEDULERS, Forward, Leftover, Port, Scheduler
+from vipctl.services.values import SCHEDULERS, Forward, Leftover, Scheduler
 
 WIDTH = 40  # addresses in a window: small enough to be counted one by one
 PUBLIC = {4: int(IPv4Address("203.0.113.0")), 6: int(IPv6Address("2001:db8::"))}
@@ -93,9 +94,15 @@ def _schedulers(forward: Forward) -> st.SearchStrategy[Scheduler]:
     return st.sampled_from(SCHEDULERS).flatmap(flagged)
 
 
-PORTS = st.sets(
-    st.builds(Port, st.sampled_from(["sctp", "tcp", "udp"]), st.integers(1, 65535)), max_size=3
-).map(lambda found: tuple(sorted(found)))
+PORTS = st.lists(
+    st.builds(
+        lambda protocol, first, more: port(protocol, first, min(first + more, 65535)),
+        st.sampled_from(["sctp", "tcp", "udp"]),
+        st.integers(1, 65535),
+        st.sampled_from([0, 0, 1, 99]),
+    ),
+    max_size=3,
+).map(union)
 
 
 @st.composite

@@ -10,6 +10,7 @@ import pytest
 
 from vipctl.linux import shim
 from vipctl.linux.shim import messages
+from vipctl.services.methods import METHODS
 
 KERNEL = Path(__file__).resolve().parents[2] / "kernel"
 FLAGS = ("DROP", "PING", "IDLE4", "IDLE6")
@@ -18,6 +19,7 @@ NUMBERS = (
     *(f"A_{name}" for name in (*(name for name, _ in messages.ATTRIBUTES), "MAX")),
     *(f"F_{name}" for name in (*FLAGS, "ALL")),
     "VERSION",
+    "MAX_PORTS",
 )
 PORT, LENGTHS = 0x1234, {4: 24, 6: 65}
 ADDRESSES = {4: bytes(range(1, 5)), 6: bytes(range(1, 17))}
@@ -107,3 +109,7 @@ def test_a_port(header: dict[str, Any]) -> None:
 def test_a_prefix(header: dict[str, Any], version: int) -> None:
     packed = messages.PREFIX[version].pack(ADDRESSES[version], LENGTHS[version])
     assert packed.hex() == header[f"prefix{version}"]
+
+
+def test_so_many_ports_it_takes(header: dict[str, Any]) -> None:
+    assert header["MAX_PORTS"] == METHODS["shim"].most_ports

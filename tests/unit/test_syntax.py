@@ -103,13 +103,13 @@ def test_ports(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "80", "tcp", "tcp80", "TCP/80", "icmp/8", "/80", " tcp/80", "tcp:80", "tcp-udp/53"],
+    ["", "80", "tcp80", "TCP/80", "icmp/8", "/80", " tcp/80", "tcp:80", "tcp-udp/53", "tcp/8/tcp"],
 )
 def test_bad_ports_are_quoted(text: str) -> None:
     assert f"{text!r} is not a port" in refusal(syntax.parse_port, text).message
 
 
-@pytest.mark.parametrize("number", [*BAD_NUMBERS, "0", "65536", "80/tcp", "80-90", "http"])
+@pytest.mark.parametrize("number", [*BAD_NUMBERS, "0", "65536", "80-", "0x"])
 def test_bad_port_numbers_are_quoted(number: str) -> None:
     assert f"{number!r} is not a port" in refusal(syntax.parse_port, f"tcp/{number}").message
 

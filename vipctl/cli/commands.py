@@ -139,6 +139,22 @@ def set_service(settings: Settings, name: str, given: "Given", force: bool) -> N
     _finish(settings, settings.controller(force=force).set_service(name, given))
 
 
+@group.of("add-port", options.name, options.ports)
+def add_port(settings: Settings, name: str, ports: tuple[str, ...]) -> None:
+    """Have a service take these ports as well; set-service --port replaces all."""
+    from vipctl.services import syntax
+
+    _finish(settings, settings.controller().add_port(name, syntax.parse_ports(ports)))
+
+
+@group.of("remove-port", options.name, options.ports)
+def remove_port(settings: Settings, name: str, ports: tuple[str, ...]) -> None:
+    """Have a service take these ports no longer."""
+    from vipctl.services import syntax
+
+    _finish(settings, settings.controller().remove_port(name, syntax.parse_ports(ports)))
+
+
 @group.of("remove-service", click.argument("names", metavar="NAME…", nargs=-1, required=True))
 def remove_service(settings: Settings, names: tuple[str, ...]) -> None:
     """End services and all that they hold."""

@@ -18,6 +18,7 @@ _SWITCHED: dict[str, Any] = {"yes": True, "no": False}
 force = click.option("--force", is_flag=True, help="Also where it may cut the director off.")
 ranges = click.argument("ranges", metavar="RANGE…", nargs=-1, required=True)
 name = click.argument("name", metavar="NAME")
+ports = click.argument("ports", metavar="PORT…", nargs=-1, required=True)
 all_services = click.option(
     "--all-services", is_flag=True, help="Of all services that have it, instead of NAME."
 )

@@ -21,7 +21,7 @@ from vipctl.services.batch import Batch
 from vipctl.services.change import Acceptance
 from vipctl.services.seal import ABSENT, OTHER, Seal
 from vipctl.services.service import Service, idle_versions
-from vipctl.services.values import Leftover
+from vipctl.services.values import Leftover, Port
 
 WITNESSED = False
 SIZED = False
@@ -114,7 +114,13 @@ def _settings(service: Service) -> Settings:
     flags = sum(IDLE[version] for version in idle_versions(service))
     flags |= shim.DROP if service.leftover is Leftover.DROP else 0
     flags |= shim.PING if service.ping else 0
-    return Settings(flags, tuple(sorted(service.ports)))
+    return Settings(flags, tuple(sorted(_each(service))))
+
+
+def _each(service: Service) -> Iterator[Port]:
+    """The module has a list of ports."""
+    for port in service.ports:
+        yield from (Port(port.protocol, number) for number in range(port.number, port.end + 1))
 
 
 def _wider(old: Settings, new: Settings) -> Settings:

@@ -86,7 +86,7 @@ def _protocols(service: Service) -> list[str]:
 
 
 def _ports(service: Service, protocol: str) -> str:
-    numbers = [str(port.number) for port in service.ports if port.protocol == protocol]
+    numbers = [port.text for port in service.ports if port.protocol == protocol]
     return f"{protocol} dport {ruleset.words(numbers)}" if numbers else f"meta l4proto {protocol}"
 
 

@@ -14,6 +14,7 @@ from vipctl.services import reals as servers
 from vipctl.services.change import Change
 from vipctl.services.director import Director
 from vipctl.services.marks import ACCEPTANCE_PREFIX
+from vipctl.services.ports import Ports, difference, union
 from vipctl.services.real import RealServer, Settings
 from vipctl.services.service import Given, Service, made
 from vipctl.state.store import Store
@@ -82,6 +83,37 @@ class Controller(Changing):
             return self._altered(store, before, before.altered(fields))
 
         return self.change(plan)
+
+    def add_port(self, name: str, ports: Ports) -> Outcome:
+        """No other is lost."""
+
+        def edit(service: Service) -> Ports:
+            return union((*service.ports, *ports)) if service.ports else ()
+
+        return self._change_ports(name, edit, f"{name} takes these already")
+
+    def remove_port(self, name: str, ports: Ports) -> Outcome:
+        """Raises Refused where no port would be left, which means every port."""
+
+        def edit(service: Service) -> Ports:
+            left = difference(service.ports, ports)
+            if not left:
+                raise Refused(
+                    f"service {name!r} takes every port"
+                    if not service.ports
+                    else f"service {name!r} would have no port left",
+                    hint=f"name those that it is to have: vipctl set-service {name} --port …",
+                )
+            return left
+
+        return self._change_ports(name, edit, f"{name} takes none of these")
+
+    def _change_ports(self, name: str, edit: Callable[[Service], Ports], idle: str) -> Outcome:
+        def plan(store: Store) -> Change:
+            before = _known(store, name)
+            return self._altered(store, before, before.altered({"ports": edit(before)}))
+
+        return self.change(plan, idle=idle)
 
     def remove_services(self, names: Sequence[str]) -> Outcome:
         def plan(store: Store) -> Change:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from vipctl.services.option import Option, amount, switch, words
 from vipctl.services.syntax import parse_listener
+from vipctl.services.values import PROTOCOLS
 
 SOURCE_NAT = "source-nat"  # no way to accept: beside any method, see methods/source_nat.py
 LOCAL_ROUTES = 30320  # metric of VIPs in the kernel's table `local`, one more for each plane
@@ -19,8 +20,8 @@ class Features(NamedTuple):
     """One method.
 
     `options` are those that it alone has. `local` methods make VIPs the director's own addresses,
-    as the kernel sees it. `protocols` are those of ports that it can tell apart. `counters` are
-    what it counts of each service, and what people call it.
+    as the kernel sees it. `protocols` are those of ports that it can tell apart, `most_ports` how
+    many. `counters` are what it counts of each service, and what people call it.
     """
 
     table: str = ""
@@ -28,13 +29,15 @@ class Features(NamedTuple):
     routes: int = 0
     proxied: bool = False  # whether a local proxy gets the packets, and IPVS none
     local: bool = False
-    protocols: tuple[str, ...] = ("tcp", "udp", "sctp")
+    protocols: tuple[str, ...] = PROTOCOLS
+    most_ports: int = 3 * 65535
     counters: Mapping[str, str] = {}
     options: Mapping[str, Option] = {}
 
 
 METHODS: dict[str, Features] = {
     "shim": Features(
+        most_ports=1024,  # VIP_SHIM_MAX_PORTS of kernel/uapi/vip_shim.h
         counters={
             "accepted": "packets accepted", "left_over": "left over", "refused": "source refused",
         }

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from vipctl.addresses.prefixes import VERSIONS, IPAddress
 from vipctl.errors import Refused, UsageError
+from vipctl.services import ports
 from vipctl.services.marks import ACCEPTANCE_PREFIX
 from vipctl.services.methods import METHODS, SOURCE_NAT, Features, owner_of
 from vipctl.services.option import Option, amount, choice, switch, word, words
@@ -38,8 +39,8 @@ OPTIONS: dict[str, Option] = {  # by field of a Service
         lasting=True,
     ),
     "ports": words(
-        "Only this port; repeat. 'all' is every port, the default.",
-        "tcp/80",
+        "Only this port, or range of ports; repeat. 'all' is every port, the default.",
+        "tcp/80|tcp/1000-2000|udp",
         parse_ports,
         parse_port,
         flag="--port",
@@ -195,6 +196,7 @@ def flag(name: str) -> str:
 def checked(service: Service) -> Service:
     """The service, if its options go together. Raises Refused."""
     _refuse_options_of_other_methods(service)
+    _refuse_many_ports(service)
     _refuse_translated_ports(service)
     _refuse_forgotten_connections(service)
     _refuse_untranslated_sources(service)
@@ -244,6 +246,16 @@ def _refuse_options_of_other_methods(service: Service) -> None:
             )
 
 
+def _refuse_many_ports(service: Service) -> None:
+    number = sum(port.end - port.number + 1 for port in service.ports)
+    if number > service.features.most_ports:
+        raise Refused(
+            f"method {service.method} tells {service.features.most_ports:,} ports of a service "
+            f"apart, not {number:,}",
+            hint="name fewer, all (--port all), or use another method",
+        )
+
+
 def _refuse_translated_ports(service: Service) -> None:
     if service.forward is Forward.NAT:
         return
@@ -277,7 +289,7 @@ def _refuse_untranslated_sources(service: Service) -> None:
 
 def ports_disjoint(left: Service, right: Service) -> bool:
     """Whether both name ports and share none: then they may share VIPs."""
-    return bool(left.ports and right.ports and not set(left.ports) & set(right.ports))
+    return bool(left.ports and right.ports and ports.disjoint(left.ports, right.ports))
 
 
 def idle_versions(service: Service) -> tuple[int, ...]:

@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 from vipctl.addresses import prefixes
 from vipctl.addresses.prefixes import IPAddress
 from vipctl.errors import UsageError
+from vipctl.services import ports
 from vipctl.services.marks import ACCEPTANCE_PREFIX
-from vipctl.services.values import AUTO, SCHEDULERS, Port, Scheduler
+from vipctl.services.values import AUTO, EVERY_PORT, PROTOCOLS, SCHEDULERS, Port, Scheduler
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}"
 
@@ -51,10 +53,43 @@ def parse_mark(text: str) -> int:
 
 
 def parse_port(text: str) -> Port:
-    protocol, slash, tail = text.partition("/")
-    if not slash or protocol not in ("tcp", "udp", "sctp"):
-        raise UsageError(f"{text!r} is not a port", hint="write tcp/80, udp/53 or sctp/3868")
-    return Port(protocol, number(tail, "port", 1, 65535))
+    """tcp/80, 80/tcp, tcp/http, tcp/10000-10100; udp alone is every port of it."""
+    parts = text.split("/")
+    protocol = next((word for word in parts if word in PROTOCOLS), None)
+    if protocol is None or len(parts) > 2:
+        hint = "write tcp/80, tcp/https, tcp/10000-10100, or udp for all of its ports"
+        raise UsageError(f"{text!r} is not a port", hint=hint)
+    if len(parts) == 1:
+        return Port(protocol, *EVERY_PORT)
+    parts.remove(protocol)
+    first, _, last = parts[0].partition("-")
+    if not (first and last) or _service_port(parts[0], protocol):
+        return Port(protocol, _port_number(parts[0], protocol))
+    low, high = (_port_number(word, protocol) for word in (first, last))
+    if low > high:
+        raise UsageError(f"{text!r}: the range ends before it begins", hint=f"{high}-{low}?")
+    return ports.port(protocol, low, high)
+
+
+def _port_number(word: str, protocol: str) -> int:
+    found = _service_port(word, protocol)
+    if not found and word[:1].isalpha():
+        raise UsageError(
+            f"{word!r} is not a port, nor a name for one of {protocol} in /etc/services",
+            hint="write its number (Debian's package netbase has that file)",
+        )
+    return found or number(word, "port", 1, 65535)
+
+
+def _service_port(word: str, protocol: str) -> int:
+    """That of /etc/services; 0 for none."""
+    if not word[:1].isalpha():
+        return 0
+    import socket
+
+    with suppress(OSError):
+        return socket.getservbyname(word, protocol)
+    return 0
 
 
 def parse_ports(texts: Iterable[str]) -> tuple[Port, ...]:
@@ -62,7 +97,7 @@ def parse_ports(texts: Iterable[str]) -> tuple[Port, ...]:
     words = list(texts)
     if words == ["all"]:
         return ()
-    return tuple(sorted({parse_port(word) for word in words}))
+    return ports.union(map(parse_port, words))
 
 
 def parse_scheduler(text: str) -> Scheduler:

@@ -16,6 +16,10 @@ SCHEDULER_FLAGS: dict[str, dict[str, int]] = {
 }
 
 
+PROTOCOLS = ("tcp", "udp", "sctp")
+EVERY_PORT = (1, 65535)
+
+
 class Forward(StrEnum):
     """Forwarding method of a virtual service."""
 
@@ -32,11 +36,24 @@ class Leftover(StrEnum):
 
 
 class Port(NamedTuple):
+    """One, or all from `number` to `last`; `last` is 0 for one."""
+
     protocol: str
     number: int
+    last: int = 0
+
+    @property
+    def end(self) -> int:
+        return self.last or self.number
+
+    @property
+    def text(self) -> str:
+        """The numbers."""
+        return f"{self.number}-{self.last}" if self.last else str(self.number)
 
     def __str__(self) -> str:
-        return f"{self.protocol}/{self.number}"
+        every = (self.number, self.last) == EVERY_PORT
+        return self.protocol if every else f"{self.protocol}/{self.text}"
 
 
 class Scheduler(NamedTuple):

@@ -7,7 +7,7 @@ from vipctl.linux.iptables.legacy import Chains
 from vipctl.linux.iptables.wording import CHAIN
 from vipctl.services.change import Acceptance, Shape
 from vipctl.services.service import Service, idle_versions
-from vipctl.services.values import Leftover
+from vipctl.services.values import Leftover, Port
 
 PORTS, REPLIES = f"{CHAIN}-PORTS", f"{CHAIN}-REPLIES"
 CHECK, REFUSE = f"{CHAIN}-CHECK", f"{CHAIN}-REFUSE"
@@ -126,10 +126,21 @@ def _served(version: int, service: Service) -> list[str]:
 
 def _its_ports(service: Service) -> Iterator[str]:
     for protocol in dict.fromkeys(port.protocol for port in service.ports):
-        numbers = [str(p.number) for p in service.ports if p.protocol == protocol]
-        for at in range(0, len(numbers), PORTS_IN_A_RULE):
-            ports = ",".join(numbers[at : at + PORTS_IN_A_RULE])
+        named = [port for port in service.ports if port.protocol == protocol]
+        for some in _in_rules(named):
+            ports = ",".join(port.text.replace("-", ":") for port in some)
             yield f"-p {protocol} {_marked(service)} -m multiport --dports {ports} -j RETURN"
+
+
+def _in_rules(ports: Iterable[Port]) -> Iterator[list[Port]]:
+    """As many as a rule takes; a range counts twice."""
+    rule: list[Port] = []
+    for port in ports:
+        if sum(2 if one.last else 1 for one in (*rule, port)) > PORTS_IN_A_RULE:
+            yield rule
+            rule = []
+        rule.append(port)
+    yield rule
 
 
 def _icmp(version: int, kind: int) -> str:

@@ -15,7 +15,7 @@ prefixes (v4_32_1024); when they become too many, all move to another, as `accep
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Network, IPv6Network
 from itertools import groupby
 
@@ -133,13 +133,26 @@ def _to_ports(ported: list[Service]) -> list[str]:
 
 def _ports(acceptance: Acceptance, ported: list[Service]) -> list[str]:
     """Whose port is it? Where services share addresses, each plane's mark is tried in turn."""
-    ports = [f"{s.fwmark:#x} . {p.protocol} . {p.number}" for s in ported for p in s.ports]
-    its_port = f"meta mark . meta l4proto . th dport {words(ports)} return"
-    rules = [f"{ICMP} return", its_port]
+    returning = list(_returning(ported))
+    rules = [f"{ICMP} return", *returning]
     if len({shape.plane for shape in acceptance.shapes}) > 1:
         for _, shapes in groupby(_order(acceptance.shapes), key=lambda s: s.plane):
-            rules += [*map(lookup, shapes), its_port]
+            rules += [*map(lookup, shapes), *returning]
     return [*rules, "meta mark set 0"]
+
+
+def _returning(ported: list[Service]) -> Iterator[str]:
+    """One lookup for the ports of all services; Linux 6.12 takes no ranges in such a set."""
+    single = [
+        f"{s.fwmark:#x} . {p.protocol} . {p.number}" for s in ported for p in s.ports if not p.last
+    ]
+    if single:
+        yield f"meta mark . meta l4proto . th dport {words(single)} return"
+    for service in ported:
+        ranges = [port for port in service.ports if port.last]
+        for protocol, some in groupby(ranges, key=lambda port: port.protocol):
+            numbers = words(port.text for port in some)
+            yield f"meta mark {service.fwmark:#x} {protocol} dport {numbers} return"
 
 
 def _refusing_idle(acceptance: Acceptance) -> list[str]:
