@@ -12,8 +12,9 @@ from vipctl.addresses.prefixes import AddressSet, from_spans
 from vipctl.services.marks import acceptance_name
 from vipctl.services.ports import port, union
 from vipctl.services.real import RealServer, real_key
-from vipctl.services.service import MAX_PERSISTENCE, Service
-from vipctl.services.values import SCHEDULERS, Forward, Leftover, Scheduler
+from vipctl.services.service import Service
+from vipctl.services.syntax import MAX_PERSISTENCE
+from vipctl.services.values import SCHEDULERS, Forward, Leftover, Persistence, Scheduler
 
 WIDTH = 40  # addresses in a window: small enough to be counted one by one
 PUBLIC = {4: int(IPv4Address("203.0.113.0")), 6: int(IPv6Address("2001:db8::"))}
@@ -105,6 +106,11 @@ PORTS = st.lists(
 ).map(union)
 
 
+PERSISTENCE = st.just(Persistence()) | st.builds(
+    Persistence, st.integers(1, MAX_PERSISTENCE), st.integers(1, 32), st.integers(1, 128)
+)
+
+
 @st.composite
 def services(draw: st.DrawFn, names: st.SearchStrategy[str], marks: int) -> Service:
     """A service with the fwmark `marks`; every other field is drawn."""
@@ -115,7 +121,7 @@ def services(draw: st.DrawFn, names: st.SearchStrategy[str], marks: int) -> Serv
         scheduler=draw(_schedulers(forward)),
         forward=forward,
         ports=draw(PORTS),
-        persistence=draw(st.integers(0, MAX_PERSISTENCE)),
+        persistence=draw(PERSISTENCE),
         leftover=draw(st.sampled_from(Leftover)),
         ping=draw(st.booleans()),
         set_sysctls=draw(st.booleans()),

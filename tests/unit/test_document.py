@@ -96,7 +96,11 @@ def test_every_field(tmp_path: Path) -> None:
     assert list(reals) == ["10.0.1.11,weight=2", "10.0.1.12", "fd00:1::11"]
     assert (str(service.scheduler), service.forward) == ("sh,fallback,port", Forward.DR)
     assert [str(port) for port in service.ports] == ["tcp/80", "udp/53"]
-    assert (service.persistence, service.leftover, service.fwmark) == (300, Leftover.DROP, 17)
+    assert (service.persistence.seconds, service.leftover, service.fwmark) == (
+        300,
+        Leftover.DROP,
+        17,
+    )
     assert service.ping
     assert service.set_sysctls
 
@@ -167,7 +171,9 @@ FIELDS = {
     "scheduler": ["best", "'rr,fallback'", "[rr]", "5", "''"],
     "forward": ["masq", "NAT", "[nat]", "''", "true"],
     "leftover": ["accept", "Drop", "0"],
-    "persistence": ["-1", "2678401", "'300'", "1.5", "true", "5m", "[1]", ".inf"],
+    "persistence": [
+        *("-1", "2678401", "1.5", "true", "5m", "[1]", ".inf", "'300,mask=33'", "'300,mask6=0'"),
+    ],
     "fwmark": ["0", "-1", "4294967296", "'17'", "true", "1.0"],
     "method": ["magic", "5", "''", "../fwmark"],
     "ping": ["1", "'yes'", "on", "[]"],

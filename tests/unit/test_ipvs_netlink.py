@@ -16,6 +16,8 @@ from vipctl.linux.ipvs import messages
 from vipctl.linux.ipvs.messages import Dest, Key, Virtual
 from vipctl.linux.netlink import CODE, HEADER, NLA_F_NESTED, NLMSG_DONE, NLMSG_ERROR, attribute
 from vipctl.services.real import RealServer
+from vipctl.services.service import Service
+from vipctl.services.values import Persistence
 
 NUMBER = 29  # of the family
 WEB = Key(17, 4)
@@ -310,3 +312,19 @@ def test_no_attribute_ends_before_its_header_or_behind_the_message(size: int) ->
 
 def test_a_rest_too_small_for_an_attribute_is_none() -> None:
     assert list(netlink.attributes(attribute(1, b"four") + b"\1\2\3", 0)) == [(1, b"four")]
+
+
+@pytest.mark.parametrize(
+    ("persistence", "netmask", "netmask6"),
+    [
+        (Persistence(), ALL, number(128)),
+        (Persistence(300, 24, 64), b"\xff\xff\xff\0", number(64)),
+        (Persistence(300, 1), b"\x80\0\0\0", number(128)),
+    ],
+)
+def test_neighbours_that_stay_together(
+    persistence: Persistence, netmask: bytes, netmask6: bytes
+) -> None:
+    reals = REAL, RealServer(ip_address("fd00:1::11"))
+    wanted = ipvs.desired([Service("web", 17, reals=reals, persistence=persistence)])
+    assert [one.netmask for one in wanted.values()] == [netmask, netmask6]

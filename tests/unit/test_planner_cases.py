@@ -14,7 +14,7 @@ from vipctl.errors import Refused
 from vipctl.services import planner, reals
 from vipctl.services.real import RealServer
 from vipctl.services.service import Service
-from vipctl.services.values import Leftover
+from vipctl.services.values import Leftover, Persistence
 from vipctl.state.store import Store
 
 RIP, OTHER = ip_address("10.0.1.11"), ip_address("10.0.1.12")
@@ -60,7 +60,7 @@ def test_services_that_share_vips_treat_what_is_left_over_alike(
         commit(store, planner.take(store, None, dns, shared))
         with pytest.raises(Refused, match="left over differently"):
             planner.alter(store, dns, dns._replace(**change))
-        assert planner.alter(store, dns, dns._replace(persistence=60))
+        assert planner.alter(store, dns, dns._replace(persistence=Persistence(60)))
 
 
 def test_real_servers_are_added_in_order_and_each_once() -> None:

@@ -11,7 +11,7 @@ from tests.unit.strategies import NAMES, acceptance, services
 from vipctl.errors import UsageError
 from vipctl.services import syntax
 from vipctl.services.service import Service, from_plain, plain
-from vipctl.services.values import SCHEDULERS, Port, Scheduler
+from vipctl.services.values import SCHEDULERS, Persistence, Port, Scheduler
 
 RIP, RIP6 = IPv4Address("10.0.1.11"), IPv6Address("fd00:1::11")
 
@@ -162,3 +162,38 @@ def test_bad_flags_are_quoted_and_the_good_ones_listed(text: str, flag: str, hin
 def test_a_service_is_read_back_as_it_was_written(service: Service) -> None:
     found = from_plain(service.name, plain(service))
     assert (found, repr(found)) == (service, repr(service)), "repr tells words from enumerations"
+
+
+# persistence
+
+
+@pytest.mark.parametrize(
+    ("text", "persistence"),
+    [
+        ("0", Persistence()),
+        ("300", Persistence(300)),
+        ("300,mask=24", Persistence(300, 24)),
+        ("300,mask6=64,mask=1", Persistence(300, 1, 64)),
+        ("300,mask=32,mask6=128", Persistence(300)),
+    ],
+)
+def test_persistence(text: str, persistence: Persistence) -> None:
+    assert syntax.parse_persistence(text) == persistence
+
+
+def test_persistence_of_before_is_a_number() -> None:
+    assert syntax.parse_persistence(300) == Persistence(300)
+    assert Persistence(300).plain() == 300
+    assert Persistence(300, 24).plain() == "300,mask=24"
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        *(("300,mask=33", "33"), ("300,mask=0", "0"), ("300,mask6=129", "129"), ("5m", "5m")),
+        *(("300,24", "24"), ("300,mask=8,mask=8", "mask=8"), ("0,mask=24", "mask=24")),
+        *(("2678401", "2678401"), ("", ""), ("300,", ""), ("300,MASK=24", "MASK=24")),
+    ],
+)
+def test_a_bad_persistence_is_named(text: str, named: str) -> None:
+    assert repr(named) in refusal(syntax.parse_persistence, text).message

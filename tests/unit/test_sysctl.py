@@ -11,7 +11,7 @@ from vipctl.errors import KernelError
 from vipctl.linux import sysctl
 from vipctl.services.real import RealServer
 from vipctl.services.service import Service
-from vipctl.services.values import Forward
+from vipctl.services.values import Forward, Persistence
 
 FORWARDING, FORWARDING6 = "net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"
 PMTU, EXPIRE = "net.ipv4.vs.pmtu_disc", "net.ipv4.vs.expire_quiescent_template"
@@ -42,7 +42,7 @@ def host() -> Iterator[Namespace]:
         (WEB._replace(reals=()), {}),
         (DR, {}),
         (TUN, {PMTU: "0"}),
-        (DR._replace(persistence=60), {EXPIRE: "1"}),
+        (DR._replace(persistence=Persistence(60)), {EXPIRE: "1"}),
         (Service("fwmark-17", 17), {}),
     ],
 )

@@ -41,3 +41,17 @@ def test_persistence_and_flags_of_the_scheduler(net: Lab, vipctl: Vipctl) -> Non
         vipctl("set-service", "web", *words)
         assert service in ipvs(net.director)
     assert all(len(_servers(net, source)) == 1 for source in CLIENT_SOURCES_4[:3])
+
+
+def test_neighbours_stay_together(net: Lab, vipctl: Vipctl) -> None:
+    options = ["--persistence=300,mask=24,mask6=64", "--scheduler=rr", "--set-sysctls"]
+    vipctl("add-range", *VIPS, "--service=web", *REALS, *options)
+    masked = {"-A -f 4096 -s rr -p 300 -M 255.255.255.0", "-A -f 4096 -6 -s rr -p 300 -M 64"}
+    assert masked <= ipvs(net.director)
+    for sources in (CLIENT_SOURCES_4, CLIENT_SOURCES_6):
+        assert len(set().union(*(_servers(net, source) for source in sources))) == 1
+    assert not vipctl("restore")["changed"]
+    vipctl("set-service", "web", "--scheduler=wrr")
+    assert "-A -f 4096 -s wrr -p 300 -M 255.255.255.0" in ipvs(net.director)
+    vipctl("set-service", "web", "--persistence=300")
+    assert {"-A -f 4096 -s wrr -p 300", "-A -f 4096 -6 -s wrr -p 300"} <= ipvs(net.director)

@@ -52,7 +52,7 @@ def _of_one(service: Service) -> dict[str, str]:
             found[FORWARD6] = "1"
     if service.forward is Forward.TUN:
         found["net.ipv4.vs.pmtu_disc"] = "0"
-    if service.persistence:
+    if service.persistence.seconds:
         found["net.ipv4.vs.expire_quiescent_template"] = "1"
     found[CONNTRACK] = "1" if service.forward is Forward.NAT else "0"
     return found

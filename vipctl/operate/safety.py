@@ -141,7 +141,7 @@ def _refuse_undrainable(service: Service) -> None:
             hint=f"use --scheduler {name},fallback",
         )
     expiry = "net.ipv4.vs.expire_quiescent_template"
-    if service.persistence and not service.set_sysctls and sysctl.read(expiry) != "1":
+    if service.persistence.seconds and not service.set_sysctls and sysctl.read(expiry) != "1":
         raise Refused(
             f"{drained[0]} has weight 0, and service {service.name!r} is persistent: without "
             f"{expiry}=1 its clients would stay on it",

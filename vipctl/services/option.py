@@ -14,11 +14,11 @@ from vipctl.services.syntax import number
 class Option(NamedTuple):
     """One option, wherever it appears.
 
-    `typed` is what `apply` files and JSON have: str, int, bool or list, of str. `read` makes the
-    value of that, or of what was typed; it raises UsageError. `each` reads one of a list, for
-    errors that name it. Only services whose virtual services are vipctl's have those of `ipvs`. Two
-    services that share VIPs must `agree`; a change of what is `lasting` makes a method load all
-    prefixes of the service anew.
+    `typed` is what `apply` files and JSON have: str, int, bool, object for a number or text, or
+    list, of str. `read` makes the value of that, or of what was typed; it raises UsageError. `each`
+    reads one of a list, for errors that name it. Only services whose virtual services are vipctl's
+    have those of `ipvs`. Two services that share VIPs must `agree`; a change of what is `lasting`
+    makes a method load all prefixes of the service anew.
     """
 
     help: str

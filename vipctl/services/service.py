@@ -10,12 +10,17 @@ from vipctl.services.marks import ACCEPTANCE_PREFIX
 from vipctl.services.methods import METHODS, SOURCE_NAT, Features, owner_of
 from vipctl.services.option import Option, amount, choice, switch, word, words
 from vipctl.services.real import FORM, RealServer, parse_real, parse_reals, real_key
-from vipctl.services.syntax import parse_port, parse_ports, parse_scheduler, parse_sources
-from vipctl.services.values import AUTO, Forward, Leftover, Port, Scheduler
+from vipctl.services.syntax import (
+    parse_persistence,
+    parse_port,
+    parse_ports,
+    parse_scheduler,
+    parse_sources,
+)
+from vipctl.services.values import AUTO, Forward, Leftover, Persistence, Port, Scheduler
 
 DEFAULT_METHOD = "fwmark"
 DEFAULT_SCHEDULER = Scheduler()
-MAX_PERSISTENCE = 31 * 24 * 3600  # seconds; as ipvsadm bounds it
 Own = tuple[tuple[str, Any], ...]
 Given = Mapping[str, Any]  # options that somebody named, and their values
 
@@ -64,12 +69,13 @@ OPTIONS: dict[str, Option] = {  # by field of a Service
         ipvs=True,
     ),
     "forward": choice("Forwarding method; default nat.", Forward, ipvs=True),
-    "persistence": amount(
-        "Keep a client on its real server; 0: do not.",
-        "persistence",
-        "SECONDS",
-        0,
-        MAX_PERSISTENCE,
+    "persistence": Option(
+        "Keep a client on its real server; 0: do not. Clients that share the first mask bits of "
+        "an IPv4 address, or mask6 of an IPv6 address, stay together.",
+        object,
+        parse_persistence,
+        Persistence.plain,
+        "SECONDS[,mask=N][,mask6=N]",
         ipvs=True,
     ),
     "source_nat": words(
@@ -93,8 +99,8 @@ EVERY_OPTION = OPTIONS | {
 class Service(NamedTuple):
     """A named set of VIPs and how its traffic is balanced.
 
-    `persistence` is in seconds, 0 for none; empty `ports` means every protocol and port; empty
-    `source_nat` that real servers see the client's address. `own` has the method's own options that
+    Empty `ports` means every protocol and port; empty `source_nat` that real servers see the
+    client's address. `own` has the method's own options that
     are not as they are by default, in order.
     """
 
@@ -107,7 +113,7 @@ class Service(NamedTuple):
     reals: tuple[RealServer, ...] = ()
     scheduler: Scheduler = DEFAULT_SCHEDULER
     forward: Forward = Forward.NAT
-    persistence: int = 0
+    persistence: Persistence = Persistence()
     source_nat: tuple[IPAddress | str, ...] = ()
     set_sysctls: bool = False
     own: Own = ()

@@ -9,8 +9,18 @@ from vipctl.addresses.prefixes import IPAddress
 from vipctl.errors import UsageError
 from vipctl.services import ports
 from vipctl.services.marks import ACCEPTANCE_PREFIX
-from vipctl.services.values import AUTO, EVERY_PORT, PROTOCOLS, SCHEDULERS, Port, Scheduler
+from vipctl.services.values import (
+    AUTO,
+    EVERY_PORT,
+    PROTOCOLS,
+    SCHEDULERS,
+    Persistence,
+    Port,
+    Scheduler,
+)
 
+MAX_PERSISTENCE = 31 * 24 * 3600  # seconds; as ipvsadm bounds it
+MASKS = {"mask": 32, "mask6": 128}
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}"
 
 
@@ -113,6 +123,22 @@ def parse_scheduler(text: str) -> Scheduler:
                 hint=f"its flags: {' '.join(known) or 'none'}",
             )
     return scheduler
+
+
+def parse_persistence(value: str | int) -> Persistence:
+    """SECONDS[,mask=N][,mask6=N]; a number has seconds alone."""
+    first, *words = str(value).split(",")
+    seconds, masks = number(first, "persistence", 0, MAX_PERSISTENCE), dict[str, int]()
+    for word in words:
+        key, _, bits = word.partition("=")
+        if key not in MASKS or key in masks or not seconds:
+            raise UsageError(
+                f"persistence {str(value)!r}: unexpected {word!r}",
+                hint="write 300,mask=24,mask6=64: seconds, and how many bits of a client's IPv4 "
+                "and IPv6 address count; or 0 for none",
+            )
+        masks[key] = number(bits, key, 1, MASKS[key])
+    return Persistence(seconds, **masks)
 
 
 def parse_endpoint(text: str) -> tuple[IPAddress, int | None]:

@@ -56,6 +56,26 @@ class Port(NamedTuple):
         return self.protocol if every else f"{self.protocol}/{self.text}"
 
 
+class Persistence(NamedTuple):
+    """How long a client stays on its real server, and which clients are taken for one.
+
+    `mask` and `mask6` say how many bits of an IPv4 and an IPv6 address count.
+    """
+
+    seconds: int = 0
+    mask: int = 32
+    mask6: int = 128
+
+    def __str__(self) -> str:
+        usual = Persistence()._asdict()
+        told = (f",{k}={v}" for k, v in self._asdict().items() if k != "seconds" and v != usual[k])
+        return f"{self.seconds}" + "".join(told)
+
+    def plain(self) -> int | str:
+        """A number where seconds are all there is to say."""
+        return self.seconds if str(self) == str(self.seconds) else str(self)
+
+
 class Scheduler(NamedTuple):
     name: str = "wlc"
     flags: tuple[str, ...] = ()

@@ -17,12 +17,10 @@ from vipctl.linux.ipvs.messages import Counters, Dest, Key, Virtual
 from vipctl.linux.netlink import NUMBER
 from vipctl.services.real import real_key
 from vipctl.services.service import Service
-from vipctl.services.values import Forward
+from vipctl.services.values import Forward, Persistence
 
 IP_VS_SVC_F_PERSISTENT = 0x0001
 FORWARD_FLAG = {Forward.NAT: 0, Forward.TUN: 2, Forward.DR: 3}
-# Of a fwmark service: an address for IPv4, for IPv6 a prefix length in the machine's byte order.
-NETMASK = {4: b"\xff\xff\xff\xff", 6: NUMBER.pack(128)}
 MODULES = "/lib/modules"
 
 
@@ -38,14 +36,25 @@ def desired(services: Iterable[Service]) -> dict[Key, Virtual]:
 
 def _virtual(service: Service, version: int) -> Virtual:
     flags = service.scheduler.bits()
-    if service.persistence:
+    if service.persistence.seconds:
         flags |= IP_VS_SVC_F_PERSISTENT
     forward = FORWARD_FLAG[service.forward]
     reals = (real.in_kernel() for real in service.reals if real.address.version == version)
     dests = (Dest(real, forward) for real in reals)
     return Virtual(
-        service.scheduler.name, flags, service.persistence, NETMASK[version], tuple(dests)
+        service.scheduler.name,
+        flags,
+        service.persistence.seconds,
+        _netmask(service.persistence, version),
+        tuple(dests),
     )
+
+
+def _netmask(persistence: Persistence, version: int) -> bytes:
+    """For IPv4 as an address, for IPv6 a prefix length in the machine's byte order."""
+    if version == 6:
+        return NUMBER.pack(persistence.mask6)
+    return (0xFFFFFFFF << 32 - persistence.mask & 0xFFFFFFFF).to_bytes(4, "big")
 
 
 def read(marks: Iterable[int]) -> dict[Key, Virtual]:
