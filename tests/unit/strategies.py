@@ -14,7 +14,7 @@ from vipctl.services.ports import port, union
 from vipctl.services.real import RealServer, real_key
 from vipctl.services.service import Service
 from vipctl.services.syntax import MAX_PERSISTENCE
-from vipctl.services.values import SCHEDULERS, Forward, Leftover, Persistence, Scheduler
+from vipctl.services.values import SCHEDULERS, Forward, Leftover, Persistence, Port, Scheduler
 
 WIDTH = 40  # addresses in a window: small enough to be counted one by one
 PUBLIC = {4: int(IPv4Address("203.0.113.0")), 6: int(IPv6Address("2001:db8::"))}
@@ -111,17 +111,24 @@ PERSISTENCE = st.just(Persistence()) | st.builds(
 )
 
 
+def _engined(persistence: Persistence, ports: tuple[Port, ...]) -> st.SearchStrategy[Persistence]:
+    udp = not ports or "udp" in {port.protocol for port in ports}
+    engines = ["", "sip"] if udp and persistence.seconds else [""]
+    return st.sampled_from(engines).map(lambda engine: persistence._replace(pe=engine))
+
+
 @st.composite
 def services(draw: st.DrawFn, names: st.SearchStrategy[str], marks: int) -> Service:
     """A service with the fwmark `marks`; every other field is drawn."""
     forward = draw(st.sampled_from(Forward))
+    ports = draw(PORTS)
     return Service(
         name=draw(names),
         fwmark=marks,
         scheduler=draw(_schedulers(forward)),
         forward=forward,
-        ports=draw(PORTS),
-        persistence=draw(PERSISTENCE),
+        ports=ports,
+        persistence=draw(PERSISTENCE.flatmap(lambda found: _engined(found, ports))),
         leftover=draw(st.sampled_from(Leftover)),
         ping=draw(st.booleans()),
         set_sysctls=draw(st.booleans()),

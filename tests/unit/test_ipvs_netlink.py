@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vipctl import files
 from vipctl.errors import KernelError, Missing
 from vipctl.linux import genetlink, ipvs, netlink
 from vipctl.linux.ipvs import messages
@@ -328,3 +329,23 @@ def test_neighbours_that_stay_together(
     reals = REAL, RealServer(ip_address("fd00:1::11"))
     wanted = ipvs.desired([Service("web", 17, reals=reals, persistence=persistence)])
     assert [one.netmask for one in wanted.values()] == [netmask, netmask6]
+
+
+def test_a_persistence_engine_is_asked_for(kernel: socket.socket) -> None:
+    answers(kernel, FAMILY, error(0), error(0))
+    assert not ipvs.add({WEB: VIRTUAL._replace(engine="sip", dests=())}, {})
+    asked(kernel)
+    *_, named = asked(kernel)
+    assert genetlink.parsed(named[1])[11] == b"sip\0"
+
+
+@pytest.mark.parametrize(
+    ("loaded", "lacking"), [(True, "persistence engine 'sip'"), (False, "scheduler 'wrr'")]
+)
+def test_what_the_kernel_lacks_is_told_apart(
+    kernel: socket.socket, monkeypatch: pytest.MonkeyPatch, loaded: bool, lacking: str
+) -> None:
+    monkeypatch.setattr(files, "exists", lambda path: loaded)
+    answers(kernel, FAMILY, error(errno.ENOENT))
+    refused = ipvs.add({WEB: VIRTUAL._replace(engine="sip", dests=())}, {})
+    assert lacking in str(refused[WEB])

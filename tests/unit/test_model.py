@@ -11,7 +11,7 @@ from vipctl.services.change import Change, Shape
 from vipctl.services.marks import MARK_MASK, MARK_VALUE, free_mark
 from vipctl.services.real import RealServer
 from vipctl.services.service import Service, checked, idle_versions, ports_disjoint
-from vipctl.services.values import Forward, Port, Scheduler
+from vipctl.services.values import Forward, Persistence, Port, Scheduler
 
 RIP, RIP6 = ip_address("10.0.1.11"), ip_address("fd00:1::11")
 WEB = Service("web", 0x1000)
@@ -126,3 +126,10 @@ def test_versions_that_nobody_serves(
     name: str, reals: tuple[RealServer, ...], idle: tuple[int, ...]
 ) -> None:
     assert idle_versions(WEB._replace(name=name, reals=reals)) == idle
+
+
+def test_the_sip_engine_is_for_udp() -> None:
+    sip = Service("sip", 17).altered({"persistence": Persistence(60, pe="sip")})
+    assert sip.altered({"ports": (Port("tcp", 5061), Port("udp", 5060))})
+    with pytest.raises(Refused, match="UDP alone"):
+        sip.altered({"ports": (Port("tcp", 5061),)})

@@ -41,7 +41,7 @@ SAMPLES: dict[str, Any] = {  # none as it is by default
     "reals": (RealServer(RIP, 0, 3, 9, 2),),
     "scheduler": Scheduler("mh", ("fallback",)),
     "forward": Forward.TUN,
-    "persistence": Persistence(300, 24, 64),
+    "persistence": Persistence(300, 24, 64, "sip"),
     "source_nat": (ip_address("10.0.1.1"), ip_address("fd00:1::1")),
     "set_sysctls": True,
     "arp": True,

@@ -175,6 +175,7 @@ def test_a_service_is_read_back_as_it_was_written(service: Service) -> None:
         ("300,mask=24", Persistence(300, 24)),
         ("300,mask6=64,mask=1", Persistence(300, 1, 64)),
         ("300,mask=32,mask6=128", Persistence(300)),
+        ("300,pe=sip,mask=24", Persistence(300, 24, pe="sip")),
     ],
 )
 def test_persistence(text: str, persistence: Persistence) -> None:
@@ -193,6 +194,7 @@ def test_persistence_of_before_is_a_number() -> None:
         *(("300,mask=33", "33"), ("300,mask=0", "0"), ("300,mask6=129", "129"), ("5m", "5m")),
         *(("300,24", "24"), ("300,mask=8,mask=8", "mask=8"), ("0,mask=24", "mask=24")),
         *(("2678401", "2678401"), ("", ""), ("300,", ""), ("300,MASK=24", "MASK=24")),
+        *(("300,pe=ftp", "pe=ftp"), ("0,pe=sip", "pe=sip")),
     ],
 )
 def test_a_bad_persistence_is_named(text: str, named: str) -> None:

@@ -1,9 +1,12 @@
 """Clients that stay on their real server."""
 
+import socket
 from collections import Counter
 
+import pytest
+
 from tests.harness.command import Vipctl
-from tests.harness.lab import CLIENT_SOURCES_4, CLIENT_SOURCES_6, Lab
+from tests.harness.lab import CLIENT_SOURCES_4, CLIENT_SOURCES_6, Lab, family
 from tests.harness.traffic import tcp_get, udp_ask
 from tests.vm.observe import ipvs, is_ipv6
 
@@ -55,3 +58,26 @@ def test_neighbours_stay_together(net: Lab, vipctl: Vipctl) -> None:
     assert "-A -f 4096 -s wrr -p 300 -M 255.255.255.0" in ipvs(net.director)
     vipctl("set-service", "web", "--persistence=300")
     assert {"-A -f 4096 -s wrr -p 300", "-A -f 4096 -6 -s wrr -p 300"} <= ipvs(net.director)
+
+
+@pytest.mark.parametrize("source", [CLIENT_SOURCES_4[0], CLIENT_SOURCES_6[0]])
+def test_calls_of_sip_stay_on_their_server(net: Lab, vipctl: Vipctl, source: str) -> None:
+    options = ["--persistence=300,pe=sip", "--scheduler=rr", "--set-sysctls"]
+    vipctl("add-range", *VIPS, "--service=sip", *REALS, *options)
+    assert any("-p 300 --pe sip" in line for line in ipvs(net.director)), ipvs(net.director)
+    first = [_called(net, source, call) for call in "abcd"]
+    assert set(first) == {"real1", "real2"}
+    assert [_called(net, source, call) for call in "dcba"] == first[::-1]
+    assert not vipctl("restore")["changed"]
+    vipctl("set-service", "sip", "--persistence=300")
+    assert "-A -f 4096 -s rr -p 300" in ipvs(net.director)
+
+
+def _called(net: Lab, source: str, call: str) -> str:
+    """Who answers a message of a call, from a port of its own."""
+    vip = next(vip for vip in VIPS if is_ipv6(vip) == is_ipv6(source))
+    with net.client, socket.socket(family(vip), socket.SOCK_DGRAM) as caller:
+        caller.settimeout(5)
+        caller.bind((source, 0))
+        caller.sendto(f"OPTIONS sip:web SIP/2.0\r\nCall-ID: {call}@x\r\n\r\n".encode(), (vip, 80))
+        return caller.recv(1000).split()[0].decode()

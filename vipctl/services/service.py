@@ -71,11 +71,12 @@ OPTIONS: dict[str, Option] = {  # by field of a Service
     "forward": choice("Forwarding method; default nat.", Forward, ipvs=True),
     "persistence": Option(
         "Keep a client on its real server; 0: do not. Clients that share the first mask bits of "
-        "an IPv4 address, or mask6 of an IPv6 address, stay together.",
+        "an IPv4 address, or mask6 of an IPv6 address, stay together. pe=sip: by calls "
+        "of SIP over UDP.",
         object,
         parse_persistence,
         Persistence.plain,
-        "SECONDS[,mask=N][,mask6=N]",
+        "SECONDS[,mask=N][,mask6=N][,pe=sip]",
         ipvs=True,
     ),
     "source_nat": words(
@@ -206,6 +207,7 @@ def checked(service: Service) -> Service:
     _refuse_translated_ports(service)
     _refuse_forgotten_connections(service)
     _refuse_untranslated_sources(service)
+    _refuse_idle_engine(service)
     return service
 
 
@@ -290,6 +292,15 @@ def _refuse_untranslated_sources(service: Service) -> None:
             f"--source-nat is for --forward nat: with {service.forward} answers do not come back "
             "to the director, which could translate them",
             hint="use --forward nat, or --source-nat no",
+        )
+
+
+def _refuse_idle_engine(service: Service) -> None:
+    engine, protocols = service.persistence.pe, {port.protocol for port in service.ports}
+    if engine and protocols and "udp" not in protocols:
+        raise Refused(
+            f"persistence engine {engine} looks at UDP alone, of which the service names no port",
+            hint="add --port udp/5060, or leave pe out",
         )
 
 

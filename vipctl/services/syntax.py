@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from typing import Any
 
 from vipctl.addresses import prefixes
 from vipctl.addresses.prefixes import IPAddress
@@ -126,19 +127,22 @@ def parse_scheduler(text: str) -> Scheduler:
 
 
 def parse_persistence(value: str | int) -> Persistence:
-    """SECONDS[,mask=N][,mask6=N]; a number has seconds alone."""
+    """SECONDS[,mask=N][,mask6=N][,pe=sip]; a number has seconds alone."""
     first, *words = str(value).split(",")
-    seconds, masks = number(first, "persistence", 0, MAX_PERSISTENCE), dict[str, int]()
+    seconds, found = number(first, "persistence", 0, MAX_PERSISTENCE), dict[str, Any]()
     for word in words:
         key, _, bits = word.partition("=")
-        if key not in MASKS or key in masks or not seconds:
+        if word == "pe=sip" and seconds:
+            found["pe"] = "sip"
+            continue
+        if key not in MASKS or key in found or not seconds:
             raise UsageError(
                 f"persistence {str(value)!r}: unexpected {word!r}",
                 hint="write 300,mask=24,mask6=64: seconds, and how many bits of a client's IPv4 "
-                "and IPv6 address count; or 0 for none",
+                "and IPv6 address count; pe=sip behind it for SIP; or 0 for none",
             )
-        masks[key] = number(bits, key, 1, MASKS[key])
-    return Persistence(seconds, **masks)
+        found[key] = number(bits, key, 1, MASKS[key])
+    return Persistence(seconds, **found)
 
 
 def parse_endpoint(text: str) -> tuple[IPAddress, int | None]:

@@ -59,12 +59,14 @@ class Port(NamedTuple):
 class Persistence(NamedTuple):
     """How long a client stays on its real server, and which clients are taken for one.
 
-    `mask` and `mask6` say how many bits of an IPv4 and an IPv6 address count.
+    `mask` and `mask6` say how many bits of an IPv4 and an IPv6 address count; the engine `pe`, what
+    of a packet does besides.
     """
 
     seconds: int = 0
     mask: int = 32
     mask6: int = 128
+    pe: str = ""
 
     def __str__(self) -> str:
         usual = Persistence()._asdict()

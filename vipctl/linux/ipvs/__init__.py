@@ -47,6 +47,7 @@ def _virtual(service: Service, version: int) -> Virtual:
         service.persistence.seconds,
         _netmask(service.persistence, version),
         tuple(dests),
+        service.persistence.pe,
     )
 
 
@@ -132,12 +133,14 @@ def foreseen(wanted: dict[Key, Virtual]) -> dict[Key, Missing]:
     for key, virtual in wanted.items():
         if key.version == 6 and no_ipv6:
             found[key] = no_ipv6
-        elif not _has_scheduler(virtual.scheduler):
+        elif not _has_module(virtual.scheduler):
             found[key] = messages.lacks_scheduler(virtual.scheduler)
+        elif virtual.engine and not _has_module(f"pe_{virtual.engine}"):
+            found[key] = messages.lacks_engine(virtual.engine)
     return found
 
 
-def _has_scheduler(name: str) -> bool:
+def _has_module(name: str) -> bool:
     """Also where the modules may not be looked at: systemd's ProtectKernelModules= hides them."""
     known = [f"{MODULES}/{os.uname().release}/modules.{kind}" for kind in ("dep", "builtin")]
     if files.exists(f"/sys/module/ip_vs_{name}") or not all(map(files.exists, known)):

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from ipaddress import ip_address
 from typing import NamedTuple
 
-from vipctl import log
+from vipctl import files, log
 from vipctl.addresses.few import WIDTH
 from vipctl.addresses.prefixes import AF
 from vipctl.errors import KernelError, Missing
@@ -65,7 +65,7 @@ class Virtual(NamedTuple):
     timeout: int
     netmask: bytes
     dests: tuple[Dest, ...]
-    persistence_engine: bytes = b""
+    engine: str = ""  # of persistence
 
 
 class Counters(NamedTuple):
@@ -97,6 +97,12 @@ def lacks_scheduler(scheduler: str) -> Missing:
     )
 
 
+def lacks_engine(engine: str) -> Missing:
+    return Missing(
+        f"this kernel has no IPVS persistence engine {engine!r}", hint=f"modprobe ip_vs_pe_{engine}"
+    )
+
+
 def read(family: Family, key: Key) -> Virtual | None:
     service = get(family, key)
     if service is None:
@@ -116,7 +122,7 @@ def parsed_service(service: Attributes) -> Virtual:
         _number(service, SVC_TIMEOUT),
         service[SVC_NETMASK],
         (),
-        service.get(SVC_PE, b""),
+        service.get(SVC_PE, b"").rstrip(b"\0").decode(),
     )
 
 
@@ -184,18 +190,27 @@ def _identity(key: Key, more: bytes = b"") -> bytes:
 
 def change_service(family: Family, verb: str, key: Key, virtual: Virtual) -> None:
     log.debug("ipvs: %s service of %s %s", verb, _text(key), virtual)
-    settings = (
+    settings = [
         (SVC_SCHED, virtual.scheduler.encode() + b"\0"),
         (SVC_FLAGS, FLAGS.pack(virtual.flags, ALL_FLAGS)),
         (SVC_TIMEOUT, NUMBER.pack(virtual.timeout)),
         (SVC_NETMASK, virtual.netmask),
-    )
+    ]
+    if virtual.engine:
+        settings.append((SVC_PE, virtual.engine.encode() + b"\0"))
     content = _identity(key, b"".join(attribute(*setting) for setting in settings))
     failure = family.do(COMMANDS[f"{verb} service"], content)
     if failure == errno.ENOENT and verb != "del":
-        raise lacks_scheduler(virtual.scheduler)
+        raise _lacks(virtual)
     if failure:
         raise _refused(f"{verb} service of {_text(key)} ({virtual.scheduler})", failure)
+
+
+def _lacks(virtual: Virtual) -> Missing:
+    """The kernel looks for the scheduler first, and loads it."""
+    if virtual.engine and files.exists(f"/sys/module/ip_vs_{virtual.scheduler}"):
+        return lacks_engine(virtual.engine)
+    return lacks_scheduler(virtual.scheduler)
 
 
 def change_dest(family: Family, verb: str, key: Key, dest: Dest) -> None:
