@@ -67,9 +67,13 @@ def _hosts(version: int) -> st.SearchStrategy[IPv4Address | IPv6Address]:
 
 
 def _real(
-    address: IPv4Address | IPv6Address, port: int, weight: int, limits: tuple[int, int]
+    address: IPv4Address | IPv6Address,
+    port: int,
+    weight: int,
+    limits: tuple[int, int],
+    forward: str,
 ) -> RealServer:
-    return RealServer(address, port, weight, max(limits), min(limits))
+    return RealServer(address, port, weight, max(limits), min(limits), forward)
 
 
 def reals(*, ports: bool) -> st.SearchStrategy[tuple[RealServer, ...]]:
@@ -81,6 +85,7 @@ def reals(*, ports: bool) -> st.SearchStrategy[tuple[RealServer, ...]]:
         st.integers(0, 65535) if ports else st.just(0),
         st.integers(0, 65535),
         st.tuples(limit, limit),
+        st.sampled_from(["service", "nat"] if ports else ["service", "dr", "tun"]),
     )
     several = st.lists(one, max_size=4, unique_by=real_key)
     return several.map(lambda found: tuple(sorted(found, key=real_key)))

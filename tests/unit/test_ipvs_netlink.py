@@ -18,7 +18,7 @@ from vipctl.linux.ipvs.messages import Dest, Key, Virtual
 from vipctl.linux.netlink import CODE, HEADER, NLA_F_NESTED, NLMSG_DONE, NLMSG_ERROR, attribute
 from vipctl.services.real import RealServer
 from vipctl.services.service import Service
-from vipctl.services.values import Persistence
+from vipctl.services.values import Forward, Persistence
 
 NUMBER = 29  # of the family
 WEB = Key(17, 4)
@@ -349,3 +349,15 @@ def test_what_the_kernel_lacks_is_told_apart(
     answers(kernel, FAMILY, error(errno.ENOENT))
     refused = ipvs.add({WEB: VIRTUAL._replace(engine="sip", dests=())}, {})
     assert lacking in str(refused[WEB])
+
+
+def test_each_real_server_is_forwarded_to_in_its_way() -> None:
+    other = RealServer(ip_address("10.0.1.12"), forward="tun")
+    service = Service("web", 17, reals=(REAL._replace(forward="nat"), other), forward=Forward.DR)
+    third = RealServer(ip_address("10.0.1.13"))
+    (virtual,) = ipvs.desired([service._replace(reals=(*service.reals, third))]).values()
+    assert virtual.dests == (
+        Dest(REAL, 0),
+        Dest(other._replace(forward="service"), 2),
+        Dest(third, 3),
+    )

@@ -133,3 +133,19 @@ def test_the_sip_engine_is_for_udp() -> None:
     assert sip.altered({"ports": (Port("tcp", 5061), Port("udp", 5060))})
     with pytest.raises(Refused, match="UDP alone"):
         sip.altered({"ports": (Port("tcp", 5061),)})
+
+
+def test_a_real_server_has_a_forwarding_method_of_its_own() -> None:
+    mapped, tunnelled = RealServer(RIP, 8080), RealServer(RIP6, forward="tun")
+    mixed = Service("web", 17).with_reals([mapped, tunnelled])
+    assert mixed.forwards() == {Forward.NAT, Forward.TUN}
+    for altered in ({"scheduler": Scheduler("rr", ("ops",))}, {"source_nat": ("auto",)}):
+        with pytest.raises(Refused):
+            mixed.altered(altered)
+    with pytest.raises(Refused, match="names a port"):
+        mixed.altered({"forward": Forward.DR})
+    with pytest.raises(Refused, match="names a port"):
+        mixed.with_reals([mapped._replace(forward="dr")])
+    own = Service("web", 17, forward=Forward.DR).with_reals([mapped._replace(forward="nat")])
+    assert own.forwards() == {Forward.NAT}
+    assert own.altered({"source_nat": ("auto",)})

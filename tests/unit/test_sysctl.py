@@ -42,6 +42,8 @@ def host() -> Iterator[Namespace]:
         (WEB._replace(reals=()), {}),
         (DR, {}),
         (TUN, {PMTU: "0"}),
+        (WEB._replace(reals=(RIP._replace(forward="tun"), RIP6)), {PMTU: "0", FORWARDING6: "1"}),
+        (TUN._replace(reals=(RIP._replace(forward="dr"),)), {}),
         (DR._replace(persistence=Persistence(60)), {EXPIRE: "1"}),
         (Service("fwmark-17", 17), {}),
     ],
@@ -55,6 +57,9 @@ def test_what_a_service_needs(service: Service, wanted: dict[str, str]) -> None:
 
 def test_what_services_disagree_on_is_left_alone() -> None:
     assert sysctl.CONNTRACK not in sysctl.needed([WEB, DR])
+    mixed = WEB._replace(reals=(RIP, RIP6._replace(forward="dr")))
+    assert sysctl.CONNTRACK not in sysctl.needed([mixed])
+    assert sysctl.CONNTRACK not in sysctl.needed([mixed, WEB])
     assert sysctl.needed([WEB, TUN]).items() >= {FORWARDING: "1", PMTU: "0"}.items()
 
 

@@ -33,6 +33,9 @@ def needed(services: Iterable[Service]) -> dict[str, str]:
     for service in known:
         for name, value in _of_one(service).items():
             wanted.setdefault(name, set()).add(value)
+        if service.balanced and service.reals:
+            tracked_by = {"1" if way is Forward.NAT else "0" for way in service.forwards()}
+            wanted.setdefault(CONNTRACK, set()).update(tracked_by)
     tracked = read(TRACKED) is not None or any(s.source_nat for s in known)
     if CONNTRACK in wanted and not tracked:
         del wanted[CONNTRACK]
@@ -41,20 +44,16 @@ def needed(services: Iterable[Service]) -> dict[str, str]:
 
 def _of_one(service: Service) -> dict[str, str]:
     found: dict[str, str] = {}
-    versions = service.versions()
-    if not (service.balanced and versions):
+    if not (service.balanced and service.reals):
         return found
     found[EXPIRE_NODEST] = "1"
-    if service.forward is Forward.NAT:
-        if 4 in versions:
-            found["net.ipv4.ip_forward"] = "1"
-        if 6 in versions:
-            found[FORWARD6] = "1"
-    if service.forward is Forward.TUN:
+    for real in service.reals:
+        if service.forward_of(real) is Forward.NAT:
+            found["net.ipv4.ip_forward" if real.address.version == 4 else FORWARD6] = "1"
+    if Forward.TUN in service.forwards():
         found["net.ipv4.vs.pmtu_disc"] = "0"
     if service.persistence.seconds:
         found["net.ipv4.vs.expire_quiescent_template"] = "1"
-    found[CONNTRACK] = "1" if service.forward is Forward.NAT else "0"
     return found
 
 

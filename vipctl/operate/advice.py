@@ -105,10 +105,11 @@ def _hidden_clients(service: Service, change: Change) -> Iterator[str]:
 
 
 def _martians(service: Service) -> Iterator[str]:
-    direct = service.forward is not Forward.NAT and 4 in service.versions()
+    ways = [service.forward_of(real) for real in service.reals if real.address.version == 4]
+    direct = [way for way in ways if way is not Forward.NAT]
     if service.features.local and direct and sysctl.read(ACCEPT_LOCAL) != "1":
         yield (
             f"service {service.name!r}: by method {service.method} VIPs are the director's, which "
-            f"drops answers of real servers (--forward {service.forward}, IPv4) that pass through "
+            f"drops answers of real servers (--forward {direct[0]}, IPv4) that pass through "
             "it; let them answer without the director, or use --method fwmark"
         )

@@ -13,6 +13,7 @@ from vipctl.linux import sysctl
 from vipctl.linux.routing import ways
 from vipctl.services.change import Change, Held
 from vipctl.services.planner import View
+from vipctl.services.real import RealServer
 from vipctl.services.service import Service
 from vipctl.services.values import AUTO, Forward
 
@@ -48,18 +49,16 @@ def check_reals(
     _refuse_undrainable(after)
     if not force:
         check_sources(after)
-    old = {real.address for real in before.reals} if before else set()
-    same_forward = before is not None and before.forward is after.forward
-    new = [real.address for real in after.reals if real.address not in old or not same_forward]
-    for rip in new:
+    old = {(r.address, before.forward_of(r)) for r in before.reals} if before else set()
+    new = [real for real in after.reals if (real.address, after.forward_of(real)) not in old]
+    for rip in (real.address for real in new):
         if not force and (name := holder(rip)):
             raise Refused(
                 f"real server {rip} is a VIP of service {name!r}",
                 hint=f"vipctl remove-range {rip}, or use --force if you mean it",
             )
-    if new and after.forward is not Forward.NAT:
-        _refuse_local_reals(new, after)
-    if not force and after.forward is Forward.DR:
+    _refuse_local_reals(new, after)
+    if not force:
         _refuse_remote_reals(new, after)
 
 
@@ -149,23 +148,25 @@ def _refuse_undrainable(service: Service) -> None:
         )
 
 
-def _refuse_local_reals(reals: Iterable[IPAddress], service: Service) -> None:
-    own = ways.addresses()
-    for rip in reals:
-        if rip in own:
+def _refuse_local_reals(reals: Iterable[RealServer], service: Service) -> None:
+    direct = [real for real in reals if service.forward_of(real) is not Forward.NAT]
+    own = ways.addresses() if direct else ()
+    for real in direct:
+        if real.address in own:
             raise Refused(
-                f"real server {rip} is the director itself, which --forward {service.forward} "
+                f"real server {real.address} is the director itself, which "
+                f"--forward {service.forward_of(real)} "
                 "cannot reach: the packet's destination would still be the VIP",
                 hint="use --forward nat for a real server on the director",
             )
 
 
-def _refuse_remote_reals(reals: Iterable[IPAddress], service: Service) -> None:
+def _refuse_remote_reals(reals: Iterable[RealServer], service: Service) -> None:
     """A gateway routes such a packet by its destination, the VIP: back, until its TTL ends."""
-    for rip in reals:
+    for rip in (real.address for real in reals if service.forward_of(real) is Forward.DR):
         if gateway := ways.gateway_to(rip):
             raise Refused(
-                f"real server {rip} is behind {gateway}, and --forward {service.forward} leaves "
+                f"real server {rip} is behind {gateway}, and --forward dr leaves "
                 f"the VIP as the packet's destination: {gateway} would send it back",
                 hint="use --forward tun or nat, a real server on a network that this director is "
                 "connected to, or --force if that gateway knows better",

@@ -1,14 +1,26 @@
 """Real servers: what they are, how they are written, their options. Pure."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from vipctl.addresses.prefixes import IPAddress
 from vipctl.errors import Refused, UsageError
+from vipctl.services import option
 from vipctl.services.option import Option, amount
 from vipctl.services.syntax import parse_endpoint
+from vipctl.services.values import Forward
 
-OPTIONS: dict[str, Option] = {  # fields of a RealServer, written KEY=N
+SERVICE = "service"  # as the service has it
+
+
+def _parse_forward(text: str) -> str:
+    known = [*map(str, Forward), SERVICE]
+    if text not in known:
+        raise UsageError(f"{text!r} is not a forwarding method", hint="one of " + " ".join(known))
+    return text
+
+
+OPTIONS: dict[str, Option] = {  # fields of a RealServer, written KEY=VALUE
     "weight": amount(
         "Its share of new connections; 0 drains it.", "weight", "N", 0, 65535, default=1
     ),
@@ -23,6 +35,12 @@ OPTIONS: dict[str, Option] = {  # fields of a RealServer, written KEY=N
         0xFFFFFFFF,
         default=0,
     ),
+    "forward": option.word(
+        "Its own forwarding method; service: that of the service.",
+        "nat|dr|tun|service",
+        _parse_forward,
+        default=SERVICE,
+    ),
     "was": amount(
         "Its weight before drain-real, which undrain-real gives back.",
         "weight",
@@ -34,7 +52,7 @@ OPTIONS: dict[str, Option] = {  # fields of a RealServer, written KEY=N
 }
 FORM = "RIP[:PORT]" + "".join(f"[,{k}={o.metavar}]" for k, o in OPTIONS.items() if k != "was")
 
-Settings = dict[str, int]  # options that somebody named
+Settings = dict[str, Any]  # options that somebody named
 
 
 class RealServer(NamedTuple):
@@ -45,6 +63,7 @@ class RealServer(NamedTuple):
     weight: int = 1
     upper: int = 0
     lower: int = 0
+    forward: str = SERVICE
     was: int = 0
 
     @property
@@ -55,8 +74,8 @@ class RealServer(NamedTuple):
         return f"{host}:{self.port}"
 
     def in_kernel(self) -> "RealServer":
-        """With nothing that IPVS does not know."""
-        return self._replace(was=0)
+        """With nothing that IPVS does not know of a real server by itself."""
+        return self._replace(was=0, forward=SERVICE)
 
     def settings(self) -> Settings:
         return {key: getattr(self, key) for key in OPTIONS}
@@ -83,20 +102,20 @@ def real_key(real: RealServer) -> tuple[int, int, int]:
 
 
 def parse_real(text: str) -> RealServer:
-    """RIP[:PORT][,KEY=N…]; an IPv6 address with a port in brackets."""
+    """RIP[:PORT][,KEY=VALUE…]; an IPv6 address with a port in brackets."""
     endpoint, *words = text.split(",")
     address, port = parse_endpoint(endpoint)
     return RealServer(address, port or 0).altered(_settings(text, words))
 
 
 def parse_endpoint_and_settings(text: str) -> tuple[IPAddress, int | None, Settings]:
-    """RIP[:PORT][,KEY=N…] as address, port or None, and what it is to have."""
+    """RIP[:PORT][,KEY=VALUE…] as address, port or None, and what it is to have."""
     endpoint, *words = text.split(",")
     return *parse_endpoint(endpoint), _settings(text, words)
 
 
 def parse_changed(text: str) -> tuple[IPAddress, int | None, Settings]:
-    """RIP[:PORT],KEY=N… as address, port or None, and what it is to have."""
+    """RIP[:PORT],KEY=VALUE… as address, port or None, and what it is to have."""
     if "," not in text:
         hint = " or ".join(f"{text},{key}={option.metavar}" for key, option in OPTIONS.items())
         raise UsageError(f"{text!r} sets nothing", hint=f"write {hint}")

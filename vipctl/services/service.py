@@ -9,7 +9,7 @@ from vipctl.services import ports
 from vipctl.services.marks import ACCEPTANCE_PREFIX
 from vipctl.services.methods import METHODS, SOURCE_NAT, Features, owner_of
 from vipctl.services.option import Option, amount, choice, switch, word, words
-from vipctl.services.real import FORM, RealServer, parse_real, parse_reals, real_key
+from vipctl.services.real import FORM, SERVICE, RealServer, parse_real, parse_reals, real_key
 from vipctl.services.syntax import (
     parse_persistence,
     parse_port,
@@ -154,6 +154,13 @@ class Service(NamedTuple):
         """IP versions for which there is a real server."""
         return frozenset(real.address.version for real in self.reals)
 
+    def forward_of(self, real: RealServer) -> Forward:
+        return self.forward if real.forward == SERVICE else Forward(real.forward)
+
+    def forwards(self) -> frozenset[Forward]:
+        """Forwarding methods of its real servers; its own as long as it has none."""
+        return frozenset(map(self.forward_of, self.reals)) or frozenset({self.forward})
+
     def options(self) -> dict[str, Option]:
         """Those that a service of its kind has, by field."""
         common = {n: option for n, option in OPTIONS.items() if self.balanced or not option.ipvs}
@@ -265,12 +272,11 @@ def _refuse_many_ports(service: Service) -> None:
 
 
 def _refuse_translated_ports(service: Service) -> None:
-    if service.forward is Forward.NAT:
-        return
     for real in service.reals:
-        if real.port:
+        forward = service.forward_of(real)
+        if real.port and forward is not Forward.NAT:
             raise Refused(
-                f"real server {real.endpoint} names a port, which --forward {service.forward} "
+                f"real server {real.endpoint} names a port, which --forward {forward} "
                 "cannot translate",
                 hint=f"name it as {real.address}, or use --forward nat",
             )
@@ -278,7 +284,7 @@ def _refuse_translated_ports(service: Service) -> None:
 
 def _refuse_forgotten_connections(service: Service) -> None:
     """IPVS keeps nothing of such a packet by which it could translate the answer."""
-    if "ops" in service.scheduler.flags and service.forward is Forward.NAT:
+    if "ops" in service.scheduler.flags and Forward.NAT in service.forwards():
         raise Refused(
             "one-packet scheduling (ops) forgets each packet at once, and --forward nat could not "
             "translate its answer",
@@ -287,9 +293,10 @@ def _refuse_forgotten_connections(service: Service) -> None:
 
 
 def _refuse_untranslated_sources(service: Service) -> None:
-    if service.source_nat and service.forward is not Forward.NAT:
+    others = service.forwards() - {Forward.NAT}
+    if service.source_nat and others:
         raise Refused(
-            f"--source-nat is for --forward nat: with {service.forward} answers do not come back "
+            f"--source-nat is for --forward nat: with {min(others)} answers do not come back "
             "to the director, which could translate them",
             hint="use --forward nat, or --source-nat no",
         )

@@ -38,9 +38,8 @@ def _virtual(service: Service, version: int) -> Virtual:
     flags = service.scheduler.bits()
     if service.persistence.seconds:
         flags |= IP_VS_SVC_F_PERSISTENT
-    forward = FORWARD_FLAG[service.forward]
-    reals = (real.in_kernel() for real in service.reals if real.address.version == version)
-    dests = (Dest(real, forward) for real in reals)
+    reals = (real for real in service.reals if real.address.version == version)
+    dests = (Dest(real.in_kernel(), FORWARD_FLAG[service.forward_of(real)]) for real in reals)
     return Virtual(
         service.scheduler.name,
         flags,

@@ -150,7 +150,9 @@ def real(dest: Attributes) -> RealServer:
     return RealServer(
         ip_address(dest[DEST_ADDR][: WIDTH[version]]),
         PORT.unpack(dest[DEST_PORT])[0],
-        *(_number(dest, kind) for kind in (DEST_WEIGHT, DEST_UPPER, DEST_LOWER)),
+        _number(dest, DEST_WEIGHT),
+        _number(dest, DEST_UPPER),
+        _number(dest, DEST_LOWER),
     )
 
 
