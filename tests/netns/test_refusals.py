@@ -255,5 +255,17 @@ def test_dr_needs_real_servers_of_a_connected_network(net: Lab, vipctl: Vipctl, 
     assert ("fd00::2" if ":" in real else "10.0.0.2") in error["message"]
     for option in ("--forward=tun", "--forward=nat", "--force"):
         assert vipctl.error(*words, f"--real={real}", option)[0] == 5
+    assert vipctl.error(*words, f"--real={real},forward=tun")[0] == 5
+    _assert_refused(vipctl, "add-service", "web", f"--real={real},forward=dr")
     net.director.ip("route add 192.0.2.0/24 dev eth0", "route add 2001:db8:f::/64 dev eth0")
     assert vipctl.error(*words, f"--real={real}")[0] == 5
+
+
+@pytest.mark.parametrize("own", ["10.0.0.1", "fd00::1"])
+def test_only_nat_reaches_the_director_itself(vipctl: Vipctl, own: str) -> None:
+    """What is not refused fails later, for want of IPVS."""
+    for forward in ("dr", "tun"):
+        words = [f"--real={own},forward={forward}", "--real=10.0.1.11"]
+        assert own in _assert_refused(vipctl, "add-service", "web", *words)["message"]
+        words = [f"--forward={forward}", f"--real={own},forward=nat", "--force"]
+        assert vipctl.error("add-service", "web", *words)[0] == 5

@@ -10,13 +10,16 @@ from typing import Any
 
 import click
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.harness.guest import REPOSITORY
+from tests.unit.strategies import services
 from vipctl.cli.base import group
 from vipctl.errors import Refused
 from vipctl.operate import asked, document, outcome, rangelist
 from vipctl.reconcile.acceptance import _lane
-from vipctl.services import real
+from vipctl.services import real, reals
 from vipctl.services.methods import METHODS
 from vipctl.services.planner import _sharing
 from vipctl.services.real import RealServer
@@ -133,3 +136,30 @@ def test_the_reference_page_is_of_now() -> None:
 def test_the_samples_are_no_defaults() -> None:
     usual: Mapping[str, Any] = {n: plain_service(n).value(n) for n in SAMPLES}
     assert not [n for n, value in SAMPLES.items() if usual[n] == value]
+
+
+@given(services(st.just("web"), 17), st.sampled_from(sorted(OPTIONS)))
+def test_an_option_changes_itself_alone(service: Service, name: str) -> None:
+    """Or is refused; and what it had before can be given back."""
+    try:
+        altered = service.altered({name: SAMPLES[name]})
+    except Refused:
+        return
+    assert altered == service._replace(**{name: SAMPLES[name]})
+    assert altered.altered({name: service.value(name)}) == service
+
+
+@given(services(st.just("web"), 17), st.sampled_from(sorted(real.OPTIONS)))
+def test_an_option_of_a_real_server_changes_itself_alone(service: Service, key: str) -> None:
+    for one in service.reals:
+        changed = {key: SAMPLES["reals"][0].settings()[key]}
+        try:
+            altered = reals.change(service, one.address, one.port, changed)
+        except Refused:
+            continue
+        rest = [r for r in service.reals if r != one]
+        assert [r for r in altered.reals if r.endpoint != one.endpoint] == rest
+        assert altered._replace(reals=service.reals) == service
+        (found,) = (r for r in altered.reals if r.endpoint == one.endpoint)
+        others = real.OPTIONS.keys() - {key, "was"}
+        assert [getattr(found, k) for k in others] == [getattr(one, k) for k in others]
