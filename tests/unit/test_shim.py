@@ -18,6 +18,7 @@ from vipctl.methods import shim as method
 from vipctl.services import batch
 from vipctl.services.batch import Batch
 from vipctl.services.change import Acceptance, Entry, Shape
+from vipctl.services.methods import METHODS
 from vipctl.services.service import Service
 from vipctl.services.values import Leftover, Port
 
@@ -124,6 +125,8 @@ def test_what_goes_has_no_mark(sent: list[tuple[str, dict[str, Any]]]) -> None:
 
 # settings
 
+MOST = METHODS["shim"].most_ports
+
 
 def test_flags() -> None:
     shape = frozenset({Shape(4, 0, 32)})
@@ -152,3 +155,11 @@ def test_in_between_a_service_takes_what_either_takes(
         return Settings(flags, tuple(Port("tcp", int(word)) for word in ports.split()))
 
     assert method._wider(settings(*old), settings(*new)) == settings(*between)
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_in_between_a_service_takes_no_more_ports_than_the_module_holds(more: int) -> None:
+    old = Settings(0, tuple(Port("tcp", number) for number in range(1, MOST + more)))
+    new = Settings(0, (Port("udp", 53),))
+    between = new.ports if more else (*old.ports, *new.ports)
+    assert method._wider(old, new).ports == between

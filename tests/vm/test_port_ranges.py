@@ -29,3 +29,14 @@ def test_two_services_share_vips(net: Lab, vipctl: Vipctl, method: str) -> None:
         assert vipctl("status")["kernel"] == "as stored"
         for name in ("web", "dns"):
             vipctl("remove-service", name)
+
+
+def test_the_module_swaps_its_longest_lists(net: Lab, vipctl: Vipctl) -> None:
+    """Both together are more than it holds."""
+    with module.loaded():
+        vipctl("add-range", *VIPS, *WEB, "--method=shim")
+        for ports, outcome in (("tcp/1-1024", "real1"), ("tcp/1025-2048", "refused")):
+            vipctl("set-service", "web", f"--port={ports}")
+            assert outcomes(net.client, VIPS, 80) == dict.fromkeys(VIPS, (outcome, "refused"))
+        assert vipctl("status")["kernel"] == "as stored"
+        vipctl("remove-service", "web")

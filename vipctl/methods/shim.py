@@ -19,6 +19,7 @@ from vipctl.linux.shim import Settings
 from vipctl.services import batch
 from vipctl.services.batch import Batch
 from vipctl.services.change import Acceptance
+from vipctl.services.methods import METHODS
 from vipctl.services.seal import ABSENT, OTHER, Seal
 from vipctl.services.service import Service, idle_versions
 from vipctl.services.values import Leftover, Port
@@ -124,9 +125,11 @@ def _each(service: Service) -> Iterator[Port]:
 
 
 def _wider(old: Settings, new: Settings) -> Settings:
-    """That take what either takes."""
+    """That take what either takes; of ports the new ones, if the module cannot hold them all."""
     idle = (shim.IDLE4 | shim.IDLE6) & ~old.flags
     ports = {*old.ports, *new.ports} if old.ports and new.ports else ()
+    if len(ports) > METHODS["shim"].most_ports:
+        ports = set(new.ports)
     return Settings(new.flags & ~idle, tuple(sorted(ports)))
 
 
