@@ -60,6 +60,14 @@ def test_services_share_vips_by_ranges(net: Lab, vipctl: Vipctl, method: str) ->
     assert (code, error["kind"]) == (3, "refused")
 
 
+def test_what_neighbours_take_together_is_not_added(vipctl: Vipctl) -> None:
+    ports = "--port=udp/10-20", "--port=udp/21-30"
+    vipctl("add-range", "203.0.113.0/24", "--fwmark=17", *ports)
+    assert vipctl("add-port", "fwmark-17", "udp/15-25")["changed"] is False
+    done = vipctl("add-port", "fwmark-17", "udp/15-31")
+    assert done["services"]["fwmark-17"]["ports"] == ["udp/10-31"]
+
+
 def test_the_last_port_stays(vipctl: Vipctl) -> None:
     vipctl("add-range", "203.0.113.0/24", "--fwmark=17", "--port=tcp/80")
     code, error = vipctl.error("remove-port", "fwmark-17", "tcp")

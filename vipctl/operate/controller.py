@@ -88,7 +88,8 @@ class Controller(Changing):
         """No other is lost."""
 
         def edit(service: Service) -> Ports:
-            return union((*service.ports, *ports)) if service.ports else ()
+            takes_all = not service.ports or not difference(ports, service.ports)
+            return service.ports if takes_all else union((*service.ports, *ports))
 
         return self._change_ports(name, edit, f"{name} takes these already")
 
