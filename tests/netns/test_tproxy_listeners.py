@@ -156,6 +156,20 @@ def test_other_ports_are_refused(net: Lab, vipctl: Vipctl) -> None:
     assert set(own) == {Outcome.ANSWERED}
 
 
+def test_ranges_of_ports(net: Lab, vipctl: Vipctl) -> None:
+    _proxy(vipctl, "--port=tcp/79-81", "--port=udp")
+    _listen(net.director)
+    inside = [("tcp", 79), ("tcp", 80), ("tcp", 81), ("udp", 1), ("udp", 65535)]
+    outside = [("tcp", 22), ("tcp", 78), ("tcp", 82), ("tcp", PORT)]
+    assert set(_outcomes(net, VIPS, *inside)) == {Outcome.ANSWERED}
+    assert set(_outcomes(net, VIPS, *outside)) == {Outcome.REFUSED}
+    vipctl("remove-port", "web", "tcp/80")
+    vipctl("add-port", "web", "82/tcp")
+    changed = _outcomes(net, VIPS, ("tcp", 79), ("tcp", 80), ("tcp", 81), ("tcp", 82))
+    answered = Outcome.ANSWERED
+    assert changed == [answered, Outcome.REFUSED, answered, answered] * len(VIPS)
+
+
 @pytest.mark.parametrize(
     ("options", "outcome", "timeout"),
     [([], Outcome.REFUSED, TIME_LIMIT), (["--leftover=drop"], Outcome.TIMEOUT, PATIENCE)],
