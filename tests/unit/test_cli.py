@@ -129,7 +129,7 @@ def test_every_command_has_help(vipctl_check: Vipctl, command: str, word: str) -
 
 
 def test_the_commands_are_those_of_the_contract() -> None:
-    reading = {"list-ranges", "list-services", "export", "status"}
+    reading = {"list-ranges", "list-services", "lookup", "export", "status"}
     ranges = {"add-range", "remove-range", "move-range"}
     services = {"add-service", "set-service", "remove-service", "rename-service"}
     services |= {"add-port", "remove-port"}

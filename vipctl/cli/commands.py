@@ -122,6 +122,17 @@ def list_ranges(settings: Settings, name: str | None) -> None:
         _show(settings, reporter.ranges(name, most=render.MOST_SHOWN), render.ranges)
 
 
+@group.of("lookup", click.argument("addresses", metavar="ADDRESS…", nargs=-1, required=True))
+def lookup(settings: Settings, addresses: tuple[str, ...]) -> None:
+    """Show which services have an address, by which range, and whether the kernel has that."""
+    from vipctl.addresses import prefixes
+    from vipctl.cli import render
+    from vipctl.operate import holders
+
+    asked = [prefixes.address(*prefixes.parse_address(text)) for text in addresses]
+    _show(settings, holders.lookup(settings.state_dir, asked), render.holders)
+
+
 @group.of("add-service", options.name, options.service, options.force)
 def add_service(settings: Settings, name: str, given: "Given", force: bool) -> None:
     """Create a service; without options, one with no real server yet."""

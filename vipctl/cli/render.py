@@ -65,6 +65,24 @@ def ranges(report: Report) -> str:
     return table(["RANGE", "SERVICE"], ((r["range"], r["service"]) for r in report["ranges"]))
 
 
+def holders(report: Report) -> str:
+    """What nobody holds has a row too."""
+    headers = ["ADDRESS", "SERVICE", "RANGE", "METHOD", "FWMARK", "PORTS", "REALS", "KERNEL"]
+    rows = [
+        [found["address"], *row]
+        for found in report["addresses"]
+        for row in [_holder(one) for one in found["holders"]] or [["no service has it"]]
+    ]
+    return table(headers, ([*row, *[""] * (len(headers) - len(row))] for row in rows))
+
+
+def _holder(found: Report) -> list[str]:
+    ports = " ".join(found["ports"]) or "all"
+    reals = " ".join(found["reals"]) if "reals" in found else "-"
+    by = [found["method"], f"{found['fwmark']:#x}"]
+    return [found["service"], found["range"], *by, ports, reals, found["kernel"]]
+
+
 def services(report: Report) -> str:
     return table(
         [

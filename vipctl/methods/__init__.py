@@ -9,7 +9,7 @@ from vipctl.services.methods import METHODS, SOURCE_NAT
 
 if TYPE_CHECKING:
     from vipctl.services.batch import Batch
-    from vipctl.services.change import Acceptance
+    from vipctl.services.change import Acceptance, Entry
     from vipctl.services.seal import Seal
 
 NAMES = tuple(METHODS)  # best first
@@ -70,6 +70,9 @@ class Method(Protocol):
 
         Reads them all if that is another one: slow.
         """
+
+    def has(self, entry: "Entry", since: str) -> bool:
+        """Whether the kernel has this prefix; `since` is the epoch in which it had it, or ""."""
 
 
 class Counting(Protocol):

@@ -163,6 +163,10 @@ def holds(acceptance: Acceptance, wanted: Batch, since: str) -> bool:
     )
 
 
+def has(entry: Entry, _since: str) -> bool:
+    return _present(entry)
+
+
 def _together(before: Acceptance, after: Acceptance) -> Acceptance:
     """Both at once, so that nothing of either is refused or let through meanwhile."""
     marks = {service.fwmark for service in after.services}

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from vipctl.linux.nftables import tables, transactions
 from vipctl.linux.routing import fwmarks
 from vipctl.services.batch import Batch
-from vipctl.services.change import Acceptance
+from vipctl.services.change import Acceptance, Entry
 from vipctl.services.seal import OTHER, Seal
 
 
@@ -44,6 +44,9 @@ class Marking(NamedTuple):
 
     def holds(self, acceptance: Acceptance, batch: Batch, since: str) -> bool:
         return since == transactions.generation() or self.table.holds(acceptance, batch)
+
+    def has(self, entry: Entry, _since: str) -> bool:
+        return self.table.has(entry)
 
     def _commit(self, after: Acceptance, work: tables.Work) -> int:
         with fwmarks.changing(self.block, self.block.accepting(after)):

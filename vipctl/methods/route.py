@@ -23,7 +23,7 @@ from vipctl.linux.nftables.tables import Work
 from vipctl.linux.routing import localroutes
 from vipctl.services import batch
 from vipctl.services.batch import Batch
-from vipctl.services.change import Acceptance
+from vipctl.services.change import Acceptance, Entry
 from vipctl.services.methods import METHODS
 from vipctl.services.seal import OTHER, Seal
 
@@ -81,6 +81,10 @@ def holds(acceptance: Acceptance, wanted: Batch, since: str) -> bool:
         MARKS.holds(acceptance, wanted) and SILENCE.holds(silent, _of(silent, wanted))
     )
     return marked and localroutes.are(localroutes.read(), _routes(wanted))
+
+
+def has(entry: Entry, _since: str) -> bool:
+    return localroutes.present(entry) and MARKS.has(entry)
 
 
 def _routes(wanted: Batch) -> localroutes.Routes:

@@ -18,7 +18,7 @@ from vipctl.linux import shim
 from vipctl.linux.shim import Settings
 from vipctl.services import batch
 from vipctl.services.batch import Batch
-from vipctl.services.change import Acceptance
+from vipctl.services.change import Acceptance, Entry
 from vipctl.services.methods import METHODS
 from vipctl.services.seal import ABSENT, OTHER, Seal
 from vipctl.services.service import Service, idle_versions
@@ -94,6 +94,11 @@ def holds(acceptance: Acceptance, wanted: Batch, since: str) -> bool:
         return True
     found = shim.prefixes()
     return not (batch.without(found, wanted) or batch.without(wanted, found))
+
+
+def has(entry: Entry, since: str) -> bool:
+    """The module tells of all prefixes only."""
+    return since == epoch() or entry in batch.entries(shim.prefixes())
 
 
 def counters() -> dict[int, dict[str, int]]:

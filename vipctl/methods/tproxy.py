@@ -110,3 +110,4 @@ TABLE = tables.Table(METHODS["tproxy"].table, chains)
 _METHOD = Marking(TABLE, BLOCK)
 probe, owner, seal, apply = _METHOD.probe, _METHOD.owner, _METHOD.seal, _METHOD.apply
 load, epoch, holds = _METHOD.load, _METHOD.epoch, _METHOD.holds
+has = _METHOD.has

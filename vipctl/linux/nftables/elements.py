@@ -3,6 +3,7 @@
 Numbers are from include/uapi/linux/netfilter/nf_tables.h.
 """
 
+import errno
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from vipctl.linux.nftables.transactions import (
     Message,
     Owned,
     asking,
+    unreadable,
 )
 
 ELEMENTS, ELEMENT, KEY, DATA, VALUE = 3, 1, 1, 2, 1  # NFTA_…
@@ -133,6 +135,21 @@ def counted(where: Map, most: int) -> dict[int, int]:
             if sum(found.values()) >= most:
                 break
     return found
+
+
+def mark_of(where: Map, address: bytes) -> int | None:
+    """That of one address; None if it, or the map, is not there."""
+    asked = attribute(ELEMENTS | NLA_F_NESTED, _element(address, None))
+    with asking() as link:
+        answer = netlink.ask(link, GETSETELEM, 0, _where(where) + asked)
+    failure = answer.failure()
+    if failure == errno.ENOENT:
+        return None
+    if failure:
+        raise unreadable(failure)
+    packed = dict(netlink.attributes(answer.content, NFGENMSG.size))[ELEMENTS]
+    _, mark = _parsed(next(netlink.attributes(packed, 0))[1])
+    return mark
 
 
 def _listed(version: int, content: bytes) -> Iterator[tuple[int, bytes]]:

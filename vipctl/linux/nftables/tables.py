@@ -11,7 +11,7 @@ from vipctl.linux.nftables.ruleset import Chains, map_name
 from vipctl.linux.nftables.transactions import Message, Owned
 from vipctl.services import seal
 from vipctl.services.batch import Batch, by_shape, same
-from vipctl.services.change import NOTHING, Acceptance, Shape
+from vipctl.services.change import NOTHING, Acceptance, Entry, Shape
 from vipctl.services.seal import Seal
 
 if TYPE_CHECKING:
@@ -81,6 +81,10 @@ class Table(NamedTuple):
             same(WIDTH[shape.version], elements.read(self._map(shape)), content)
             for shape, content in wanted.items()
         )
+
+    def has(self, entry: Entry) -> bool:
+        address = entry.start.to_bytes(WIDTH[entry.shape.version], "big")
+        return elements.mark_of(self._map(entry.shape), address) == entry.mark
 
     def _map(self, shape: Shape) -> elements.Map:
         return elements.Map(self.owned, map_name(shape), shape.version)

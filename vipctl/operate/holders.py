@@ -1,0 +1,54 @@
+"""Who has an address: what is stored of it, and whether the kernel has that too."""
+
+from collections.abc import Iterable, Iterator
+
+from vipctl import methods
+from vipctl.addresses.prefixes import IPAddress, network
+from vipctl.addresses.spans import Spans
+from vipctl.errors import VipctlError
+from vipctl.files import Where
+from vipctl.operate.changing import refuse_foreign_state
+from vipctl.operate.outcome import Report
+from vipctl.reconcile.acceptance import acceptances
+from vipctl.services import batch
+from vipctl.services.change import Entry
+from vipctl.services.service import Service, plain
+from vipctl.state.store import Store
+
+SHOWN = ("method", "fwmark", "ports", "reals")  # of a service, as far as it has them
+
+
+def lookup(state_dir: Where, addresses: Iterable[IPAddress]) -> Report:
+    with Store.read(state_dir) as store:
+        refuse_foreign_state(store, adopt=False)
+        found = [{"address": str(vip), "holders": list(_holders(store, vip))} for vip in addresses]
+        return {"addresses": found, "pending": store.intent() is not None}
+
+
+def _holders(store: Store, vip: IPAddress) -> Iterator[Report]:
+    point = Spans.from_pairs(vip.version, [(int(vip), int(vip))])
+    for place, near in sorted(store.touching(point).items()):
+        service = store.services()[place.service]
+        held = batch.of({place: near.overlapping(point)}, {service.name: service.fwmark})
+        for entry in batch.entries(held):
+            prefix = network(vip.version, entry.start, entry.shape.length)
+            if vip in prefix:
+                form = plain(service)
+                yield {
+                    "service": service.name,
+                    "range": str(prefix),
+                    **{field: form[field] for field in SHOWN if field in form},
+                    "kernel": _kernel(store, service, entry),
+                }
+
+
+def _kernel(store: Store, service: Service, entry: Entry) -> str:
+    """How it is there: the prefix is asked for alone."""
+    shapes = acceptances(store)[service.method].shapes
+    (wanted,) = batch.entries(batch.sized(batch.of_entries([entry]), shapes))
+    since = store.epochs().get(service.method, "") if store.intent() is None else ""
+    try:
+        there = methods.get(service.method).has(wanted, since)
+    except VipctlError as e:
+        return f"unknown: {e.message}"
+    return "as stored" if there else "differs"
