@@ -128,3 +128,13 @@ def test_what_is_common_may_stand_anywhere(two: Vipctl) -> None:
     assert done.stdout == "unchanged: web holds none of these\n"
     done = two.text("remove-range", "--", "--check")
     assert done.code == 2
+
+
+def test_what_was_not_there_is_told(two: Vipctl) -> None:
+    two("add-service", "web")
+    done = two("remove-real", "web", "10.0.1.11")
+    assert (done["changed"], done["idle"]) == (False, "web has none of these")
+    done = two("remove-real", "10.0.1.11", "--all-services")
+    assert (done["changed"], done["idle"]) == (False, "no service has any of these")
+    code, error = two.error("list-ranges", "--service=wbe")
+    assert (code, error["hint"]) == (3, "did you mean web?")

@@ -95,3 +95,12 @@ def test_a_mark_is_free_or_refused_with_its_holder() -> None:
     assert planner.choose_mark([WEB], 17) == 17
     with pytest.raises(Refused, match=r"fwmark 4096 \(0x1000\) is service 'web'"):
         planner.choose_mark([WEB], 0x1000)
+
+
+def test_a_real_server_that_is_not_there_is_told_with_the_nearest() -> None:
+    with pytest.raises(Refused) as refused:
+        reals.find(WEB, ip_address(f"{RIP}1"), None)
+    assert refused.value.hint == f"did you mean {RIP} or {OTHER}?"
+    with pytest.raises(Refused, match="no real server") as refused:
+        reals.find(WEB, ip_address("2001:db8::1"), None)
+    assert str(refused.value.hint).startswith("it has: ")

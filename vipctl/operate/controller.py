@@ -155,7 +155,8 @@ class Controller(Changing):
         return self._edit_each(name, settings, servers.change)
 
     def remove_real(self, name: str | None, endpoints: Endpoints) -> Outcome:
-        return self._edit_each(name, endpoints, servers.remove)
+        idle = f"{name} has none of these" if name else "no service has any of these"
+        return self._edit_each(name, endpoints, servers.remove, idle=idle)
 
     def drain_real(self, name: str | None, endpoints: Endpoints) -> Outcome:
         return self._edit_each(name, endpoints, servers.drain)
@@ -172,7 +173,12 @@ class Controller(Changing):
         return self._edit_each(name, [old], replace)
 
     def _edit_each(
-        self, name: str | None, found: Iterable[Any], edit: Callable[..., Service]
+        self,
+        name: str | None,
+        found: Iterable[Any],
+        edit: Callable[..., Service],
+        *,
+        idle: str = "",
     ) -> Outcome:
         """By address, port and what else there is of each; without a name, of all that have it."""
         each = list(found)
@@ -183,7 +189,7 @@ class Controller(Changing):
                     service = edit(service, address, port, *more)
             return service
 
-        return self.edit_reals(name, edit_all)
+        return self.edit_reals(name, edit_all, idle=idle)
 
     # everything
 
@@ -225,7 +231,9 @@ class Controller(Changing):
         """The kernel becomes what is stored; the state directory becomes this namespace's."""
         return self.change(lambda _: Change(), full=True, adopt=True)
 
-    def edit_reals(self, name: str | None, edit: Callable[[Service], Service]) -> Outcome:
+    def edit_reals(
+        self, name: str | None, edit: Callable[[Service], Service], *, idle: str = ""
+    ) -> Outcome:
         """Of one service; or, without a name, of all that IPVS balances."""
 
         def plan(store: Store) -> Change:
@@ -235,7 +243,7 @@ class Controller(Changing):
                 for before in (every if name is None else [_balanced(store, name)])
             )
 
-        return self.change(plan)
+        return self.change(plan, idle=idle)
 
     def _new(self, store: Store, name: str, given: Given) -> Service:
         mark = planner.choose_mark(store.services().values(), given.get("fwmark"))

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from vipctl import methods
 from vipctl.addresses.few import BITS
-from vipctl.errors import Missing, Refused, VipctlError
+from vipctl.errors import Missing, Refused, VipctlError, nearest
 from vipctl.files import Where
 from vipctl.linux import ipvs, sysctl
 from vipctl.operate import arrival
@@ -93,7 +93,8 @@ def _names(store: Store, name: str | None) -> set[str]:
     """Of one service, or of all. Raises Refused."""
     services = store.services()
     if name is not None and name not in services:
-        raise Refused(f"there is no service {name!r}", hint="vipctl list-services")
+        hint = nearest(name, services, "vipctl list-services")
+        raise Refused(f"there is no service {name!r}", hint=hint)
     return set(services) if name is None else {name}
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from vipctl.addresses.prefixes import IPAddress
-from vipctl.errors import Refused
+from vipctl.errors import Refused, nearest
 from vipctl.services.real import RealServer, Settings, real_key
 from vipctl.services.service import Service
 
@@ -33,9 +33,10 @@ def find(service: Service, address: IPAddress, port: int | None) -> RealServer:
         return found[0]
     known = " ".join(real.endpoint for real in service.reals)
     if not found:
+        hosts = dict.fromkeys(str(real.address) for real in service.reals)
         raise Refused(
             f"service {service.name!r} has no real server {address}",
-            hint=f"it has: {known or 'none'}",
+            hint=nearest(str(address), hosts, f"it has: {known or 'none'}"),
         )
     raise Refused(f"{address} is more than one real server", hint=f"name the port: {known}")
 
