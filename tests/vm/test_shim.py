@@ -381,3 +381,14 @@ def test_a_boot_without_the_module_restores_the_rest(
         for name in ("web", "other"):
             booted("remove-service", name)
     assert vipctl("restore")["changed"] is True
+
+
+def test_lookup_tells_what_the_kernel_lacks(net: Lab, vipctl: Vipctl) -> None:
+    vipctl("add-range", *WEB)
+    (found,) = vipctl("lookup", VIP4)["addresses"]
+    (holder,) = found["holders"]
+    assert (holder["range"], holder["kernel"]) == (RANGES[0], "as stored")
+    with net.director, shim.changing() as commands:
+        commands.delete(batch.of_entries([entry(4, 0xCB007100, 24, holder["fwmark"])]))
+    kernel = [one["holders"][0]["kernel"] for one in vipctl("lookup", *BOTH)["addresses"]]
+    assert kernel == ["differs", "as stored"]
