@@ -46,7 +46,17 @@ ELSEWHERE = {
         "shim_hooks",
         "sysctls",
     ],
-    "6.12": ["apply", "drain", "ipvs_imports", "large", "persistence", "rollback"],
+    "6.12": [
+        "apply",
+        "director",
+        "drain",
+        "ipvs_imports",
+        "large",
+        "maintenance",
+        "mixed_forwarding",
+        "persistence",
+        "rollback",
+    ],
 }
 
 
