@@ -4,11 +4,20 @@ import pytest
 
 from tests.harness.command import Vipctl
 from tests.harness.lab import Lab
+from tests.harness.netns import execute
 from tests.harness.traffic import tcp_get, udp_ask
 from tests.vm.observe import ipvs
 
 VIP4, VIP6 = "203.0.113.7", "2001:db8:1::7"
 REALS = {VIP4: ("10.0.1.11", "10.0.1.12"), VIP6: ("fd00:1::11", "fd00:1::12")}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tunnels(direct: Lab) -> None:
+    """Real servers take packets out of IPv6 tunnels too."""
+    execute(["modprobe", "ip6_tunnel"])
+    for real in direct.reals:
+        real.ip("link set ip6tnl0 up")
 
 
 @pytest.mark.parametrize("vip", [VIP4, VIP6])

@@ -25,14 +25,14 @@ OPTIONS: dict[str, Option] = {  # fields of a RealServer, written KEY=VALUE
         "Its share of new connections; 0 drains it.", "weight", "N", 0, 65535, default=1
     ),
     "upper": amount(
-        "So many connections at most; 0: any number.", "threshold", "N", 0, 0xFFFFFFFF, default=0
+        "So many connections at most; 0: any number.", "threshold", "N", 0, 0x7FFFFFFF, default=0
     ),
     "lower": amount(
         "Once full, it gets new ones when it has fewer; 0: three quarters of upper.",
         "threshold",
         "N",
         0,
-        0xFFFFFFFF,
+        0x7FFFFFFF,
         default=0,
     ),
     "forward": option.word(
