@@ -21,7 +21,7 @@ NAMES = {  # IPVS_CMD_ATTR_TIMEOUT_TCP, _TCP_FIN, _UDP
 def read(name: str) -> str | None:
     """In seconds; None where there is no IPVS."""
     try:
-        with _connect() as family:
+        with connect() as family:
             failure, found = family.get(GET_CONFIG, b"")
     except Missing:
         return None
@@ -32,12 +32,13 @@ def read(name: str) -> str | None:
 
 def write(name: str, value: str) -> None:
     """The others stay. Raises KernelError or Missing."""
-    with _connect() as family:
+    with connect() as family:
         failure = family.do(SET_CONFIG, attribute(NAMES[name], NUMBER.pack(int(value))))
     if failure:
         raise netlink.refusal(f"{name} = {value}", failure, "run as root of the host")
 
 
-def _connect() -> AbstractContextManager[Family]:
+def connect() -> AbstractContextManager[Family]:
+    """IPVS's family. Raises Missing where there is none."""
     words = "this kernel has no IPVS, or its module is not loaded"
     return genetlink.connect("IPVS", 1, Missing(words, hint="modprobe ip_vs"))

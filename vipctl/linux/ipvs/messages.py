@@ -6,7 +6,6 @@ Numbers are from include/uapi/linux/ip_vs.h.
 import errno
 import struct
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from ipaddress import ip_address
 from typing import NamedTuple
 
@@ -14,12 +13,13 @@ from vipctl import files, log
 from vipctl.addresses.few import WIDTH
 from vipctl.addresses.prefixes import AF
 from vipctl.errors import KernelError, Missing
-from vipctl.linux import genetlink, netlink
+from vipctl.linux import netlink, timeouts
 from vipctl.linux.genetlink import SHORT, Attributes, Family, parsed
 from vipctl.linux.netlink import NLA_F_NESTED, NUMBER, attribute
 from vipctl.services.real import RealServer, real_key
 
 SERVICE, DEST = 1, 2  # IPVS_CMD_ATTR_…
+connect = timeouts.connect
 COMMANDS = {
     "add service": 1, "set service": 2, "del service": 3, "get service": 4,
     "add real server": 5, "set real server": 6, "del real server": 7, "list real servers": 8,
@@ -242,8 +242,3 @@ def _text(key: Key) -> str:
 
 def _refused(what: str, code: int) -> KernelError:
     return netlink.refusal(f"IPVS: {what}", code, "see what is there: ipvsadm -Ln")
-
-
-def connect() -> AbstractContextManager[Family]:
-    words = "this kernel has no IPVS, or its module is not loaded"
-    return genetlink.connect("IPVS", 1, Missing(words, hint="modprobe ip_vs"))
