@@ -1,10 +1,21 @@
 """What an operator asked of a service, by option: against what is stored, and what can be."""
 
+from collections.abc import Mapping
+
 from vipctl import methods
-from vipctl.errors import Refused
+from vipctl.errors import Refused, nearest
 from vipctl.services.methods import METHODS
 from vipctl.services.service import OPTIONS, Given, Service
 from vipctl.services.values import AUTO
+
+
+def known(services: Mapping[str, Service], name: str) -> Service:
+    """The one with that name. Raises Refused, with the nearest names."""
+    service = services.get(name)
+    if service is None:
+        hint = nearest(name, services, "vipctl list-services")
+        raise Refused(f"there is no service {name!r}", hint=hint)
+    return service
 
 
 def existing(service: Service, given: Given) -> Service:

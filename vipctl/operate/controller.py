@@ -6,7 +6,7 @@ from typing import Any
 
 from vipctl import methods
 from vipctl.addresses.prefixes import AddressSet, IPAddress
-from vipctl.errors import Refused, nearest
+from vipctl.errors import Refused
 from vipctl.operate import asked, safety
 from vipctl.operate.changing import Changing, Outcome
 from vipctl.services import moving, planner
@@ -50,7 +50,7 @@ class Controller(Changing):
         def plan(store: Store) -> Change:
             services = store.services()
             if name and not name.startswith(ACCEPTANCE_PREFIX):  # those end with their last range
-                _known(store, name)
+                asked.known(store.services(), name)
             names = [name] if name else planner.sole_holders(store, unwanted)
             found = [services[n] for n in names if n in services]
             return planner.merged(
@@ -75,7 +75,7 @@ class Controller(Changing):
 
     def set_service(self, name: str, given: Given) -> Outcome:
         def plan(store: Store) -> Change:
-            before = _known(store, name)
+            before = asked.known(store.services(), name)
             asked.refuse_balancing(before, given)
             fields = asked.with_method(given, before) if "method" in given else given
             if given.get("fwmark", before.fwmark) != before.fwmark:
@@ -111,7 +111,7 @@ class Controller(Changing):
 
     def _change_ports(self, name: str, edit: Callable[[Service], Ports], idle: str) -> Outcome:
         def plan(store: Store) -> Change:
-            before = _known(store, name)
+            before = asked.known(store.services(), name)
             return self._altered(store, before, before.altered({"ports": edit(before)}))
 
         return self.change(plan, idle=idle)
@@ -127,7 +127,7 @@ class Controller(Changing):
         def plan(store: Store) -> Change:
             if old not in store.services() and new in store.services():
                 return Change()
-            before = _known(store, old)
+            before = asked.known(store.services(), old)
             if before.accepted_only:
                 raise Refused(
                     f"{old!r} is acceptance only, and called by its fwmark",
@@ -139,7 +139,7 @@ class Controller(Changing):
 
     def move_range(self, wanted: AddressSet, target: str) -> Outcome:
         def plan(store: Store) -> Change:
-            return moving.move(store, wanted, _known(store, target))
+            return moving.move(store, wanted, asked.known(store.services(), target))
 
         return self.change(plan, idle="no other service holds any of these")
 
@@ -266,15 +266,7 @@ class Controller(Changing):
         safety.check_reals(holder, before, after, force=self.force)
 
 
-def _known(store: Store, name: str) -> Service:
-    service = store.services().get(name)
-    if service is None:
-        hint = nearest(name, store.services(), "vipctl list-services")
-        raise Refused(f"there is no service {name!r}", hint=hint)
-    return service
-
-
 def _balanced(store: Store, name: str) -> Service:
-    service = _known(store, name)
+    service = asked.known(store.services(), name)
     asked.refuse_balancing(service, {"reals": service.reals})
     return service

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 from vipctl import methods
 from vipctl.addresses.few import BITS
-from vipctl.errors import Missing, Refused, VipctlError, nearest
+from vipctl.errors import Missing, Refused, VipctlError
 from vipctl.files import Where
 from vipctl.linux import ipvs, sysctl
-from vipctl.operate import arrival
+from vipctl.operate import arrival, asked
 from vipctl.operate.changing import refuse_foreign_state
 from vipctl.operate.outcome import Report
 from vipctl.reconcile import healing, lacking
@@ -92,10 +92,7 @@ class Reporter(NamedTuple):
 def _names(store: Store, name: str | None) -> set[str]:
     """Of one service, or of all. Raises Refused."""
     services = store.services()
-    if name is not None and name not in services:
-        hint = nearest(name, services, "vipctl list-services")
-        raise Refused(f"there is no service {name!r}", hint=hint)
-    return set(services) if name is None else {name}
+    return set(services) if name is None else {asked.known(services, name).name}
 
 
 def _listed(store: Store, names: Iterable[str]) -> Iterator[dict[str, str]]:
