@@ -16,7 +16,6 @@ from vipctl.services.director import (
     MAX_TIMEOUT,
     SETTINGS,
     UNSET,
-    flag,
     from_plain,
     kernel_values,
     plain,
@@ -44,7 +43,7 @@ def test_it_is_written_and_read_back(name: str, tmp_path: Path) -> None:
 def test_the_command_line_has_it(name: str) -> None:
     made = group.get_command(click.Context(group), "set-director")
     assert made
-    assert flag(name) in {p.name: p for p in made.params}[name].opts
+    assert SETTINGS[name].option.spelled(name) in {p.name: p for p in made.params}[name].opts
 
 
 def test_each_is_something_else_in_the_kernel() -> None:

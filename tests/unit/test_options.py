@@ -21,17 +21,10 @@ from vipctl.operate import asked, document, outcome, rangelist
 from vipctl.reconcile.acceptance import _lane
 from vipctl.services import real, reals
 from vipctl.services.methods import METHODS
+from vipctl.services.options import EVERY_OPTION, OPTIONS
 from vipctl.services.planner import _sharing
 from vipctl.services.real import RealServer
-from vipctl.services.service import (
-    EVERY_OPTION,
-    OPTIONS,
-    Service,
-    flag,
-    from_plain,
-    made,
-    plain,
-)
+from vipctl.services.service import Service, from_plain, made, plain
 from vipctl.services.values import Forward, Leftover, Persistence, Port, Scheduler
 
 RIP = ip_address("10.0.1.11")
@@ -107,7 +100,7 @@ def test_the_command_line_has_it(name: str) -> None:
     for command in ("add-range", "add-service", "set-service"):
         made = group.get_command(click.Context(group), command)
         assert made
-        assert flag(name) in {p.name: p for p in made.params}[name].opts
+        assert EVERY_OPTION[name].spelled(name) in {p.name: p for p in made.params}[name].opts
 
 
 @pytest.mark.parametrize("name", SAMPLES)
@@ -123,7 +116,7 @@ def test_services_that_share_vips_agree(name: str) -> None:
 def test_one_of_a_method_is_for_no_other(name: str) -> None:
     others = [m for m, found in METHODS.items() if name not in found.options and not found.proxied]
     for method in others:
-        with pytest.raises(Refused, match=f"{flag(name)} is for --method"):
+        with pytest.raises(Refused, match=f"{EVERY_OPTION[name].spelled(name)} is for --method"):
             made("web", {"fwmark": 1, "method": method, name: SAMPLES[name]})
 
 

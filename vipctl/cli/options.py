@@ -63,7 +63,7 @@ old_and_new = _of_services("OLD NEW", 2, 2)
 
 def service(command: Command) -> Command:
     """Gathers the service options that were typed into `given`: their values, by field."""
-    from vipctl.services.service import EVERY_OPTION
+    from vipctl.services.options import EVERY_OPTION
 
     @wraps(command)
     def gather(**words: Any) -> Any:
@@ -78,9 +78,7 @@ def service(command: Command) -> Command:
 
 
 def _typed(field: str, option: "Option") -> Callable[[Command], Command]:
-    from vipctl.services.service import flag
-
-    said = flag(field)
+    said = option.spelled(field)
     if option.typed is bool:
         return click.option(f"{said}/--no-{said[2:]}", field, default=None, help=option.help)
     if option.choices:
@@ -91,7 +89,7 @@ def _typed(field: str, option: "Option") -> Callable[[Command], Command]:
 
 def director(command: Command) -> Command:
     """Gathers the director's settings that were typed into `given`: None for a default."""
-    from vipctl.services.director import DEFAULT, SETTINGS, flag
+    from vipctl.services.director import DEFAULT, SETTINGS
 
     @wraps(command)
     def gather(**words: Any) -> Any:
@@ -107,7 +105,7 @@ def director(command: Command) -> Command:
     for name, setting in reversed(SETTINGS.items()):
         switched = setting.option.typed is bool
         decorated = click.option(
-            flag(name),
+            setting.option.spelled(name),
             name,
             type=click.Choice([*_SWITCHED, DEFAULT]) if switched else str,
             metavar=None if switched else f"{setting.option.metavar}|{DEFAULT}",
@@ -119,7 +117,7 @@ def director(command: Command) -> Command:
 def target(name: str | None, given: "Given") -> str:
     """The service's name; without one, that of the acceptance-only service of the mark."""
     from vipctl.services import marks, syntax
-    from vipctl.services.service import OPTIONS, flag
+    from vipctl.services.options import OPTIONS
 
     if name is not None:
         return syntax.check_name(name)
@@ -129,8 +127,9 @@ def target(name: str | None, given: "Given") -> str:
         )
     for field, option in OPTIONS.items():
         if option.ipvs and field in given:
+            said = option.spelled(field)
             raise UsageError(
-                f"--fwmark without --service is acceptance only and takes no {flag(field)}",
+                f"--fwmark without --service is acceptance only and takes no {said}",
                 hint="add --service NAME for vipctl to own the IPVS service too",
             )
     return marks.acceptance_name(given["fwmark"])

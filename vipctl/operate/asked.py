@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from vipctl import methods
 from vipctl.errors import Refused, nearest
 from vipctl.services.methods import METHODS
-from vipctl.services.service import OPTIONS, Given, Service
+from vipctl.services.options import OPTIONS
+from vipctl.services.service import Given, Service
 from vipctl.services.values import AUTO
 
 

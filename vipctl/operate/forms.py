@@ -14,7 +14,7 @@ from vipctl.services.director import SETTINGS, Director, from_plain
 from vipctl.services.marks import ACCEPTANCE_PREFIX
 from vipctl.services.methods import METHODS
 from vipctl.services.option import Option
-from vipctl.services.service import OPTIONS
+from vipctl.services.options import OPTIONS
 from vipctl.services.values import AUTO
 
 if TYPE_CHECKING:

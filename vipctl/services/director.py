@@ -81,11 +81,6 @@ SETTINGS: dict[str, Setting] = {
 }  # fmt: skip
 
 
-def flag(name: str) -> str:
-    """How the command line spells it."""
-    return f"--{name.replace('_', '-')}"
-
-
 def plain(director: Director) -> dict[str, Any]:
     """As `export`, `--json` and the store write it."""
     return {name: director[name] for name in SETTINGS if name in director}

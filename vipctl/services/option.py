@@ -1,6 +1,6 @@
 """What an option is: how it is typed, read and written, and who has it. Pure.
 
-`service` lists those of services, `methods` those that a method alone has, `real` those of real
+`options` lists those of services, `methods` those that a method alone has, `real` those of real
 servers. The command line, `apply` files, JSON and the store follow from the lists.
 """
 
@@ -35,6 +35,10 @@ class Option(NamedTuple):
     needed: bool = False
     agree: bool = False
     lasting: bool = False
+
+    def spelled(self, name: str) -> str:
+        """How the command line spells it."""
+        return self.flag or f"--{name.replace('_', '-')}"
 
 
 def switch(text: str, **more: Any) -> Option:

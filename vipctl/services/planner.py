@@ -11,7 +11,8 @@ from vipctl.addresses.spans import Spans, shared
 from vipctl.errors import Refused
 from vipctl.services.change import Change, Held, Place, Shape, of_version
 from vipctl.services.marks import free_mark
-from vipctl.services.service import EVERY_OPTION, Service, flag, ports_disjoint
+from vipctl.services.options import EVERY_OPTION
+from vipctl.services.service import Service, ports_disjoint
 
 
 class View(Protocol):
@@ -218,7 +219,7 @@ def _refuse_conflict(some: Service, other: Service, both: str) -> None:
 
 
 def _agreed() -> str:
-    *some, last = (flag(name) for name, option in EVERY_OPTION.items() if option.agree)
+    *some, last = (option.spelled(name) for name, option in EVERY_OPTION.items() if option.agree)
     return f"{', '.join(some)} and {last}"
 
 

@@ -1,100 +1,22 @@
-"""Services, and each of their options: described here, and nowhere else. Pure."""
+"""Services: their values, and which of these go together. Pure."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from vipctl.addresses.prefixes import VERSIONS, IPAddress
-from vipctl.errors import Refused, UsageError
+from vipctl.errors import Refused
 from vipctl.services import ports
 from vipctl.services.marks import ACCEPTANCE_PREFIX
 from vipctl.services.methods import METHODS, SOURCE_NAT, Features, owner_of
-from vipctl.services.option import Option, amount, choice, switch, word, words
-from vipctl.services.real import FORM, SERVICE, RealServer, parse_real, parse_reals, real_key
-from vipctl.services.syntax import (
-    parse_persistence,
-    parse_port,
-    parse_ports,
-    parse_scheduler,
-    parse_sources,
-)
-from vipctl.services.values import AUTO, Forward, Leftover, Persistence, Port, Scheduler
+from vipctl.services.option import Option
+from vipctl.services.options import EVERY_OPTION, OPTIONS
+from vipctl.services.real import SERVICE, RealServer, real_key
+from vipctl.services.values import Forward, Leftover, Persistence, Port, Scheduler
 
 DEFAULT_METHOD = "fwmark"
 DEFAULT_SCHEDULER = Scheduler()
 Own = tuple[tuple[str, Any], ...]
 Given = Mapping[str, Any]  # options that somebody named, and their values
-
-
-def _known(method: str) -> str:
-    if method not in (AUTO, *METHODS):
-        raise UsageError(f"{method!r} is not a method", hint="one of " + " ".join(METHODS))
-    return method
-
-
-OPTIONS: dict[str, Option] = {  # by field of a Service
-    "fwmark": amount(
-        "Default: the lowest free of vipctl's block.", "fwmark", "MARK", 1, 0xFFFFFFFF
-    ),
-    "method": word(
-        "How packets are accepted; default auto, the best here.",
-        "",
-        _known,
-        choices=(AUTO, *METHODS),
-        agree=True,
-        lasting=True,
-    ),
-    "ports": words(
-        "Only this port, or range of ports; repeat. 'all' is every port, the default.",
-        "tcp/80|tcp/1000-2000|udp",
-        parse_ports,
-        parse_port,
-        flag="--port",
-    ),
-    "leftover": choice(
-        "What IPVS does not take is rejected (default) or dropped.", Leftover, agree=True
-    ),
-    "ping": switch("Answer echo requests; default no.", agree=True),
-    "reals": words(
-        "Real server; repeat.",
-        FORM,
-        parse_reals,
-        parse_real,
-        flag="--real",
-        ipvs=True,
-    ),
-    "scheduler": word(
-        "rr, wrr, wlc (the default), sh, mh, …. Flags: ops; of sh and mh fallback, port.",
-        "NAME[,FLAG…]",
-        parse_scheduler,
-        ipvs=True,
-    ),
-    "forward": choice("Forwarding method; default nat.", Forward, ipvs=True),
-    "persistence": Option(
-        "Keep a client on its real server; 0: do not. Clients that share the first mask bits of "
-        "an IPv4 address, or mask6 of an IPv6 address, stay together. pe=sip: by calls "
-        "of SIP over UDP.",
-        object,
-        parse_persistence,
-        Persistence.plain,
-        "SECONDS[,mask=N][,mask6=N][,pe=sip]",
-        ipvs=True,
-    ),
-    "source_nat": words(
-        "Real servers see this address of the director instead of the client's (nat only); repeat. "
-        "'auto' is that of the way to them, 'no' the client's, the default.",
-        "IP|auto|no",
-        parse_sources,
-        flag="--source-nat",
-        ipvs=True,
-    ),
-    "set_sysctls": switch("Set the sysctls that the service needs; default: name them.", ipvs=True),
-}
-
-
-# Of services of any kind: those that only a method has, too.
-EVERY_OPTION = OPTIONS | {
-    name: option for method in METHODS.values() for name, option in method.options.items()
-}
 
 
 class Service(NamedTuple):
@@ -202,11 +124,6 @@ def from_plain(name: str, form: Mapping[str, Any]) -> Service:
     return made(name, {key: EVERY_OPTION[key].read(value) for key, value in form.items()})
 
 
-def flag(name: str) -> str:
-    """How the command line spells an option."""
-    return EVERY_OPTION[name].flag or f"--{name.replace('_', '-')}"
-
-
 def checked(service: Service) -> Service:
     """The service, if its options go together. Raises Refused."""
     _refuse_options_of_other_methods(service)
@@ -233,7 +150,7 @@ def _refuse_options_of_other_methods(service: Service) -> None:
     method, features = service.method, service.features
     for name, _ in service.own:
         if name not in features.options:
-            owner, said = owner_of(name), flag(name)
+            owner, said = owner_of(name), EVERY_OPTION[name].spelled(name)
             switched = EVERY_OPTION[name].typed is bool
             raise Refused(
                 f"{said} is for --method {owner}, not {method}",
@@ -242,9 +159,8 @@ def _refuse_options_of_other_methods(service: Service) -> None:
             )
     for name, option in features.options.items():
         if option.needed and not service.value(name):
-            raise Refused(
-                f"method {method} needs {flag(name)}", hint=f"add {flag(name)} {option.metavar}"
-            )
+            said = option.spelled(name)
+            raise Refused(f"method {method} needs {said}", hint=f"add {said} {option.metavar}")
     if service.proxied and (service.accepted_only or service.reals):
         raise Refused(
             f"method {method} hands packets to a local proxy, IPVS never sees them: real servers "

@@ -1,0 +1,86 @@
+"""The options of a service, each described here and nowhere else. Pure."""
+
+from vipctl.errors import UsageError
+from vipctl.services.methods import METHODS
+from vipctl.services.option import Option, amount, choice, switch, word, words
+from vipctl.services.real import FORM, parse_real, parse_reals
+from vipctl.services.syntax import (
+    parse_persistence,
+    parse_port,
+    parse_ports,
+    parse_scheduler,
+    parse_sources,
+)
+from vipctl.services.values import AUTO, Forward, Leftover, Persistence
+
+
+def _known(method: str) -> str:
+    if method not in (AUTO, *METHODS):
+        raise UsageError(f"{method!r} is not a method", hint="one of " + " ".join(METHODS))
+    return method
+
+
+OPTIONS: dict[str, Option] = {  # by field of a Service
+    "fwmark": amount(
+        "Default: the lowest free of vipctl's block.", "fwmark", "MARK", 1, 0xFFFFFFFF
+    ),
+    "method": word(
+        "How packets are accepted; default auto, the best here.",
+        "",
+        _known,
+        choices=(AUTO, *METHODS),
+        agree=True,
+        lasting=True,
+    ),
+    "ports": words(
+        "Only this port, or range of ports; repeat. 'all' is every port, the default.",
+        "tcp/80|tcp/1000-2000|udp",
+        parse_ports,
+        parse_port,
+        flag="--port",
+    ),
+    "leftover": choice(
+        "What IPVS does not take is rejected (default) or dropped.", Leftover, agree=True
+    ),
+    "ping": switch("Answer echo requests; default no.", agree=True),
+    "reals": words(
+        "Real server; repeat.",
+        FORM,
+        parse_reals,
+        parse_real,
+        flag="--real",
+        ipvs=True,
+    ),
+    "scheduler": word(
+        "rr, wrr, wlc (the default), sh, mh, …. Flags: ops; of sh and mh fallback, port.",
+        "NAME[,FLAG…]",
+        parse_scheduler,
+        ipvs=True,
+    ),
+    "forward": choice("Forwarding method; default nat.", Forward, ipvs=True),
+    "persistence": Option(
+        "Keep a client on its real server; 0: do not. Clients that share the first mask bits of "
+        "an IPv4 address, or mask6 of an IPv6 address, stay together. pe=sip: by calls "
+        "of SIP over UDP.",
+        object,
+        parse_persistence,
+        Persistence.plain,
+        "SECONDS[,mask=N][,mask6=N][,pe=sip]",
+        ipvs=True,
+    ),
+    "source_nat": words(
+        "Real servers see this address of the director instead of the client's (nat only); repeat. "
+        "'auto' is that of the way to them, 'no' the client's, the default.",
+        "IP|auto|no",
+        parse_sources,
+        flag="--source-nat",
+        ipvs=True,
+    ),
+    "set_sysctls": switch("Set the sysctls that the service needs; default: name them.", ipvs=True),
+}
+
+
+# Of services of any kind: those that only a method has, too.
+EVERY_OPTION = OPTIONS | {
+    name: option for method in METHODS.values() for name, option in method.options.items()
+}
