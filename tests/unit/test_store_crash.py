@@ -128,7 +128,7 @@ def test_a_large_change_killed_at_its_commit_is_undone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cached", [1, 10000], ids=["while it writes", "at the commit"])
-def test_a_full_disk_changes_nothing_and_says_so(tmp_path: Path, cached: int) -> None:
+def test_where_no_file_may_grow_nothing_changes_and_it_says_so(tmp_path: Path, cached: int) -> None:
     with Store.open(tmp_path) as store:
         commit(store, scattered(store, DNS, 10))
         before, change = rows(tmp_path), scattered(store, WEB, 3000)
@@ -147,7 +147,7 @@ def test_a_full_disk_changes_nothing_and_says_so(tmp_path: Path, cached: int) ->
     assert in_child(tmp_path, fill) == 3
     assert rows(tmp_path) == before
     words = (tmp_path / "words").read_text()
-    assert "disk" in words
+    assert "File too large" in words
     assert "rollback" not in words
 
 

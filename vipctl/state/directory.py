@@ -24,6 +24,7 @@ CURES = {
     errno.EROFS: f"mount it writable again, dmesg may say why it is not{MEANWHILE}",
     errno.ENOSPC: f"make room there: df -h, df -i{MEANWHILE}",
     errno.EDQUOT: f"make room there, or raise the quota{MEANWHILE}",
+    errno.EFBIG: f"raise the limit of a file's size: ulimit -f, LimitFSIZE= of a unit{MEANWHILE}",
     errno.EIO: f"the disk may be failing, see dmesg{MEANWHILE}",
     errno.EACCES: "run as root; if you are, see lsattr and what confines it (dmesg)",
     errno.ENOTDIR: "name another with --state-dir",
@@ -42,7 +43,9 @@ def trouble(directory: Where) -> OSError | None:
     from tempfile import TemporaryFile
 
     try:
+        largest = max((entry.stat().st_size for entry in os.scandir(directory)), default=0)
         with TemporaryFile(dir=directory) as file:
+            file.seek(largest)
             file.write(bytes(SMALL))
             file.flush()
     except OSError as e:
