@@ -9,7 +9,7 @@ from tests.harness.counter import LocalInCounter
 from tests.harness.lab import Lab
 from tests.harness.traffic import Outcome, udp_ask, udp_send
 from tests.harness.waiting import wait_until
-from tests.netns import foreign, snapshot
+from tests.netns import foreign, processes, snapshot
 from tests.netns.addresses import OWN, RANGES, VIPS
 from tests.netns.arrivals import send_every_kind
 from tests.netns.iptables import ByIptables, ours, saved
@@ -140,3 +140,11 @@ def test_conntrack_comes_with_ping_and_goes_with_it(net: Lab, vipctl: Vipctl) ->
     assert saved(net.director).count("-j REDIRECT") == 2
     vipctl("set-service", "fwmark-17", "--no-ping")
     assert "REDIRECT" not in saved(net.director)
+
+
+def test_a_process_that_only_reads_knows_every_target(vipctl: Vipctl) -> None:
+    """Of REDIRECT one file has both IP versions: libxtables would give those of one alone."""
+    vipctl("add-range", *RANGES, "--fwmark", "17", "--ping")
+    code, printed = processes.run(vipctl, "restore")
+    assert (code, printed.get("changed")) == (0, False), printed
+    assert processes.run(vipctl, "status")[1]["kernel"] == "as stored"

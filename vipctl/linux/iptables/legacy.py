@@ -21,7 +21,7 @@ from typing import Any
 from vipctl.errors import KernelError, Missing
 from vipctl.linux.iptables import library
 from vipctl.linux.iptables.ipset import SEARCH
-from vipctl.linux.iptables.wording import is_ours, parsed, rule_of, words_of
+from vipctl.linux.iptables.wording import is_ours, parsed, rule_of, target_of, words_of
 
 Chains = dict[str, list[str]]  # rules by chain; in one of the kernel's: jumps to ours
 NAMES_FILE = {4: "ip_tables_names", 6: "ip6_tables_names"}
@@ -153,7 +153,7 @@ def _ours(handle: Any) -> Chains:
 
 def _jumps(handle: Any, name: str) -> list[Any]:
     """The rules of a chain that jump to ours. Others are not looked into."""
-    return _rules(handle, _chain(handle, name), lambda entry: is_ours(_target(handle, entry)))
+    return _rules(handle, _chain(handle, name), lambda entry: is_ours(target_of(handle, entry)))
 
 
 def _rules(
@@ -165,11 +165,6 @@ def _rules(
             found.append(rule_of(handle, entry, chain))
         entry = handle.next_rule(entry)
     return found
-
-
-def _target(handle: Any, entry: Any) -> str:
-    name: bytes = handle.get_target(entry) or b""
-    return name.decode()
 
 
 def _chain(handle: Any, name: str) -> Any:

@@ -23,7 +23,15 @@ def is_ours(name: str) -> bool:
 def rule_of(handle: Any, entry: Any = None, chain: Any = None) -> Any:
     iptc = library.load()
     base = iptc.Rule6 if isinstance(handle, iptc.Table6) else iptc.Rule
+    if entry is not None:
+        _know(base().nfproto, target_of(handle, entry))
     return type("Rule", (base,), {"tables": [handle]})(entry, chain)
+
+
+def target_of(handle: Any, entry: Any) -> str:
+    """What a rule jumps to, be it a chain."""
+    name: bytes = handle.get_target(entry) or b""
+    return name.decode()
 
 
 def parsed(handle: Any, words: str) -> Any:
@@ -42,8 +50,7 @@ def parsed(handle: Any, words: str) -> Any:
 
 
 def _create_target(rule: Any, name: str) -> Any:
-    if not is_ours(name):
-        _know(rule.nfproto, name)
+    _know(rule.nfproto, name)
     return rule.create_target(name)
 
 
@@ -54,8 +61,8 @@ def _know(protocol: int, name: str) -> None:
     """
     xtables = library.load().xtables
     known = xtables.xtables(protocol)
-    if not known.find_target(name):
-        extension = Path(xtables._xtables_libdir, f"libxt_{name}.so")
+    extension = Path(xtables._xtables_libdir, f"libxt_{name}.so")
+    if extension.exists() and not known.find_target(name):
         with os.fdopen(os.memfd_create(name), "wb") as copy:
             copy.write(extension.read_bytes())
             copy.flush()
