@@ -291,3 +291,22 @@ def status(settings: Settings) -> None:
 def restore(settings: Settings, force: bool) -> None:
     """Bring the kernel to the stored state: after a boot, or after somebody's flush."""
     _finish(settings, settings.controller(force=force).restore())
+
+
+@group.of(
+    "watch",
+    click.option(
+        "--every",
+        type=click.FloatRange(0.1, 3600),
+        default=2.0,
+        show_default=True,
+        metavar="SECONDS",
+        help="Look so often at what the kernel does not announce: IPVS, sysctls, ipsets.",
+    ),
+)
+def watch(settings: Settings, every: float) -> None:
+    """Run until stopped, and put back whatever others change. With --check, only report it."""
+    from vipctl.operate.watching import Watching
+    from vipctl.watch import daemon
+
+    daemon.run(Watching(settings.state_dir, check=settings.check), every)

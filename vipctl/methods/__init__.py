@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 NAMES = tuple(METHODS)  # best first
 PARTS = (*NAMES, SOURCE_NAT)  # all that has an interface of a method
+UNCOUNTED = ("fwmark-iptables",)  # those whose `epoch` is always ""
 
 
 class Method(Protocol):

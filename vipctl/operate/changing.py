@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
 
-from vipctl import files
+from vipctl import files, methods
 from vipctl.errors import Missing, Refused, VipctlError
 from vipctl.files import Where
 from vipctl.operate import advice, safety
@@ -54,7 +54,7 @@ class Changing(NamedTuple):
             foreign = refuse_foreign_state(store, adopt=adopt)
             change = plan(store)
             safety.check_arp(store, change)
-            found = healing.look(store, change, full=full)
+            found = healing.look(store, change, whole=methods.PARTS if full else ())
             found.everything |= foreign
             self._refuse_taking_over(store, found, adopt=adopt)
             transaction.check(store, change, found.lacking)

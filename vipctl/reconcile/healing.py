@@ -31,15 +31,21 @@ UNKNOWN = "unknown"  # the seal of a method that could not be brought into any k
 class Found:
     """What of the kernel is not as stored, and what the director cannot have.
 
-    `watch` was begun before anything was looked at; with `full`, every prefix was; `everything` is
+    `watch` was begun before anything was looked at; of methods in `whole` every prefix was;
+    `everything` is
     to be restored, whatever it looks like.
     """
 
     def __init__(
-        self, watch: Watch, lacking: Lacking, *, full: bool = False, everything: bool = False
+        self,
+        watch: Watch,
+        lacking: Lacking,
+        whole: Collection[str] = (),
+        *,
+        everything: bool = False,
     ) -> None:
         self.watch, self.lacking = watch, lacking
-        self.full, self.everything = full, everything
+        self.whole, self.everything = whole, everything
         self.methods: set[str] = set()
         self.virtuals: set[Key] = set()
         self.sysctls: set[str] = set()
@@ -48,11 +54,18 @@ class Found:
 
     def differs(self) -> bool:
         """In anything that the director can have."""
-        return bool(
-            self.everything
-            or self.methods - self.lacking.stuck
-            or self.virtuals - self.lacking.balanced.keys()
-            or self.sysctls - self.lacking.sysctls.keys()
+        return bool(self.differing())
+
+    def differing(self) -> frozenset[str]:
+        """What the director could have as stored, and has not, in words."""
+        virtuals = self.virtuals - self.lacking.balanced.keys()
+        return frozenset(
+            [
+                *(["what an unfinished change has left"] if self.everything else []),
+                *(f"method {name}" for name in self.methods - self.lacking.stuck),
+                *(f"IPVS service of fwmark {mark}, IPv{version}" for mark, version in virtuals),
+                *self.sysctls - self.lacking.sysctls.keys(),
+            ]
         )
 
     def note(self, refused: Refusals, planned: Kept) -> None:
@@ -64,21 +77,24 @@ class Found:
                 self.warnings.append(f"{error.message}: it stays as it is")
 
 
-def look(store: Store, change: Change | None = None, *, full: bool = False) -> Found:
-    """Without `full` at few prefixes; before a change, at the real servers of what it changes."""
+def look(store: Store, change: Change | None = None, *, whole: Collection[str] = ()) -> Found:
+    """At every prefix of the methods in `whole`, at few of others.
+
+    Before a change, and without `whole`, only at the real servers of what it changes.
+    """
     services = (*store.services().values(), *(change.after if change else ()))
     used = {part for service in services for part in service.parts}
-    found = Found(Watch(used), Lacking(), full=full, everything=store.intent() is not None)
+    found = Found(Watch(used), Lacking(), whole, everything=store.intent() is not None)
     found.lacking.accepted |= _without_ipv6(used)
-    found.methods = _differing(store, found.lacking.accepted, full=full)
+    found.methods = _differing(store, found.lacking.accepted, whole)
     _look_for_lost(store, found)
-    _look_at_ipvs(store, found, None if full else change)
+    _look_at_ipvs(store, found, None if whole else change)
     found.sysctls = set(sysctl.unmet({name: new for name, (_, new) in store.sysctls().items()}))
     known = store.epochs()
     found.vouched = {
         name: epoch
         for name, epoch in found.watch.start.items()
-        if name not in found.methods and (full or known.get(name) == epoch)
+        if name not in found.methods and (name in whole or known.get(name) == epoch)
     }
     return found
 
@@ -110,25 +126,25 @@ def _look_for_lost(store: Store, found: Found) -> None:
     for name in list(found.methods):
         if problem := methods.unusable(name):
             found.lacking.accepted |= {(name, version): problem for version in VERSIONS}
-            if _is_there(store, name, NOTHING, full=False):
+            if _is_there(store, name, NOTHING, ()):
                 found.methods.remove(name)
 
 
-def _differing(store: Store, without: Without, *, full: bool) -> set[str]:
+def _differing(store: Store, without: Without, whole: Collection[str]) -> set[str]:
     """The methods whose part of the kernel is not as stored."""
     wanted = acceptances(store, without)
     return {
         name
         for name in _methods(store, wanted)
-        if not _is_there(store, name, wanted.get(name, NOTHING), full=full)
+        if not _is_there(store, name, wanted.get(name, NOTHING), whole)
     }
 
 
-def _is_there(store: Store, name: str, acceptance: Acceptance, *, full: bool) -> bool:
+def _is_there(store: Store, name: str, acceptance: Acceptance, whole: Collection[str]) -> bool:
     found = _seal(name, acceptance)
     if not found.fits or found.digest != store.seals().get(name, ""):
         return False
-    if not (full and acceptance.active()):
+    if not (name in whole and acceptance.active()):
         return True
     since = store.epochs().get(name, "none")
     return methods.get(name).holds(acceptance, prefixes(store, name, acceptance), since)
@@ -250,7 +266,7 @@ def _restore(store: Store, found: Found, name: str) -> None:
     if not whole.active() and _seal(name, NOTHING) == seal.ABSENT:
         return None
     parts = dict(_parts(store, found, name, whole))
-    there = {v for v, part in parts.items() if _is_there(store, name, part, full=found.full)}
+    there = {v for v, part in parts.items() if _is_there(store, name, part, found.whole)}
     try:
         return _load(store, found, name, whole)
     except (KernelError, Missing) as e:

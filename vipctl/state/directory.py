@@ -75,6 +75,22 @@ def lock(
         os.close(fd)
 
 
+@contextmanager
+def alone(directory: Where) -> Iterator[None]:
+    """Of the daemons of a state directory, the only one. Raises Refused if there is one."""
+    prepare(directory)
+    fd = _open_lock(f"{directory}/watch.lock")
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as e:
+        raise Refused(
+            f"vipctl watch runs already for {directory}", hint=f"fuser -v {directory}/watch.lock"
+        ) from e
+    finally:
+        os.close(fd)
+
+
 def _open_lock(path: str) -> int:
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
