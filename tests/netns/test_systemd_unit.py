@@ -7,6 +7,9 @@ import json
 import os
 import re
 import shutil
+import signal
+import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +18,10 @@ import pytest
 
 from tests.harness.command import Vipctl
 from tests.harness.netns import Namespace, execute
+from tests.harness.waiting import wait_until
 
 UNIT = Path(__file__).parents[2] / "examples/systemd/vipctl-restore.service"
+WATCH = UNIT.with_name("vipctl.service")
 FOR_IPTABLES = UNIT.with_name(f"{UNIT.name}.d-iptables.conf")
 VIPCTL = Path(sys.executable).with_name("vipctl")
 EXPOSURE = 25  # in tenths: systemd's 2.5 of 10
@@ -44,12 +49,24 @@ READ_ONLY = 'mount --bind "$0" "$0" && mount -o remount,bind,ro / && cd "$0" && 
 
 @pytest.fixture
 def unit(tmp_path: Path) -> Path:
-    """The unit, for the vipctl that is tested."""
+    """The unit that restores, for the vipctl that is tested."""
+    return _copy(UNIT, tmp_path)
+
+
+@pytest.fixture(params=[UNIT, WATCH], ids=lambda unit: unit.name)
+def each(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Every unit; the others are beside it."""
+    for other in (UNIT, WATCH):
+        _copy(other, tmp_path)
+    return tmp_path / str(request.param.name)
+
+
+def _copy(unit: Path, tmp_path: Path) -> Path:
     for needed in ("systemd-analyze", "strace", "setpriv"):
         assert shutil.which(needed), f"{needed} is missing: make deps installs it"
-    text = UNIT.read_text()
+    text = unit.read_text()
     assert "=vipctl " in text
-    copy = tmp_path / UNIT.name
+    copy = tmp_path / unit.name
     copy.write_text(text.replace("=vipctl ", f"={VIPCTL} "))
     return copy
 
@@ -62,14 +79,14 @@ def booted() -> Iterator[Namespace]:
     host.close()
 
 
-def test_systemd_finds_no_fault(unit: Path) -> None:
-    done = execute(["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", str(unit)])
+def test_systemd_finds_no_fault(each: Path) -> None:
+    done = execute(["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", str(each)])
     assert done.stdout + done.stderr == ""
 
 
-def test_systemd_calls_it_hardened(unit: Path) -> None:
+def test_systemd_calls_it_hardened(each: Path) -> None:
     threshold = f"--threshold={EXPOSURE}"
-    execute(["systemd-analyze", "security", "--offline=true", threshold, str(unit)])
+    execute(["systemd-analyze", "security", "--offline=true", threshold, str(each)])
 
 
 def test_systemd_can_order_a_boot(unit: Path) -> None:
@@ -160,6 +177,33 @@ def test_restore_works_within_the_limits(
     done = booted.run([*limited, *traced, *command])
     assert json.loads(done.stdout)["restored"] is True
     assert Vipctl(booted, vipctl.state_dir)("restore")["changed"] is False, "all was restored"
+    _check_trace(trace.read_text(), limits)
+
+
+def test_watching_works_within_the_limits(
+    vipctl: Vipctl, booted: Namespace, tmp_path: Path
+) -> None:
+    """It is ready when it has looked, gives signs of life, heals, and ends when it is asked to."""
+    vipctl("add-range", *RANGES, "--fwmark", "17")
+    Vipctl(booted, vipctl.state_dir)("restore")
+    limits, trace = _settings(WATCH), tmp_path / "trace"
+    traced = ["strace", "-f", "-qq", "-o", str(trace), str(VIPCTL)]
+    command = [*_limited(limits, tmp_path), *traced, "--state-dir", str(vipctl.state_dir), "watch"]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(60)
+        told = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"}
+        argv = ["ip", "netns", "exec", booted.name, *command]
+        with subprocess.Popen(argv, env=os.environ | told) as process:
+            heard = [systemd.recv(1000).decode() for _ in range(4)]
+            assert any(text.startswith("READY=1") for text in heard)
+            assert heard.count("WATCHDOG=1") >= 2
+            booted.run(["nft", "flush", "ruleset"])
+            tables = ["nft", "list", "tables"]
+            wait_until(lambda: "vipctl" in booted.run(tables).stdout, "it is put back")
+            (child,) = booted.run(["pgrep", "-P", str(process.pid)]).stdout.split()
+            os.kill(int(child), signal.SIGTERM)
+            assert process.wait(30) == 0
     _check_trace(trace.read_text(), limits)
 
 
