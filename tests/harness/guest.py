@@ -27,7 +27,7 @@ from tests.harness.waiting import wait_until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHARED = Path("/run/vipctl-guest")
-TIME_LIMIT = 40 * 60.0
+TIME_LIMIT = 60 * 60.0
 CONSOLE_TAIL = 100
 NO_STATUS = 255  # what stands for an exit status that did not arrive
 TIMED_OUT = 124
