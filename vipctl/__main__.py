@@ -5,9 +5,9 @@ import os
 
 
 def main() -> None:
-    """What a command makes it needs to its end, and then all goes at once.
+    """Runs one command, without garbage collection and without dismantling the interpreter.
 
-    Looking for garbage and taking the interpreter apart are a fifth of a small command.
+    These two would take a fifth of a small command's time.
     """
     gc.disable()
     from vipctl import cli

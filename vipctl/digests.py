@@ -1,7 +1,7 @@
-"""A digest of words: others have another one."""
+"""Short digests of text, to tell whether two texts are the same."""
 
 try:
-    from _blake2 import blake2b  # all that hashlib has of it, without OpenSSL: as `random` does
+    from _blake2 import blake2b  # `hashlib` has the same, but loads OpenSSL
 except ImportError:
     from hashlib import blake2b
 

@@ -1,4 +1,4 @@
-"""Everything that vipctl says no with.
+"""The errors that vipctl reports, and their exit codes.
 
 VipctlError     1  unexpected: a defect of vipctl or of the machine
 ├── UsageError  2  usage: the input is not of the form that the command takes
@@ -24,7 +24,7 @@ class VipctlError(Exception):
 
 
 def nearest(name: str, known: Iterable[str], otherwise: str = "vipctl --help") -> str:
-    """A hint for a name that is not known."""
+    """The hint for an unknown name: similar names that are known, else `otherwise`."""
     from difflib import get_close_matches
 
     found = get_close_matches(name, known, n=3)

@@ -1,4 +1,4 @@
-"""Files of /proc and of ours. Importing pathlib takes a command as long as all that it reads."""
+"""Reading files without pathlib: importing that takes as long as all that a command reads."""
 
 import errno
 import os
@@ -13,7 +13,7 @@ def text(path: Where) -> str:
 
 
 def exists(path: Where) -> bool:
-    """Raises OSError where that may not be known."""
+    """Raises OSError if that cannot be found out, for want of permission for example."""
     try:
         os.stat(path)
     except OSError as e:

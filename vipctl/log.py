@@ -1,4 +1,4 @@
-"""What `-v` shows: what is sent to a kernel. Importing `logging` would take longer than it all."""
+"""What is sent to the kernel, for `-v` to show. Not by `logging`, whose import takes too long."""
 
 from collections.abc import Callable
 
@@ -6,6 +6,6 @@ listener: Callable[[str], None] | None = None
 
 
 def debug(text: str, *values: object) -> None:
-    """The values take their places in the text if somebody listens."""
+    """Passes `text % values` to the listener, if there is one."""
     if listener is not None:
         listener(text % values)

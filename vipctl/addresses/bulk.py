@@ -35,7 +35,11 @@ _HALF = 64  # bits of a column of IPv6
 
 
 def union(version: int, data: bytes) -> bytes:
-    """Of spans in any order: it ends where all that have begun have ended, and none begins."""
+    """Joins spans given in any order.
+
+    First and last addresses are sorted separately: a joined span ends at the n-th last address if
+    the first address after the n-th neither overlaps nor touches it.
+    """
     first, last = firsts_and_lasts(version, data)
     single = all(map(np.array_equal, first, last))
     first = in_order(first)
@@ -55,7 +59,7 @@ def difference(version: int, left: bytes, right: bytes) -> bytes:
 
 
 def _sweep(version: int, sets: list[bytes], keep: Callable[[list[Depth]], Mask]) -> bytes:
-    """From address to address where something begins or ends; canonical."""
+    """The addresses that `keep` chooses by how many spans of each set they are in; canonical."""
     bounds = [
         (first, following(last))
         for first, last in (firsts_and_lasts(version, data) for data in sets)
@@ -63,7 +67,7 @@ def _sweep(version: int, sets: list[bytes], keep: Callable[[list[Depth]], Mask])
     points = concatenated([*(first for first, _ in bounds), *(end for _, end in bounds)])
     order = ordering(points)
     points = taken(points, order)
-    ends = np.append(differ(points), True)  # where the next point is another
+    ends = np.append(differ(points), True)  # the last of equal points
     depths = []
     for at in range(len(bounds)):
         counted = np.concatenate(
@@ -82,7 +86,7 @@ def _steps(by: int, bounds: tuple[Columns, Columns], counted: bool) -> NDArray[n
 
 
 def near(version: int, data: bytes, others: bytes, gap: int) -> bytes:
-    """The spans that share an address with one of the others widened by `gap`; both canonical."""
+    """The spans that share an address with one of `others`, each widened by `gap` (0 or 1)."""
     low, high = firsts_and_lasts(version, others)
     low, high = (preceding(low), following(high)) if gap else (low, high)
     first, last = firsts_and_lasts(version, data)
@@ -110,11 +114,11 @@ def records_without(width: int, left: bytes, right: bytes) -> bytes:
 
 
 def _among(some: Words, others: Words) -> Mask:
-    """Which of `some` are in `others`, by numbers that stand for them if these tell them apart."""
+    """Which of `some` are in `others`: by their hashes, or by sorting if two hashes collide."""
     mixed, sought = _mixture(others), _mixture(some)
     order = np.argsort(mixed)
     mixed = mixed[order]
-    turn = np.argsort(sought)  # so that neighbours are looked for one after the other
+    turn = np.argsort(sought)  # sorted queries are faster: they use the cache
     at = np.empty_like(turn)
     at[turn] = np.searchsorted(mixed, sought[turn])
     at[at == len(mixed)] = 0
@@ -124,7 +128,7 @@ def _among(some: Words, others: Words) -> Mask:
 
 
 def _mixture(words: Words) -> Column:
-    """Of each record a number that hardly another has."""
+    """A 64-bit hash of each record."""
     mixed = np.zeros(len(words), np.uint64)
     for column in words.T:
         mixed = (mixed ^ column) * _ODD
@@ -165,7 +169,11 @@ def prefixes(version: int, data: bytes) -> dict[int, bytes]:
 
 
 def _cut_wide(first: Columns, last: Columns) -> Iterable[tuple[int, bytes]]:
-    """Within a /64 the low halves decide; of whole /64s the high ones; the rest are few."""
+    """As (length, packed network addresses).
+
+    A span within one /64 is cut by its low half, a span of whole /64s by its high half, and the
+    few others one by one.
+    """
     narrow = (first[0] == last[0]) & (last[1] != FULL)
     whole = (first[1] == 0) & (last[1] == FULL) & (last[0] != FULL)
     for high in (first[0][narrow],) if narrow.any() else ():
@@ -186,7 +194,10 @@ def _cut(first: Column, last: Column, bits: int) -> Iterable[tuple[int, Column]]
 def _cut_chosen(
     first: Column, last: Column, bits: int
 ) -> Iterable[tuple[int, Column, NDArray[np.intp]]]:
-    """From the smallest prefix up, from both ends of all spans: (length, starts, of which)."""
+    """Cuts prefixes off both ends of all spans, the smallest prefixes first.
+
+    Yields their length, their network addresses, and the indices of the spans they are cut from.
+    """
     chosen = np.arange(len(first))
     alone = first == last
     if alone.any():
@@ -226,7 +237,7 @@ def fields(template: bytes, at: int, width: int, data: bytes) -> bytes | None:
 def ranges(
     width: int, addresses: bytes, lengths: bytes, reserved: Iterable[tuple[int, int]]
 ) -> bytes | None:
-    """The spans of prefixes; None if one has host bits set or is in a reserved span."""
+    """The packed spans of prefixes; None if one has host bits set or meets a reserved span."""
     first = np.frombuffer(addresses, np.uint8).reshape(-1, width)
     masks = np.array([_host_bits(width, n) for n in range(8 * width + 1)])
     hosts = masks.take(np.frombuffer(lengths, np.uint8), axis=0)

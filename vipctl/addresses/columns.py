@@ -1,9 +1,9 @@
-"""Addresses as columns of numpy: one for IPv4, the high and the low 64 bits for IPv6. Pure."""
+"""Addresses as numpy arrays: one for IPv4; for IPv6 one of the high and one of the low 64 bits."""
 
 import os
 from typing import Any
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # nothing here needs the others
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # more threads have nothing to do here
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ FULL = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
 def firsts_and_lasts(version: int, data: bytes) -> tuple[Columns, Columns]:
-    """First and last addresses."""
+    """The first and the last address of each packed span."""
     if version == 4:
         first, last = np.frombuffer(data, ">u4").reshape(-1, 2).T.astype(np.uint64, order="C")
         return (first,), (last,)
@@ -53,9 +53,10 @@ def preceding(columns: Columns) -> Columns:
 
 
 def ordering(columns: Columns) -> NDArray[np.intp]:
-    """For a few sorted runs one behind the other, which `stable` merges.
+    """The indices that sort the addresses.
 
-    Of IPv6 addresses, the halves before the middle are mostly enough.
+    The input is mostly a few sorted runs, which a stable sort merges. IPv6 addresses are sorted
+    by their high halves first, and by both only if that is not enough.
     """
     order = np.argsort(columns[0], kind="stable")
     if len(columns) == 1:
@@ -76,7 +77,7 @@ def exceeds(left: Columns, right: Columns) -> Any:
 
 
 def differ(columns: Columns) -> Any:
-    """Where an item is not the next."""
+    """Of each item but the last, whether it is unequal to the next."""
     return np.logical_or.reduce([column[1:] != column[:-1] for column in columns])
 
 

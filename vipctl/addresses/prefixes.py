@@ -1,6 +1,6 @@
 """Addresses, prefixes and ranges as people write them, and what can never be a VIP. Pure."""
 
-import _socket as socket  # without the enumerations that `socket` makes of all it has
+import _socket as socket  # imported faster: `socket` makes enumerations of its constants
 import ipaddress
 from collections.abc import Iterable, Iterator
 from typing import Final
@@ -57,7 +57,7 @@ class AddressSet:
         return self.v4.size() + self.v6.size()
 
     def count(self) -> int:
-        """How many prefixes."""
+        """How many prefixes the minimal list has."""
         return sum(sum(self.spans(version).lengths().values()) for version in VERSIONS)
 
 
@@ -70,7 +70,7 @@ def from_spans(spans: Iterable[tuple[int, Span]]) -> AddressSet:
 
 
 def texts(spans: Spans) -> Iterator[str]:
-    """The minimal prefixes, in order. Single addresses, of which there may be many, go fast."""
+    """The minimal prefixes, in order. Single addresses have a shortcut: there may be many."""
     version, data, width = spans.version, spans.data, WIDTH[spans.version]
     family, alone = AF[version], f"/{BITS[version]}"
     for at in range(0, len(data), 2 * width):
@@ -142,12 +142,12 @@ def _parse(text: str) -> tuple[int, Span]:
 
 
 def quoted(text: str) -> str:
-    """The item as a message shows it."""
+    """What an operator typed, as a message shows it: in quotes, and not at any length."""
     return repr(text if len(text) <= MAX_QUOTED else text[:MAX_QUOTED] + "…")
 
 
 def refuse_strange(text: str) -> None:
-    """Raises UsageError naming the first character that no address has: many look as if one had."""
+    """Raises UsageError that names the first non-ASCII character: it may look like an ASCII one."""
     strange = next((c for c in text if not c.isascii()), None)
     if strange is None:
         return
@@ -207,7 +207,7 @@ _RESERVED = tuple((*_parse_prefix(block), block, what) for block, what in RESERV
 
 
 def reserved(version: int) -> Iterator[Span]:
-    """What no VIP can be in."""
+    """The spans of one IP version that no VIP can be in."""
     return (found for other, found, _, _ in _RESERVED if other == version)
 
 

@@ -19,7 +19,7 @@ LAST = b"\xff" * 16
 
 
 class Spans:
-    """Canonical. `data` has first and last address of each span, big-endian."""
+    """A canonical set. `data` has the first and the last address of each span, big-endian."""
 
     __slots__ = ("data", "version")
 
@@ -40,7 +40,7 @@ class Spans:
 
     @classmethod
     def of(cls, version: int, data: bytes) -> Self:
-        """Of packed spans in any order, overlapping or not."""
+        """The set made of packed spans in any order, overlapping or not."""
         if _are_many(version, data):
             from vipctl.addresses import bulk
 
@@ -49,7 +49,7 @@ class Spans:
 
     @classmethod
     def from_pairs(cls, version: int, pairs: Iterable[Span]) -> Self:
-        """Of spans in any order, overlapping or not."""
+        """The set made of spans in any order, overlapping or not."""
         return cls.of(version, packed(version, pairs))
 
     def __len__(self) -> int:
@@ -80,7 +80,7 @@ class Spans:
         return self.of(self.version, self.data + other.data)
 
     def _with(self, first: int, last: int) -> Self:
-        """One span more takes the place of those that it touches."""
+        """Adds one span, joined with those that it touches."""
         near = self._within(first - 1, last + 1)
         if near:
             first = min(first, self._address(2 * near.start))
@@ -105,7 +105,7 @@ class Spans:
         return self - (self - other)
 
     def without(self, other: Self) -> Self:
-        """The spans of `self` that are not, just as they are, in `other`."""
+        """The spans of `self` that are not spans of `other` too, with the same two ends."""
         if not (self.data and other.data):
             return self
         kept = records_without(2 * WIDTH[self.version], self.data, other.data)
@@ -116,7 +116,7 @@ class Spans:
         return self._near(other, 0) if self._meets(other) else type(self)(self.version)
 
     def touching(self, other: Self) -> Self:
-        """The spans of `self` that share an address with `other`, or are next to one of it."""
+        """The spans of `self` that share an address with `other`, or are adjacent to it."""
         return self._near(other, 1)
 
     def _near(self, other: Self, gap: int) -> Self:
@@ -133,7 +133,10 @@ class Spans:
         )
 
     def parts(self, bounds: Iterable[bytes]) -> list[Self]:
-        """Cut before the spans that begin at each of these packed addresses, or behind them."""
+        """Cuts the set at packed addresses, which are in order: one part more than bounds.
+
+        A span belongs to the part in which its first address is.
+        """
         size = 2 * WIDTH[self.version]
         values = (int.from_bytes(bound, "big") for bound in bounds)
         places = range(len(self))
@@ -150,7 +153,7 @@ class Spans:
         )
 
     def _meets(self, other: Self) -> bool:
-        """Whether the outermost addresses leave it possible that they share some."""
+        """Whether the two may share addresses, by the first and the last address of each."""
         if not (self.data and other.data):
             return False
         width = WIDTH[self.version]
@@ -187,7 +190,7 @@ class Spans:
 def shared(version: int, sets: Iterable[Spans]) -> Spans:
     """The addresses that are in more than one of the sets."""
     some = [spans.data for spans in sets if spans]
-    data = b"".join(some) if len(some) > 1 else b""  # one of them shares nothing with itself
+    data = b"".join(some) if len(some) > 1 else b""  # a single set shares nothing
     if _are_many(version, data):
         from vipctl.addresses import bulk
 
@@ -202,7 +205,7 @@ def shared(version: int, sets: Iterable[Spans]) -> Spans:
 
 
 def records(template: bytes, at: int, width: int, addresses: bytes) -> bytes:
-    """The template once for each packed address, which takes its place at offset `at`."""
+    """A copy of the template for each packed address, which is put into it at offset `at`."""
     if len(addresses) >= NUMPY_FROM * width:
         from vipctl.addresses import bulk
 
@@ -214,7 +217,7 @@ def records(template: bytes, at: int, width: int, addresses: bytes) -> bytes:
 
 
 def fields(template: bytes, at: int, width: int, data: bytes) -> bytes | None:
-    """The inverse of `records`; None if that is not what the data is made of."""
+    """The inverse of `records`: the packed addresses; None if `records` cannot have made it."""
     if len(data) % len(template):
         return None
     if len(data) > NUMPY_FROM * len(template):
@@ -246,7 +249,7 @@ def common(width: int, left: bytes, right: bytes) -> bytes:
 
 
 def _are_many(version: int, *data: bytes) -> bool:
-    """And of what numpy can add one to: no VIP is the last address of IPv6."""
+    """Whether numpy pays, and can do it: it cannot add one to the last IPv6 address."""
     if sum(map(len, data)) <= 2 * WIDTH[version] * NUMPY_FROM:
         return False
     return version == 4 or not any(LAST in part for part in data)
