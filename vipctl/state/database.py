@@ -1,4 +1,4 @@
-"""The database file: how it comes to be, is read where nobody can write, and fails."""
+"""The database file: creating it, reading it where nobody can write, and naming its failures."""
 
 import errno
 import os
@@ -12,8 +12,8 @@ from vipctl.state.directory import CURES, cure, trouble
 
 SCHEMA_VERSION = 2
 DAMAGED = (
-    "the kernel keeps its VIPs meanwhile: put state.db back from a backup; without one move the "
-    "directory away, and make the state anew: vipctl restore --force, which ends them, and apply"
+    "the kernel keeps its VIPs meanwhile: put state.db back from a backup; without a backup, move "
+    "the directory away, run vipctl restore --force, which ends these VIPs, and apply your file"
 )
 
 SCHEMA = """
@@ -37,7 +37,7 @@ CREATE TABLE tally (
 ) WITHOUT ROWID;
 CREATE TABLE sysctl (name TEXT PRIMARY KEY, old TEXT NOT NULL, new TEXT NOT NULL) WITHOUT ROWID;
 """
-SAID = {  # what a failure of sqlite's means where nothing is in the way of writing afterwards
+SAID = {  # sqlite's failures as errnos, for when a test of the directory finds nothing wrong
     sqlite3.SQLITE_FULL: errno.ENOSPC,
     sqlite3.SQLITE_IOERR: errno.EIO,
     sqlite3.SQLITE_READONLY: errno.EROFS,
@@ -45,19 +45,20 @@ SAID = {  # what a failure of sqlite's means where nothing is in the way of writ
 
 
 class Unwritten(VipctlError):
-    """What was to be committed is not: the state is as it was before that.
+    """A commit failed: the state is as it was before.
 
-    Unless it is not `certain`: after a reboot or the next command's look it may turn out to be.
+    If `certain` is False, the disk did not confirm the commit, and it may have succeeded: only the
+    next command, or a reboot, shows.
     """
 
     certain = True
 
 
 def create(directory: Where) -> None:
-    """A database appears whole, or not at all, whoever comes first."""
+    """Creates the database, whole or not at all; one that another command made first stays."""
     from tempfile import TemporaryDirectory
 
-    for remains in ("-wal", "-shm"):  # of one that is gone: not for the new one
+    for remains in ("-wal", "-shm"):  # left by a deleted database: sqlite would read them
         with suppress(FileNotFoundError):
             os.unlink(path(directory) + remains)
     with TemporaryDirectory(dir=directory, prefix="new-") as scratch:
@@ -78,7 +79,7 @@ def define(db: sqlite3.Connection) -> None:
 
 
 def apart(directory: Where) -> sqlite3.Connection:
-    """Reads without writing: the database as it is, or with its journal a copy in memory."""
+    """Opens the database without writing beside it; one that has a journal, as a copy in memory."""
     from shutil import copyfile
     from tempfile import TemporaryDirectory
     from urllib.parse import quote
@@ -97,7 +98,7 @@ def apart(directory: Where) -> sqlite3.Connection:
 
 
 def is_for_writing(error: Exception) -> bool:
-    """Whether sqlite failed at what it writes, as it does even to read."""
+    """Whether sqlite failed because it could not write, which it does even to read."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return code in (
         *(sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_FULL),
@@ -106,7 +107,7 @@ def is_for_writing(error: Exception) -> bool:
 
 
 def failure(verb: str, directory: Where, error: Exception) -> VipctlError:
-    """By what the file system says where it says something; else the database is damaged."""
+    """The error to raise: with the file system's reason if it has one, else "damaged"."""
     if isinstance(error, VipctlError):
         return error
     if os.geteuid():
@@ -124,7 +125,7 @@ def failure(verb: str, directory: Where, error: Exception) -> VipctlError:
 
 
 def _uncertain(directory: Where) -> Unwritten:
-    """All is written, but the disk did not say that it has it."""
+    """All is written, but the disk did not confirm it."""
     message = f"cannot tell whether the state in {directory} is written: {os.strerror(errno.EIO)}"
     failure = Unwritten(message, hint=CURES[errno.EIO])
     failure.certain = False

@@ -1,6 +1,6 @@
 """The state directory: root's own, of one network namespace, used by one command at a time."""
 
-import _socket as socket  # without the enumerations that `socket` makes of all it has
+import _socket as socket  # imported faster: `socket` makes enumerations of its constants
 import errno
 import fcntl
 import os
@@ -15,18 +15,18 @@ from vipctl.files import Where
 
 LOCK_TIMEOUT = 60.0  # seconds
 LOCK_NOTICE = 1.0  # seconds until a waiting command says so
-SMALL = 1 << 16  # bytes that sqlite needs beside a database
+SMALL = 1 << 16  # bytes: sqlite writes so much beside a database
 SO_NETNS_COOKIE = 71  # include/uapi/asm-generic/socket.h
 
 
-MEANWHILE = "; meanwhile the kernel keeps its VIPs, and what only reads works"
+MEANWHILE = "; meanwhile the kernel keeps its VIPs, and commands that only read work"
 CURES = {
     errno.EROFS: f"mount it writable again, dmesg may say why it is not{MEANWHILE}",
     errno.ENOSPC: f"make room there: df -h, df -i{MEANWHILE}",
     errno.EDQUOT: f"make room there, or raise the quota{MEANWHILE}",
     errno.EFBIG: f"raise the limit of a file's size: ulimit -f, LimitFSIZE= of a unit{MEANWHILE}",
     errno.EIO: f"the disk may be failing, see dmesg{MEANWHILE}",
-    errno.EACCES: "run as root; if you are, see lsattr and what confines it (dmesg)",
+    errno.EACCES: "run as root; if you do, see lsattr, and dmesg for AppArmor or SELinux",
     errno.ENOTDIR: "name another with --state-dir",
     errno.ELOOP: "a symbolic link is in its place: remove the link",
 }
@@ -34,12 +34,12 @@ CURES[errno.EPERM] = CURES[errno.EACCES]
 
 
 def cure(error: OSError) -> str:
-    """What to do, by what the file system says."""
-    return CURES.get(error.errno or 0, "see whether it is there, and whose it is: ls -la")
+    """The hint for an error of the file system."""
+    return CURES.get(error.errno or 0, "see whether it exists and who owns it: ls -la")
 
 
 def trouble(directory: Where) -> OSError | None:
-    """Why nothing can be written there, if so: sqlite does not say."""
+    """The error that writing there meets, if any: sqlite does not tell it."""
     from tempfile import TemporaryFile
 
     try:
@@ -54,7 +54,7 @@ def trouble(directory: Where) -> OSError | None:
 
 
 def identity() -> str:
-    """This boot and network namespace; the kernel gives no cookie twice within a boot."""
+    """Names this boot and this network namespace, whose cookie is unique within the boot."""
     boot = files.text("/proc/sys/kernel/random/boot_id").strip()
     with closing(socket.socket()) as s:
         cookie = s.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8)
@@ -117,7 +117,10 @@ def _acquire(fd: int, directory: Where, timeout: float, waiting: Callable[[], No
 
 
 def prepare(directory: Where) -> None:
-    """Creates it if need be. Raises Missing, or Refused if others than root may write there."""
+    """Creates the directory if it is absent.
+
+    Raises Missing if that fails, Refused if others than root may write there.
+    """
     try:
         os.makedirs(directory, mode=0o700, exist_ok=True)
         info = os.stat(directory)
@@ -132,7 +135,7 @@ def prepare(directory: Where) -> None:
             hint=cure(e),
         ) from e
     if info.st_uid not in (0, os.geteuid()) or stat.S_IMODE(info.st_mode) & 0o022:
-        ours = files.exists(f"{directory}/state.db")  # /tmp is not: others need it as it is
+        ours = files.exists(f"{directory}/state.db")  # if not, as /tmp: no chmod, others use it
         raise Refused(
             f"the state directory {directory} can be written by others than root",
             hint=f"chown root: {directory} && chmod 0700 {directory}"

@@ -1,8 +1,8 @@
 """The spans that services hold, in rows of a database.
 
-Spans are packed, up to a thousand to a row, in order: to change one of a million is to read and
-write the one row that it is in, to load a million is to write two thousand rows. Only what returns
-or changes everything is slower than O(log n).
+Spans are packed in order, up to a thousand to a row. A change of one span in a million reads and
+writes one row; loading a million writes two thousand. Only what returns or changes everything is
+slower than O(log n).
 """
 
 import sqlite3
@@ -15,8 +15,8 @@ from vipctl.files import Where
 from vipctl.services.change import Held, Place, Shape
 from vipctl.state.database import failure
 
-CHUNK = 512  # spans of a row; twice as many before it is split
-FEW = 64  # spans whose rows are looked for one by one
+CHUNK = 512  # spans of a new row; a row with more than twice as many is split
+FEW = 64  # up to so many spans, rows are looked up span by span; for more, all are read
 
 _CHUNKS = "SELECT spans FROM chunk WHERE service = ? AND version = ? AND plane = ?"
 _NEAR = """
@@ -33,12 +33,12 @@ AND chunk.first >= ifnull((
 
 
 class Rows:
-    """Of one database."""
+    """Reads and changes the spans in one database."""
 
     def __init__(self, connection: sqlite3.Connection, directory: Where) -> None:
         self._db = connection
         self._directory = directory
-        self.derived: dict[str, Any] = {}  # what was worked out from the state as it is
+        self.derived: dict[str, Any] = {}  # computed from the state, until it changes
 
     def _rows(
         self, query: str, values: Sequence[object] | Mapping[str, object] = ()
@@ -83,13 +83,13 @@ class Rows:
         return [Place(service, version, plane) for (plane,) in rows]
 
     def touching(self, spans: Spans) -> Held:
-        """All that shares addresses with the spans or is next to one, of every service."""
+        """The spans of every service that share an address with these, or are adjacent."""
         rows = self._near(spans) if len(spans) <= FEW else self._held("version = ?", spans.version)
         found = {place: held.touching(spans) for place, held in rows.items()}
         return {place: near for place, near in found.items() if near}
 
     def _near(self, spans: Spans) -> Held:
-        """The rows, anybody's, where these spans are or have their neighbours."""
+        """The rows of every service that hold these spans or their neighbours."""
         found: dict[Place, dict[bytes, bytes]] = {}
         for span in spans:
             low, high = _with_neighbours(spans.version, span)
@@ -102,7 +102,7 @@ class Rows:
         }
 
     def _chunks(self, place: Place, spans: Spans) -> list[bytes]:
-        """The rows of a place where these spans are, or have their neighbours, or belong."""
+        """The rows of a place that hold these spans or their neighbours, or are to hold them."""
         if len(spans) > FEW:
             return [row[0] for row in self._rows(f"{_CHUNKS} ORDER BY first", place)]
         found: dict[bytes, bytes] = {}
@@ -124,7 +124,7 @@ class Rows:
         return found
 
     def _edit(self, place: Place, gone: Spans, come: Spans) -> None:
-        """Rewrites the rows where these spans are and belong."""
+        """Removes and adds spans of a place: rewrites the rows that they are in, or come into."""
         around = gone | come
         rows = self._chunks(place, around) or [b""]
         if len(around) > FEW:
@@ -137,7 +137,7 @@ class Rows:
         self._count(place, come, 1)
 
     def _rewrite(self, place: Place, rows: list[bytes], gone: Spans, come: Spans) -> None:
-        """Neighbouring rows become as many as it takes."""
+        """Replaces neighbouring rows by as many as their spans then need."""
         if not (gone or come):
             return
         size = 2 * WIDTH[place.version]
@@ -165,7 +165,7 @@ class Rows:
 
 
 def _with_neighbours(version: int, span: Span) -> tuple[bytes, bytes]:
-    """The addresses before and behind a span, as far as there are any."""
+    """The packed addresses next to a span on either side, or its own where there are none."""
     first, last = span
     ends = max(first - 1, 0), min(last + 1, (1 << BITS[version]) - 1)
     low, high = (end.to_bytes(WIDTH[version], "big") for end in ends)

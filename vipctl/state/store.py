@@ -36,7 +36,10 @@ class Store(Rows):
 
     @classmethod
     def open(cls, directory: Where) -> Self:
-        """Raises Missing if the directory cannot be used, Refused if it is another version's."""
+        """For changing commands. Raises Missing if the directory cannot be used.
+
+        Raises Refused if others than root may write there or the format is another version's.
+        """
         prepare(directory)
         previous = os.umask(0o077)
         try:
@@ -53,7 +56,7 @@ class Store(Rows):
 
     @classmethod
     def read(cls, directory: Where) -> Self:
-        """For commands that change nothing: an absent state is an empty one and stays absent."""
+        """For commands that change nothing: an absent state is read as empty, and not created."""
         try:
             present = files.exists(database.path(directory))
         except PermissionError as e:
@@ -67,9 +70,10 @@ class Store(Rows):
 
     @classmethod
     def _snapshot(cls, directory: Where) -> Self:
-        """One moment of it, whatever others commit meanwhile; of a directory nobody can write too.
+        """The state at one moment, whatever other commands commit meanwhile.
 
-        There sqlite cannot make the files that it reads a database with beside it.
+        Where nobody can write, sqlite cannot create the files it needs for that beside the
+        database, and the database is opened without them.
         """
         try:
             return cls._begun(sqlite3.connect(database.path(directory)), directory)
@@ -123,7 +127,10 @@ class Store(Rows):
         return None if found is None else frozenset(json.loads(found))
 
     def token(self) -> str:
-        """What tells this state directory in the kernel; "" before anything of it was there."""
+        """A random name of this state, left in the kernel to show whose VIPs these are.
+
+        "" before the first change.
+        """
         return self.meta("token") or ""
 
     def in_use(self) -> bool:
@@ -131,7 +138,7 @@ class Store(Rows):
         return bool(self.services() or self.director()) or self.intent() is not None
 
     def director(self) -> Director:
-        """What of the director's settings is set."""
+        """The director's settings, those that are set."""
         return director.from_plain(json.loads(self.meta("director") or "{}"))
 
     def services(self) -> Mapping[str, Service]:
@@ -145,7 +152,7 @@ class Store(Rows):
         return found
 
     def sysctls(self) -> dict[str, tuple[str, str]]:
-        """What vipctl has set: name → (value before, value set)."""
+        """The sysctls that vipctl has set: name → (value before, value set)."""
         return {name: (old, new) for name, old, new in self._rows("SELECT * FROM sysctl")}
 
     def begin(
@@ -153,8 +160,8 @@ class Store(Rows):
     ) -> None:
         """Commits the new state together with the intent to bring the kernel there.
 
-        `marks` are those of the IPVS services that may come or go on the way, `sysctls` what
-        may have to be put back.
+        `marks` are those of the IPVS services that the change may add or remove; `sysctls` those
+        that may have to be put back.
         """
         with self._transaction():
             pending = {*marks, *(self.intent() or ())}
@@ -170,10 +177,11 @@ class Store(Rows):
         sysctls: dict[str, tuple[str, str]],
         epochs: dict[str, str] | None = None,
     ) -> None:
-        """Commits that the kernel is as the state says; `seals` are the methods' digests.
+        """Commits that the kernel is as the state says: the intent is fulfilled.
 
-        `sysctls` are those that stay vipctl's: the others have their old values again. `epochs`
-        are the methods' at this moment.
+        `seals` are the digests of the methods' seals. `sysctls` are those that stay vipctl's: the
+        others have their old values again. `epochs` are those of methods whose prefixes are known
+        to be as stored.
         """
         with self._transaction():
             self._keep(sysctls)
@@ -182,7 +190,7 @@ class Store(Rows):
             self._db.execute("DELETE FROM meta WHERE key = 'intent'")
 
     def check_there(self) -> None:
-        """Raises VipctlError where the next command would not find what was committed."""
+        """Raises VipctlError if the database was removed or replaced since it was opened."""
         path = database.path(self._directory)
         if self._file and not (files.exists(path) and samestat(self._file, os.stat(path))):
             raise VipctlError(
@@ -197,6 +205,7 @@ class Store(Rows):
         return dict(json.loads(self.meta("epochs") or "{}"))
 
     def note(self, epochs: dict[str, str]) -> None:
+        """Replaces the epochs alone."""
         with self._transaction():
             self._set_meta("epochs", json.dumps(epochs))
 
@@ -228,7 +237,7 @@ class Store(Rows):
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        """All or nothing. Raises Unwritten where the disk does not take it."""
+        """All or nothing. Raises Unwritten if the disk does not accept it."""
         try:
             self._db.execute("BEGIN IMMEDIATE")
             yield
