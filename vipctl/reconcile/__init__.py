@@ -1,5 +1,5 @@
-"""The kernel becomes what is stored, or what a change wants, and goes back where that fails.
+"""Brings the kernel to the stored state, or through a change and back if the change fails.
 
-Steps and their order; what the director cannot have is named here. What an operator asks for, and
-what he is told, is in `operate`.
+Here are the steps, their order, and what the director cannot have. What operators ask for, and what
+they are told, is in `operate`.
 """

@@ -1,4 +1,4 @@
-"""What each method has to accept, by the store, and what it loses and gains by a change."""
+"""What each method has to accept, as the store says, and what a change takes from it and adds."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -12,7 +12,7 @@ from vipctl.state.store import Store
 
 Tally = tuple[str, Shape, int]  # of a service: how many prefixes of a shape
 NONE: Batch = {}
-Without = Collection[tuple[str, int]]  # methods and IP versions: what cannot be had
+Without = Collection[tuple[str, int]]  # methods and IP versions that cannot accept here
 
 
 class Delta:
@@ -86,7 +86,7 @@ def differences(
     after: Mapping[str, Acceptance],
     without: Without = (),
 ) -> dict[str, Delta]:
-    """By method."""
+    """What each method loses and gains by a change, in the shapes of its two acceptances."""
     return {
         name: _sized(store, name, delta, before.get(name, NOTHING), after.get(name, NOTHING))
         for name, delta in _deltas(store, change, without).items()
@@ -94,7 +94,7 @@ def differences(
 
 
 def _deltas(store: Store, change: Change, without: Without) -> dict[str, Delta]:
-    """By method."""
+    """What each method loses and gains, in shapes without room."""
     deltas: dict[str, Delta] = {}
     _collect_ranges(deltas, change, without)
     _collect_altered(deltas, store, change, without)
@@ -116,7 +116,10 @@ def _collect_ranges(deltas: dict[str, Delta], change: Change, without: Without) 
 def _collect_altered(
     deltas: dict[str, Delta], store: Store, change: Change, without: Without
 ) -> None:
-    """A service whose method, mark or a lasting option changes takes its other prefixes along."""
+    """A service whose mark or a lasting option (the method is one) changes is loaded anew.
+
+    So its other prefixes are removed and added too.
+    """
     new = {service.name: service for service in change.after}
     for before in change.before:
         after = new.get(before.name)
@@ -127,7 +130,7 @@ def _collect_altered(
 
 
 def _separate_arriving(deltas: dict[str, Delta]) -> None:
-    """Only where another method loses something can a prefix come from there."""
+    """Marks what may come from another method: what a method gains while another loses some."""
     for name, delta in deltas.items():
         if any(other.removed for method, other in deltas.items() if method != name):
             delta.arriving = batch.elsewhere(delta.added, delta.removed)
@@ -151,6 +154,7 @@ def _stayed(held: Held, taken: Held) -> Held:
 
 
 def _lane(service: Service) -> tuple[object, ...]:
+    """What decides where the prefixes of a service are in the kernel, and with which mark."""
     return service.fwmark, *service.values("lasting")
 
 
@@ -162,7 +166,7 @@ def _by_service(services: Iterable[Service], held: Held) -> Iterator[tuple[Servi
 
 
 def _sized(store: Store, name: str, delta: Delta, before: Acceptance, after: Acceptance) -> Delta:
-    """A lookup that needs another room takes all its prefixes along."""
+    """The delta in sized shapes: a lookup that needs another room is filled anew, as a whole."""
     come = batch.union(delta.added, delta.arriving)
     stay = _moved(store, name, before, after, batch.sized(come, after.shapes))
     return Delta(
@@ -173,7 +177,7 @@ def _sized(store: Store, name: str, delta: Delta, before: Acceptance, after: Acc
 
 
 def _moved(store: Store, name: str, before: Acceptance, after: Acceptance, come: Batch) -> Batch:
-    """Prefixes that stay, but in another room."""
+    """Prefixes that stay, but in a lookup with another room."""
     left = {shape.bare() for shape in before.shapes - after.shapes}
     entered = {shape for shape in after.shapes - before.shapes if shape.bare() in left}
     if not entered:
@@ -183,7 +187,7 @@ def _moved(store: Store, name: str, before: Acceptance, after: Acceptance, come:
 
 
 def while_arriving(before: Acceptance, after: Acceptance, delta: Delta) -> Acceptance:
-    """What was there and what arrives."""
+    """The state in between: what is there before, and what arrives from other methods."""
     arriving = {mark for _, mark in delta.arriving}
     stay = [s for s in before.services if s.fwmark not in arriving]
     come = [s for s in after.services if s.fwmark in arriving]
@@ -192,7 +196,7 @@ def while_arriving(before: Acceptance, after: Acceptance, delta: Delta) -> Accep
 
 
 def with_ranges(store: Store, change: Change) -> set[tuple[str, int]]:
-    """Services and IP versions that have any, once the change is made."""
+    """Services, and IP versions of which they have ranges, once the change is made."""
     counts: Counter[tuple[str, int]] = Counter()
     for name, shape, number in store.tallies():
         counts[name, shape.version] += number

@@ -1,7 +1,7 @@
-"""Whether anybody else changed prefixes meanwhile, by the kernel's own counts.
+"""Whether anybody else changed prefixes meanwhile, by counters in the kernel.
 
-A method's epoch names one of these counts and its value, "nftables 42"; methods may share one. It
-vouches for prefixes that were compared, or set, after it was read.
+A method's epoch is the name and the value of such a counter, as "nftables 42"; methods may share
+one. As long as a method's epoch is the same, its prefixes are as they were when it was read.
 """
 
 from collections import Counter
@@ -14,19 +14,19 @@ Epochs = dict[str, str]  # by method
 
 
 class Watch:
-    """From now on: what the counts are, and how many of their steps are this command's own."""
+    """The counters from now on, and how many of their steps this command itself has made."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self.start = _now(names)
         self._steps: Counter[str] = Counter()
 
     def took(self, name: str, steps: int) -> None:
-        """A method has changed the kernel in so many steps of its count."""
+        """Notes that a method's own changes have raised its counter by so many steps."""
         if name in self.start:
             self._steps[_count(self.start[name])] += steps
 
     def undisturbed(self) -> Epochs:
-        """Of the methods whose count went on by our own steps alone."""
+        """The epochs of methods whose counter was raised by this command alone."""
         now = _now(self.start)
         return {name: epoch for name, epoch in now.items() if epoch == self._expected(name)}
 
@@ -36,11 +36,12 @@ class Watch:
 
 
 def _count(epoch: str) -> str:
+    """The name of the counter."""
     return epoch.partition(" ")[0]
 
 
 def _now(names: Iterable[str]) -> Epochs:
-    """Methods that have none, or cannot be used, are left out."""
+    """The present epochs, but for methods that have none or cannot be used here."""
     return {name: epoch for name in names if (epoch := _epoch(name))}
 
 

@@ -1,7 +1,7 @@
-"""Is the kernel as stored; make it so, as far as the director can have it.
+"""Finds where the kernel is not as stored, and restores it as far as the director can have it.
 
-One thing that it cannot have takes down only itself: a method's IP version, a service in IPVS, a
-sysctl. It is `Lacking`, the rest is restored, and the next command tries again.
+What it cannot have, be it an IP version of a method, a service in IPVS or a sysctl, does not stop
+the rest: that is restored. It is recorded in `Lacking`, and the next command tries it again.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -24,16 +24,15 @@ from vipctl.state.store import Store
 
 Notify = Callable[[str], None]
 NOTICEABLE = 10_000  # ranges whose loading an operator notices
-LOADED = "loaded"  # instead of an epoch: in the course of this command
+LOADED = "loaded"  # stands for an epoch while a command runs that has set the prefixes
 UNKNOWN = "unknown"  # the seal of a method that could not be brought into any known state
 
 
 class Found:
-    """What of the kernel is not as stored, and what the director cannot have.
+    """What in the kernel is not as stored, and what the director cannot have.
 
-    `watch` was begun before anything was looked at; of methods in `whole` every prefix was;
-    `everything` is
-    to be restored, whatever it looks like.
+    `watch` began before anything was read. Of methods in `whole`, every prefix was compared. With
+    `everything`, all is restored, differing or not.
     """
 
     def __init__(
@@ -53,11 +52,11 @@ class Found:
         self.warnings: list[str] = []  # what else an operator should know
 
     def differs(self) -> bool:
-        """In anything that the director can have."""
+        """Whether the kernel differs from the store in anything that the director can have."""
         return bool(self.differing())
 
     def differing(self) -> frozenset[str]:
-        """What the director could have as stored, and has not, in words."""
+        """What the director could have as stored and does not have, in words."""
         virtuals = self.virtuals - self.lacking.balanced.keys()
         return frozenset(
             [
@@ -69,7 +68,7 @@ class Found:
         )
 
     def note(self, refused: Refusals, planned: Kept) -> None:
-        """Sysctls that cannot be set, and those that cannot be put back."""
+        """Records the sysctls that cannot be set, and those that cannot be put back."""
         for name, error in refused.items():
             if name in planned:
                 self.lacking.sysctls[name] = error
@@ -78,9 +77,9 @@ class Found:
 
 
 def look(store: Store, change: Change | None = None, *, whole: Collection[str] = ()) -> Found:
-    """At every prefix of the methods in `whole`, at few of others.
+    """Compares the kernel with the store: every prefix of the methods in `whole`, few of others.
 
-    Before a change, and without `whole`, only at the real servers of what it changes.
+    Given a change, and no `whole`, real servers are compared only of the services that it changes.
     """
     services = (*store.services().values(), *(change.after if change else ()))
     used = {part for service in services for part in service.parts}
@@ -105,12 +104,12 @@ def _without_ipv6(names: Iterable[str]) -> dict[tuple[str, int], VipctlError]:
 
 
 def refuse_taken_over(store: Store) -> None:
-    """Raises Refused where what is in the kernel is another state directory's."""
+    """Raises Refused if the kernel holds VIPs of another state directory."""
     for name in methods.PARTS:
         if (owner := _owner(name)) and owner != store.token():
             raise Refused(
                 f"what vipctl has in this kernel (method {name}) is another state directory's",
-                hint="name that one with --state-dir; or take all back from it: vipctl restore",
+                hint="name that one with --state-dir; or replace it by this one: vipctl restore",
             )
 
 
@@ -122,7 +121,7 @@ def _owner(name: str) -> str:
 
 
 def _look_for_lost(store: Store, found: Found) -> None:
-    """Methods that the director cannot use any more: nothing of them is left."""
+    """Records methods that the director cannot use any more; restores none that left nothing."""
     for name in list(found.methods):
         if problem := methods.unusable(name):
             found.lacking.accepted |= {(name, version): problem for version in VERSIONS}
@@ -131,7 +130,7 @@ def _look_for_lost(store: Store, found: Found) -> None:
 
 
 def _differing(store: Store, without: Without, whole: Collection[str]) -> set[str]:
-    """The methods whose part of the kernel is not as stored."""
+    """The methods whose objects in the kernel are not as stored."""
     wanted = acceptances(store, without)
     return {
         name
@@ -151,14 +150,14 @@ def _is_there(store: Store, name: str, acceptance: Acceptance, whole: Collection
 
 
 def _methods(store: Store, wanted: Iterable[str]) -> list[str]:
-    """Those whose traces may be in the kernel: any, as far as an empty state can tell."""
+    """The methods of which there may be something in the kernel: for an empty state, all."""
     if not store.services():
         return list(methods.PARTS)
     return sorted({*wanted, *store.seals()})
 
 
 def _seal(name: str, acceptance: Acceptance) -> Seal:
-    """A method that the director cannot use has left nothing in the kernel."""
+    """The method's seal; of one that the director cannot use, there is nothing in the kernel."""
     try:
         return methods.get(name).seal(acceptance)
     except Missing:
@@ -175,7 +174,7 @@ def _look_at_ipvs(store: Store, found: Found, change: Change | None) -> None:
 
 
 def _unlike(wanted: dict[Key, Virtual], whole: Collection[Key]) -> set[Key]:
-    """What is not in the kernel as it should be; only of the `whole` are real servers read."""
+    """What IPVS does not have as it should; real servers are compared only for `whole`."""
     rest = wanted.keys() - whole
     present = ipvs.read(key.mark for key in whole) | ipvs.services(rest)
     expected = wanted | {key: ipvs.settings(wanted[key]) for key in rest}
@@ -192,7 +191,7 @@ def present(marks: Iterable[int]) -> dict[Key, Virtual]:
 
 
 def balance(wanted: dict[Key, Virtual], there: dict[Key, Virtual]) -> dict[Key, VipctlError]:
-    """As `ipvs.add`; without IPVS, all is refused."""
+    """Does `ipvs.add`, and returns what is refused, by key: all of it if there is no IPVS."""
     try:
         return ipvs.add(wanted, there)
     except Missing as e:
@@ -200,7 +199,7 @@ def balance(wanted: dict[Key, Virtual], there: dict[Key, Virtual]) -> dict[Key, 
 
 
 def foresee(store: Store, found: Found) -> None:
-    """Finds out what `heal` would, as far as that can be without a change."""
+    """Adds to `found` what `heal` would find that the director cannot have; changes nothing."""
     services = store.services().values()
     wanted = ipvs.desired(services)
     absent = {key: wanted[key] for key in found.virtuals & wanted.keys()}
@@ -210,9 +209,9 @@ def foresee(store: Store, found: Found) -> None:
 
 
 def heal(store: Store, found: Found, notify: Notify, *, adopt: bool = False) -> bool:
-    """Brings what differs to the stored state, whatever it is in; whether anything was restored.
+    """Brings what differs to the stored state; returns whether anything was restored.
 
-    With `adopt`, what was there before vipctl changed sysctls is looked up anew.
+    With `adopt`, the present values of sysctls are taken for those from before vipctl.
     """
     if found.everything or found.methods or found.virtuals or found.sysctls:
         kept = sysctl.of_routers(store.sysctls()) if adopt else store.sysctls()
@@ -225,7 +224,10 @@ def heal(store: Store, found: Found, notify: Notify, *, adopt: bool = False) -> 
 
 
 def make_as_stored(store: Store, found: Found, notify: Notify, kept: Kept, planned: Kept) -> None:
-    """Brings what differs to the stored state; of sysctls, `kept` are ours, `planned` to be."""
+    """Brings what differs to the stored state.
+
+    `kept` are the sysctls that vipctl has set, `planned` those that it is to have set.
+    """
     virtuals = ipvs.desired(store.services().values())
     there = present({key.mark for key in virtuals} | (store.intent() or frozenset()))
     store.begin(Change(), {key.mark for key in virtuals}, kept | planned)
@@ -238,12 +240,12 @@ def make_as_stored(store: Store, found: Found, notify: Notify, kept: Kept, plann
     try:
         finish(store, planned, found.lacking, vouched)
     except Unwritten as e:
-        e.add_note("the kernel is as the state says, which could not be noted")
+        e.add_note("the kernel is as the state says, but that could not be recorded")
         raise
 
 
 def _restore_methods(store: Store, found: Found, notify: Notify) -> None:
-    """Those that differ; and then all that nothing is known of."""
+    """Loads the methods that differ, and if there are any, those that should have nothing too."""
     names = set(methods.PARTS) if found.everything else set(found.methods)
     if names:
         names |= set(methods.PARTS).difference(_methods(store, acceptances(store)))
@@ -258,7 +260,7 @@ def announce(notify: Notify, spans: int) -> None:
 
 
 def _restore(store: Store, found: Found, name: str) -> None:
-    """What a method is to accept; or, if the kernel refuses that, one IP version of it."""
+    """Loads all that a method is to accept or, if the kernel refuses, one IP version of it."""
     if name in found.lacking.stuck:
         return None
     accepted = found.lacking.accepted
@@ -287,7 +289,7 @@ def _restore(store: Store, found: Found, name: str) -> None:
 def _parts(
     store: Store, found: Found, name: str, whole: Acceptance
 ) -> Iterator[tuple[int, Acceptance]]:
-    """By the IP version that each is without."""
+    """The acceptance without IPv6 and that without IPv4, by the version that is left out."""
     for version in reversed(VERSIONS):
         part = acceptances(store, {*found.lacking.accepted, (name, version)}).get(name, NOTHING)
         if part.active() and part != whole:
@@ -309,8 +311,8 @@ def finish(store: Store, sysctls: Kept, lacking: Lacking, epochs: Epochs) -> Non
         if not found.fits:
             raise KernelError(
                 "what was just set is not in the kernel any more",
-                hint="something else (nftables.service, systemd-networkd?) changes it at this "
-                "moment; try again",
+                hint="something else (nftables.service, systemd-networkd?) is changing it; "
+                "try again",
             )
         seals[name] = found.digest
     kept = {name: digest for name, digest in seals.items() if digest}

@@ -1,4 +1,4 @@
-"""What of the stored state the director cannot have, and why: it is named, and the rest serves."""
+"""What of the stored state the director cannot have, and why. The rest serves without it."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -36,16 +36,16 @@ class Problem(NamedTuple):
 
 
 class Lacking:
-    """Why, by what it is."""
+    """What the director cannot have, with the error that says why."""
 
     def __init__(self) -> None:
         self.accepted: dict[tuple[str, int], VipctlError] = {}  # by method and IP version
         self.balanced: dict[Key, VipctlError] = {}
         self.sysctls: dict[str, VipctlError] = {}
-        self.stuck: set[str] = set()  # methods of which the kernel may have anything
+        self.stuck: set[str] = set()  # methods that could not be loaded: their objects are unknown
 
     def problems(self, store: Store, change: Change = NO_CHANGE) -> Iterator[Problem]:
-        """For whom it is one, after a change that may still have to be made."""
+        """What is lacking, told by the services that it concerns, once `change` is made."""
         if not (self.accepted or self.balanced or self.sysctls):
             return
         known, sides = after(store, change), _sides(store, change)
@@ -67,7 +67,7 @@ class Lacking:
         return {v: self.accepted[method, v] for v in VERSIONS if (method, v) in self.accepted}
 
     def _of_method(self, method: str, names: list[str], sides: Sides) -> Iterator[Problem]:
-        """As one, if the reason is that for all IP versions."""
+        """One problem if all IP versions have the same reason, else one for each."""
         reasons = self.reasons(method)
         at_once = [tuple(reasons)] if len(set(reasons.values())) == 1 else [(v,) for v in reasons]
         for versions in at_once:
@@ -77,19 +77,19 @@ class Lacking:
 
 
 def after(store: Store, change: Change) -> list[Service]:
-    """All services, as they are then."""
+    """All services, as they are after the change."""
     gone = {service.name for service in change.before}
     stay = [service for name, service in store.services().items() if name not in gone]
     return [*stay, *change.after]
 
 
 def planned_sysctls(store: Store, change: Change) -> Kept:
-    """The sysctls that are to be vipctl's then."""
+    """The sysctls that vipctl is to have set after the change."""
     return sysctl.plan(store.sysctls(), after(store, change), chosen(store, change))
 
 
 def chosen(store: Store, change: Change = NO_CHANGE) -> dict[str, str]:
-    """Those that the operator has chosen then, in the kernel's words."""
+    """The director's settings after the change, by the kernel's names and values."""
     old, new = change.director
     return director.kernel_values(new if new != old else store.director())
 
@@ -118,5 +118,5 @@ def _sides(store: Store, change: Change) -> Sides:
 
 
 def raised(problems: Sequence[Problem]) -> Missing:
-    """For a command that is to have all of it."""
+    """The error for a command that needs all of it."""
     return Missing("; ".join(map(str, problems)), hint=problems[0].hint)

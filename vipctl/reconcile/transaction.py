@@ -1,7 +1,6 @@
 """Takes kernel and store together to the next state, or back.
 
-Traffic comes last and goes first: IPVS services are there before their packets are accepted, and
-stay until they no longer are.
+An IPVS service is added before its packets are accepted, and removed once they no longer are.
 """
 
 from collections.abc import Iterable
@@ -35,14 +34,14 @@ def check(store: Store, change: Change, lacking: Lacking) -> None:
 
 
 def _rebalanced(change: Change) -> tuple[Virtuals, Virtuals]:
-    """What IPVS has of the services that change in more than their ranges, before and after."""
+    """The virtual services of those that change in more than their ranges, before and after."""
     same = {*change.before} & {*change.after}
     old, new = (ipvs.desired(set(side) - same) for side in (change.before, change.after))
     return old, new
 
 
 def _asked(old: Virtuals, new: Virtuals, lacking: Lacking) -> Virtuals:
-    """What is new in IPVS, and not of what it lacks anyway."""
+    """The virtual services that are new to IPVS, without those that it refused before already."""
     return {
         key: virtual
         for key, virtual in new.items()
@@ -51,7 +50,10 @@ def _asked(old: Virtuals, new: Virtuals, lacking: Lacking) -> Virtuals:
 
 
 def _lacks_anyway(key: Key, old: Virtuals, new: Virtuals, lacking: Lacking) -> bool:
-    """A service that is missing in IPVS is no reason to refuse a change of its real servers."""
+    """Whether IPVS refused the service before, and only its real servers change.
+
+    That is no reason to refuse the change.
+    """
     if key not in lacking.balanced or key not in old:
         return False
     return ipvs.settings(old[key]) == ipvs.settings(new[key])
@@ -69,7 +71,10 @@ def _refuse_foreign(present: Virtuals, ours: Virtuals) -> None:
 
 
 def _refuse_unacceptable(change: Change, lacking: Lacking) -> None:
-    """What is held already may go from one service to another; new addresses may not come."""
+    """Raises why a method cannot accept addresses that no service held before.
+
+    Addresses that are held already may go from one service to another.
+    """
     services = {service.name: service for service in change.after}
     for place, spans in change.taken.items():
         service = services[place.service]
@@ -82,7 +87,7 @@ def _refuse_unacceptable(change: Change, lacking: Lacking) -> None:
 
 
 def foresee(store: Store, change: Change, found: Found) -> None:
-    """What healing and `commit` would find and raise, as far as that shows without a change."""
+    """Finds and raises what `heal` and `commit` would, as far as shows without any change."""
     healing.foresee(store, found)
     if not change:
         return
@@ -94,14 +99,14 @@ def foresee(store: Store, change: Change, found: Found) -> None:
 
 
 def commit(store: Store, change: Change, found: Found, notify: Notify) -> None:
-    """Takes kernel and store, which agree, to the next state; if that fails, both are as before.
+    """Takes kernel and store to the next state; if that fails, both are as before.
 
-    They need not agree in what is lacking.
+    They agree before, but for what is lacking.
     """
     if not change:
         return
     lacking = found.lacking
-    _refuse_unacceptable(change, lacking)  # also by what healing has met
+    _refuse_unacceptable(change, lacking)  # again: healing may have found more
     healing.announce(notify, sum(map(len, (*change.released.values(), *change.taken.values()))))
     before, kept = acceptances(store, lacking.accepted), store.sysctls()
     old, new = _rebalanced(change)
@@ -125,13 +130,13 @@ def commit(store: Store, change: Change, found: Found, notify: Notify) -> None:
 
 
 def _vouched(store: Store, before: Iterable[str], watch: Watch) -> set[str]:
-    """Methods whose prefixes were compared and are untouched, or that come to be used."""
+    """Methods whose prefixes are known to be as stored, and those that were not in use before."""
     known = store.epochs()
     return {n for n, epoch in watch.start.items() if n not in before or known.get(n) == epoch}
 
 
 def _balance(old: Virtuals, new: Virtuals, present: Virtuals, lacking: Lacking) -> None:
-    """What IPVS lacks may be there now; if it still is not, that is no failure of this change."""
+    """Adds the virtual services. What IPVS refused before it may refuse again: no failure here."""
     refused = healing.balance(new, present)
     for key, error in refused.items():
         if not _lacks_anyway(key, old, new, lacking):
@@ -141,7 +146,10 @@ def _balance(old: Virtuals, new: Virtuals, present: Virtuals, lacking: Lacking) 
 
 
 def _permit(refused: sysctl.Refusals, planned: Kept, found: Found) -> None:
-    """What cannot be put back stays; what cannot be set fails, unless it was so before."""
+    """Raises for a sysctl that cannot be set, unless that was so before the change.
+
+    One that cannot be put back stays, with a warning.
+    """
     for name in refused.keys() & planned.keys() - found.lacking.sysctls.keys():
         raise refused[name]
     found.note(refused, planned)
@@ -150,7 +158,7 @@ def _permit(refused: sysctl.Refusals, planned: Kept, found: Found) -> None:
 def _accept(
     store: Store, change: Change, before: dict[str, Acceptance], lacking: Lacking, watch: Watch
 ) -> None:
-    """What goes from one method to another is there before it leaves."""
+    """Applies the change in each method; what changes methods is added before it is removed."""
     wanted = acceptances(store, lacking.accepted)
     deltas = differences(store, change, before, wanted, lacking.accepted)
     between = dict(before)
@@ -180,7 +188,7 @@ def _roll_back(
         failed = [p for p in lacking.problems(store) if p.words not in known]
         said = [*map(str, failed), *found.warnings]
     except Unwritten as e:
-        as_before = "kernel and state are as they were, which could not be noted"
+        as_before = "kernel and state are as they were, but that could not be recorded"
         cause.add_note(as_before if begun else _stuck(cause, e))
         return
     except Exception as e:
@@ -190,12 +198,12 @@ def _roll_back(
 
 
 def _stuck(cause: BaseException, obstacle: Unwritten) -> str:
-    """How far a change has come that the state cannot be freed of."""
+    """How far a change has come that could not be undone in the state."""
     if not obstacle.certain:
-        return "the next changing command brings the kernel to what the state has then"
+        return "the next changing command brings the kernel to what the state then says"
     if isinstance(cause, Unwritten):  # at the very end
-        return "the change is made all the same, in kernel and state: it could not be taken back"
+        return "the change is made all the same, in kernel and state: it could not be undone"
     return (
-        f"it could not be taken back ({obstacle.message}): the state has the change, the kernel "
-        "perhaps a part of it; once that is mended: vipctl restore"
+        f"it could not be undone ({obstacle.message}): the state has the change, the kernel "
+        "perhaps a part of it; once that is repaired: vipctl restore"
     )
