@@ -13,63 +13,64 @@ if TYPE_CHECKING:
     from vipctl.services.seal import Seal
 
 NAMES = tuple(METHODS)  # best first
-PARTS = (*NAMES, SOURCE_NAT)  # all that has an interface of a method
+PARTS = (*NAMES, SOURCE_NAT)  # all modules that have the interface `Method`
 UNCOUNTED = ("fwmark-iptables",)  # those whose `epoch` is always ""
 
 
 class Method(Protocol):
     """One module of this package, acting on the calling thread's network namespace.
 
-    If it is SIZED, each `Shape` that it is given has room for its prefixes. LOCAL is the table
-    that makes VIPs local; None where packets for them are not routed. If it is ROUTED, it needs
+    If it is SIZED, the `Shape`s that it is given say how much room they need. LOCAL is the routing
+    table that makes VIPs local, None if packets for VIPs are not routed. If it is ROUTED, it needs
     routes to `lo`.
     """
 
-    WITNESSED: bool  # whether it needs those of an `Acceptance`
+    WITNESSED: bool  # whether it needs the `witnesses` of an `Acceptance`
     SIZED: bool
     LOCAL: int | None
     ROUTED: bool
 
     def probe(self) -> Iterable[str]:
-        """What the operator should know of it here, found out as it is read. Cheap.
+        """Notes for the operator about this method on this director; may be evaluated lazily. Fast.
 
-        Raises Missing, with the reason and the cure, where the director cannot do this.
+        Raises Missing, with the reason and the cure, where the director cannot use the method.
         """
 
     def owner(self) -> str:
-        """Whose what is in the kernel is: an `Acceptance`'s owner; "" where nothing tells."""
+        """The `owner` of the `Acceptance` that is in the kernel; "" if nothing there tells."""
 
     def seal(self, acceptance: "Acceptance") -> "Seal":
-        """What is ours in the kernel but the prefixes; O(1) in those.
+        """Whether the kernel has what `acceptance` needs, without looking at every prefix; O(1).
 
-        Where nothing of the kernel's tells of all prefixes, `acceptance.witnesses` stand for them.
+        Where the kernel tells nothing about all prefixes, `acceptance.witnesses` stand for them.
         """
 
     def apply(
         self, before: "Acceptance", after: "Acceptance", removed: "Batch", added: "Batch"
     ) -> int:
-        """From one state to the next, in so many steps of the epoch's count. Raises KernelError.
+        """Takes the kernel from one state to the next. Raises KernelError.
 
-        A packet for a VIP of both states is accepted all the time. What is both in `removed` and in
-        `added` is of a service that changed.
+        Returns by how many steps that raised the epoch's counter. A packet for a VIP of both states
+        is accepted all the time. A prefix both in `removed` and in `added` is of a service that
+        changed, or goes from one service to another.
         """
 
     def load(self, after: "Acceptance", wanted: "Batch") -> int:
-        """To `after` from whatever is there, with as little interruption; steps as of `apply`.
+        """Takes the kernel to `after` from any state, interrupting traffic as little as possible.
 
-        Raises KernelError.
+        Returns steps as `apply` does. Raises KernelError.
         """
 
     def epoch(self) -> str:
-        """The name of a count, and its value, which each change of prefixes makes another.
+        """The name and the value of a kernel counter that each change of prefixes raises.
 
-        "" where the kernel counts none.
+        "" where the kernel has none.
         """
 
     def holds(self, acceptance: "Acceptance", wanted: "Batch", since: str) -> bool:
         """Whether the kernel has exactly these prefixes, as it had in epoch `since`.
 
-        Reads them all if that is another one: slow.
+        Reads all prefixes, which is slow, unless `since` is still the present epoch.
         """
 
     def has(self, entry: "Entry", since: str) -> bool:
@@ -80,14 +81,14 @@ class Counting(Protocol):
     """A method whose features name counters."""
 
     def counters(self) -> Mapping[int, dict[str, int]]:
-        """Of each of its services, by mark. Raises Missing."""
+        """The counters of each of its services, by mark. Raises Missing."""
 
     def sizes(self) -> Mapping[int, int]:
         """How many prefixes each of its services has, by mark. Raises Missing."""
 
 
 def get(name: str) -> Method:
-    """Raises UsageError for a name that is not a method."""
+    """The module of a method. Raises UsageError for a name that is not a method."""
     if name not in PARTS:
         raise UsageError(f"{name!r} is not a method", hint="one of " + " ".join(NAMES))
     return cast(Method, import_module(f"{__name__}.{name.replace('-', '_')}"))
@@ -102,7 +103,7 @@ def sizes(name: str) -> Mapping[int, int]:
 
 
 def unusable(name: str) -> Missing | None:
-    """Why the director cannot use it, if it cannot."""
+    """The error that says why the director cannot use the method; None if it can."""
     try:
         get(name).probe()
     except Missing as e:
@@ -111,7 +112,7 @@ def unusable(name: str) -> Missing | None:
 
 
 def best(*, proxied: bool) -> str:
-    """The first that the director can use, for a local proxy or for IPVS.
+    """The first method that the director can use, for a local proxy or for IPVS.
 
     Raises Missing with every reason if there is none.
     """

@@ -4,22 +4,25 @@ The table, drawn by `chains`:
 
     ping         PREROUTING, -100     echo requests of services with --ping go to the director
     prerouting   PREROUTING, -90      destination → fwmark; one hash map per prefix length
-    before_ipvs  LOCAL_IN, 97         ports of services that name some; services without servers
-    after_ipvs   LOCAL_IN, 100        the guard: what is still for a VIP here, IPVS did not take
-    local_out    LOCAL_OUT, -150      the director's own packets for VIPs; those that IPVS sends on
+    before_ipvs  LOCAL_IN, 97         takes the mark off packets for ports that the service does not
+                                      name; refuses those of services without real servers
+    after_ipvs   LOCAL_IN, 100        the guard: refuses packets for VIPs that IPVS did not take
+    local_out    LOCAL_OUT, -150      marks the director's own packets for VIPs; takes the mark off
+                                      packets that IPVS sends on
 
-The mark comes after NAT (-100), which may take a packet back from a VIP: an answer to a host whose
-address somebody here translates into a VIP is that host's. Others may set marks too: wg-quick at
--150, which -90 overrides; keepalived for addresses of the director, so that nothing is refused
-whose destination is no VIP.
+The mark is set after NAT (-100). Somebody may translate a host's address into a VIP: NAT then turns
+the answers back to that host, and they must not get the mark. Others may set marks too. wg-quick
+does at -150, which is overridden at -90. keepalived marks packets for addresses of the director: so
+a packet is refused only if its destination is a VIP, whatever its mark.
 
-What IPVS sends on has no mark any more. If the real server is dead, the kernel tells the client,
-and asks for that how a packet from the server to the client would be routed, with the mark of the
-packet: it would be accepted as one for a VIP, and the kernel logs "detected local route".
+Packets that IPVS sends on lose the mark. If a real server is dead, the kernel sends the client an
+error, and for that looks up the route of a packet from the server to the client, with the mark of
+the packet. With the mark that packet would be accepted as one for a VIP, and the kernel would log
+"detected local route".
 
-An IPv4 packet whose TTL ends here is not accepted but routed as if it were not for a VIP, so that
-the kernel's forwarding says so to its sender. IPVS would say so with the VIP as source, which the
-kernel does not send: it is not in table `local`. (IPv6 takes the director's own address there.)
+An IPv4 packet whose TTL ends here is not accepted. It is routed as if it were not for a VIP, so
+that the kernel's forwarding tells its sender. IPVS would tell it with the VIP as source, which the
+kernel refuses to send: the VIP is not in table `local`. (For IPv6 it takes the director's address.)
 """
 
 from functools import lru_cache
@@ -32,7 +35,7 @@ from vipctl.services.change import Acceptance
 from vipctl.services.methods import METHODS
 
 BLOCK = Block.of(METHODS["fwmark"])
-TTL = "meta nfproto ipv4 @nh,64,32 & 0xfe000000"  # 0 if below 2; of four bytes, nft looks faster
+TTL = "meta nfproto ipv4 @nh,64,32 & 0xfe000000"  # 0 if below 2; nft is faster with 4 bytes
 
 
 @lru_cache(maxsize=ruleset.KEPT)
@@ -53,7 +56,7 @@ def _sent_on(acceptance: Acceptance) -> str:
 
 
 def _marking(acceptance: Acceptance) -> list[str]:
-    """The TTL is looked at by a rule of its own only where there are several IPv4 lookups."""
+    """The TTL has a rule of its own only if there are several IPv4 lookups."""
     if sum(shape.version == 4 for shape in acceptance.shapes) > 1:
         return [f"{TTL} == 0 return", *ruleset.marking(acceptance)]
     return ruleset.marking(acceptance, f"{TTL} != 0 ")

@@ -11,19 +11,20 @@ our own, drawn by `ruleset`:
     mangle              VIPCTL-OF-…    empty; its name tells the state directory
     filter INPUT        VIPCTL         refuses other ports, services without servers, and what IPVS
                                        never takes: other protocols, ICMP but for errors
-    filter OUTPUT       VIPCTL-SENT    what IPVS sends on has no mark any more (see `fwmark`)
+    filter OUTPUT       VIPCTL-SENT    takes the mark off what IPVS sends on (see `fwmark`)
 
-Legacy tables have no place behind IPVS (98, 99 at LOCAL_IN), so there is no guard. What begins a
+Legacy tables have no hook behind IPVS (98, 99 at LOCAL_IN), so there is no guard. What begins a
 connection to a port that no service names is refused before IPVS, though it may be one that IPVS
-waits for (FTP's passive data); what belongs to an open TCP connection only loses its mark, and IPVS
-finds it, or TCP takes it for nothing of its own. While the IPVS
-service of a mark is missing, what passes these rules meets the director's own sockets: UDP and SCTP
-ones bound to no address get the packet. No answer of theirs leaves, nor any of TCP but resets: the
-kernel sends none of IPv4 whose source is not in table `local`, but for transparent sockets, and
-VIPCTL-REPLIES drops IPv6's.
+waits for (FTP's passive data). Packets of an open TCP connection only lose their mark: IPVS finds
+the connection, or TCP answers that it has none.
 
-An IPv4 packet whose TTL ends here is not accepted but routed as if it were not for a VIP, so that
-the kernel's forwarding says so to its sender with the director's address.
+While the IPVS service of a mark is missing, packets that pass these rules reach the director's own
+sockets: UDP and SCTP sockets bound to no address get them. Their answers do not leave, nor do TCP's
+but resets. For IPv4 the kernel sends nothing whose source is not in table `local`, except from
+transparent sockets; for IPv6 VIPCTL-REPLIES drops it.
+
+An IPv4 packet whose TTL ends here is not accepted. It is routed as if it were not for a VIP, so
+that the kernel's forwarding tells its sender, from the director's address.
 """
 
 import re
@@ -69,9 +70,9 @@ def owner() -> str:
 
 
 def seal(acceptance: Acceptance) -> Seal:
-    """Rules that we made need our sets: where there is none, no table is looked at.
+    """Our rules need our sets: tables are only read where there are sets.
 
-    A member at each end of a service's ranges stands for all of them.
+    The members at both ends of a service's ranges stand for all of them.
     """
     sets = sorted(ruleset.sets_of(acceptance))
     if fwmarks.read(BLOCK) != BLOCK.accepting(acceptance) or sorted(_our_sets()) != sets:
@@ -119,7 +120,7 @@ def apply(before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -
 
 
 def load(after: Acceptance, wanted: Batch) -> int:
-    """Fills new sets and swaps them with those that rules look into."""
+    """Fills new sets and swaps them with those that the rules use."""
     present, sets = _our_sets(), ruleset.sets_of(after)
     if not (present or after.active()):
         with fwmarks.changing(BLOCK, set()):
@@ -140,7 +141,7 @@ def load(after: Acceptance, wanted: Batch) -> int:
 
 
 def _remove_unfit(present: set[str], wanted: dict[str, int]) -> None:
-    """What a killed command left half-filled, and sets of a form that cannot be swapped."""
+    """Removes sets that a killed command left half-filled, and those that cannot be swapped."""
     found = ipset.headers() if present else {}
     unfit = [n for n in found.keys() & wanted.keys() if not found[n].fits(wanted[n])]
     if unfit:
@@ -168,14 +169,14 @@ def has(entry: Entry, _since: str) -> bool:
 
 
 def _together(before: Acceptance, after: Acceptance) -> Acceptance:
-    """Both at once, so that nothing of either is refused or let through meanwhile."""
+    """Both states at once, so that neither's packets are refused or let through meanwhile."""
     marks = {service.fwmark for service in after.services}
     gone = tuple(service for service in before.services if service.fwmark not in marks)
     return after._replace(services=after.services + gone, shapes=before.shapes | after.shapes)
 
 
 def _enforce(acceptance: Acceptance, names: tuple[str, ...] = (*GUARDING, *MARKING)) -> None:
-    """What refuses comes before what marks, and goes after it."""
+    """Replaces our chains: refusing ones are added before marking ones, and removed after."""
     wanted = ruleset.tables(acceptance)
     ordered = [(version, table) for table in names for version in VERSIONS]
     for version, table in ordered:
@@ -205,7 +206,7 @@ def _created(sets: dict[str, int], wanted: Batch, suffix: str = "") -> Iterator[
 
 
 def _kept_lengths(before: Acceptance, after: Acceptance) -> Iterator[str]:
-    """For lengths that go out of use in sets that stay."""
+    """The lines for prefix lengths that go out of use in sets that stay."""
     for shape in before.shapes - after.shapes:
         if (name := ruleset.set_name(shape)) in ruleset.sets_of(after):
             yield ipset.keep_length(name, shape.version, shape.length)
@@ -223,7 +224,7 @@ def _swapped(names: Iterable[str]) -> Iterator[str]:
 
 
 def _exchange(removed: Batch, added: Batch, suffix: str = "") -> None:
-    """Additions first: a VIP of both is never without its mark."""
+    """Additions come first: a VIP in both batches always has a mark."""
     if batch.count(removed) + batch.count(added) <= ipset.MOST_IN_WORDS:
         return ipset.restore(_lines(removed, added, suffix))
     for (shape, mark), found in added.items():

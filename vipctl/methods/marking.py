@@ -1,4 +1,4 @@
-"""What methods have in common that mark packets in PREROUTING by nftables, and accept the mark."""
+"""What `fwmark` and `tproxy` share: nftables marks in PREROUTING, a rule accepts the mark."""
 
 from typing import NamedTuple
 
@@ -10,9 +10,9 @@ from vipctl.services.seal import OTHER, Seal
 
 
 class Marking(NamedTuple):
-    """A method made of a table that marks and of rules that accept: see `methods.Method`.
+    """A `methods.Method` made of an nftables table that marks and of routing rules that accept.
 
-    Acceptance comes before marks, and marks go before the end of acceptance; all or nothing.
+    The rules are there before the table marks, and go after it: all or nothing.
     """
 
     table: tables.Table
@@ -33,7 +33,7 @@ class Marking(NamedTuple):
     def apply(self, before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -> int:
         work = self.table.changing(before, after, removed, added)
         if self.block.accepting(before) == self.block.accepting(after):
-            return tables.commit(work)  # and `seal` has seen that all of it is there
+            return tables.commit(work)  # the rules are there: `seal` has seen them
         return self._commit(after, work)
 
     def load(self, after: Acceptance, batch: Batch) -> int:

@@ -4,15 +4,16 @@ Forwarded traffic pays nothing: there is no rule, and no chain that it passes. T
 
     inet vipctl_route
         marking      LOCAL_IN, 96      destination → fwmark; one hash map per prefix length
-        before_ipvs  LOCAL_IN, 97      ports of services that name some; services without servers
-        after_ipvs   LOCAL_IN, 100     the guard: what is still for a VIP here, IPVS did not take
+        before_ipvs  LOCAL_IN, 97      takes the mark off packets for ports that the service does
+                                       not name; refuses those of services without real servers
+        after_ipvs   LOCAL_IN, 100     the guard: refuses packets for VIPs that IPVS did not take
     arp vipctl_route
         requests     ARP input         ignores requests for VIPs of services without --arp
 
-The routes are in table `local`, where the kernel also finds the source of what it says itself: all
-of its ICMP errors are sent. There too a VIP would be the director's own: the guard keeps it from
-the director's sockets. In IPv4 the source of an answer that a real server (dr, tun) sends through
-the director is a martian.
+The routes are in table `local`, so the kernel takes VIPs for addresses of the director. It can send
+ICMP errors from them. The director's own sockets would answer on them too: the guard prevents that.
+And the kernel drops IPv4 answers that a real server (dr, tun) sends through the director: their
+source, the VIP, is a martian.
 """
 
 from functools import lru_cache
@@ -38,7 +39,7 @@ def owner() -> str:
 
 
 def seal(acceptance: Acceptance) -> Seal:
-    """A route of each end of a service's ranges stands for all of them."""
+    """The routes at both ends of a service's ranges stand for all of them."""
     found = [MARKS.seal(acceptance), SILENCE.seal(_silent(acceptance))]
     if OTHER in found or not all(map(localroutes.present, acceptance.witnesses)):
         return OTHER
@@ -46,7 +47,7 @@ def seal(acceptance: Acceptance) -> Seal:
 
 
 def apply(before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -> int:
-    """Marks come before their routes, and go after them."""
+    """Marks are added before the routes, and removed after them."""
     old, new = _routes(removed), _routes(added)
     if not after.active():
         localroutes.delete(old)
@@ -71,7 +72,7 @@ def load(after: Acceptance, wanted: Batch) -> int:
 
 
 def epoch() -> str:
-    """Of the marks: routes have none."""
+    """That of the marks: the kernel has no counter of routes."""
     return transactions.generation()
 
 
@@ -105,7 +106,7 @@ def _replacing(after: Acceptance, wanted: Batch) -> tuple[Work, Work]:
 
 
 def _silent(acceptance: Acceptance) -> Acceptance:
-    """The part for which ARP is not answered."""
+    """The part whose VIPs are not answered for by ARP."""
     return acceptance._replace(
         services=tuple(s for s in acceptance.services if s.silent),
         shapes=frozenset(shape for shape in acceptance.shapes if shape.version == 4),

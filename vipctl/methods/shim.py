@@ -2,12 +2,12 @@
 
 No rules, no tables: the module has hooks of its own.
 
-    PREROUTING, -90      destination → service: its mark, and a route to the host
-    LOCAL_OUT, -150      likewise its mark, for what the director itself sends to a VIP
-    LOCAL_IN, 100        what came by that route and IPVS did not take is refused
+    PREROUTING, -90      destination → service: sets its mark, and a route to the director
+    LOCAL_OUT, -150      sets the mark of what the director itself sends to a VIP
+    LOCAL_IN, 100        refuses what came by that route and IPVS did not take
 
-The route spares a packet the kernel's lookup, for which it costs less than one for an address of
-the director; sources are validated as the kernel would. kernel/ has the module.
+The route saves the kernel's own lookup: a packet for a VIP costs less than one for an address of
+the director. The module validates sources as the kernel would. It is in kernel/.
 """
 
 from collections.abc import Iterable, Iterator
@@ -58,7 +58,7 @@ def seal(acceptance: Acceptance) -> Seal:
 
 
 def apply(before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -> int:
-    """What comes does so before anything goes: nothing is ever in between."""
+    """Adds before it removes, so that a VIP of both states is accepted all the time."""
     if not (before.active() and after.active()):
         return load(after, added)
     old, new = _wanted(before), _wanted(after)
@@ -97,7 +97,7 @@ def holds(acceptance: Acceptance, wanted: Batch, since: str) -> bool:
 
 
 def has(entry: Entry, since: str) -> bool:
-    """The module tells of all prefixes only."""
+    """The module can list all prefixes, but not look up one."""
     return since == epoch() or entry in batch.entries(shim.prefixes())
 
 
@@ -110,7 +110,7 @@ def sizes() -> dict[int, int]:
 
 
 def _wanted(acceptance: Acceptance) -> dict[int, Settings]:
-    """By mark."""
+    """The settings of each service, by mark."""
     if not acceptance.active():
         return {}
     return {service.fwmark: _settings(service) for service in acceptance.services}
@@ -124,13 +124,13 @@ def _settings(service: Service) -> Settings:
 
 
 def _each(service: Service) -> Iterator[Port]:
-    """The module has a list of ports."""
+    """Single ports: the module knows no ranges."""
     for port in service.ports:
         yield from (Port(port.protocol, number) for number in range(port.number, port.end + 1))
 
 
 def _wider(old: Settings, new: Settings) -> Settings:
-    """That take what either takes; of ports the new ones, if the module cannot hold them all."""
+    """Settings that accept what either does; only the new ports if the module cannot hold both."""
     idle = (shim.IDLE4 | shim.IDLE6) & ~old.flags
     ports = {*old.ports, *new.ports} if old.ports and new.ports else ()
     if len(ports) > METHODS["shim"].most_ports:
@@ -141,4 +141,4 @@ def _wider(old: Settings, new: Settings) -> Settings:
 def _notes() -> Iterator[str]:
     for name, path in BRIDGED.items():
         if path.exists() and path.read_text().strip() == "1":
-            yield f"VIPs are not accepted from ports of a bridge while {name} is 1; fwmark is"
+            yield f"VIPs are not accepted from ports of a bridge while {name} is 1: use fwmark"

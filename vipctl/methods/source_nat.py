@@ -1,13 +1,14 @@
-"""Source NAT of what IPVS sends to the real servers of some services, whatever method accepts it.
+"""Source NAT of what IPVS sends to the real servers of services with --source-nat.
 
-It has the interface of a method, and no prefixes. The table, drawn by `chains`:
+It works beside any method. It has the interface of a method, and no prefixes. The table, drawn by
+`chains`:
 
-    sent        LOCAL_OUT, -151      what IPVS sends on keeps its mark, as TAG more
-    translate   POSTROUTING, 95      by that mark; before the rules of others (100)
+    sent        LOCAL_OUT, -151      sets bit TAG in the mark of what IPVS sends on
+    translate   POSTROUTING, 95      translates by that mark, before the rules of others (100)
 
-Methods take the mark off at LOCAL_OUT, -150, or a packet for a dead real server would be routed by
-it once more; a mark with TAG is nobody's. IPVS and the kernel's connection tracking work together
-only where net.ipv4.vs.conntrack is 1, which such a service asks for.
+At LOCAL_OUT, -150, methods take their marks off, or a packet for a dead real server would be routed
+by its mark once more. A mark with TAG is not theirs, and stays. IPVS and the kernel's connection
+tracking work together only where net.ipv4.vs.conntrack is 1, which such a service asks for.
 """
 
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ LOCAL = None
 
 
 class _Translated(Acceptance):
-    """Services alone."""
+    """An acceptance without prefixes: services make it active."""
 
     def active(self) -> bool:
         return bool(self.services)

@@ -5,14 +5,14 @@ The table, drawn by `chains`:
     ping         PREROUTING, -100     echo requests of services with --ping go to the director
     prerouting   PREROUTING, -90      destination → mark → the service's listener, or a refusal
 
-The listener (IP_TRANSPARENT) sees the client's address and the VIP. A packet that has no listener
-is refused in PREROUTING, if its source may be answered: a packet for a VIP meets no other socket of
-the director.
+The listener (IP_TRANSPARENT) sees the client's address and the VIP. A packet without a listener is
+refused in PREROUTING, or dropped if its source may not be answered: no packet for a VIP reaches
+another socket of the director.
 
-Where the proxy takes the client's address towards the servers too (haproxy's `usesrc clientip`),
-their answers are addressed to the client: those of a connected transparent socket stay here. That
-rule comes after those for VIPs: a UDP proxy answers from a socket that is bound to a VIP, and
-not connected.
+Where the proxy connects to the servers from the client's address (haproxy's `usesrc clientip`),
+their answers are addressed to the client. A rule keeps those here for which there is a connected
+transparent socket. It comes after the rules for VIPs: a UDP proxy answers from a socket that is
+bound to a VIP, and not connected.
 """
 
 from collections.abc import Iterator
@@ -54,7 +54,7 @@ def chains(acceptance: Acceptance) -> Chains:
 
 
 def _refusing(acceptance: Acceptance) -> Chains:
-    """No answer where no route leads; none with the mark, by which it would be local."""
+    """Drops if no route leads to the source. Takes the mark off, by which the answer is local."""
     found = ruleset.refusal(acceptance)
     *quiet, reset, unreachable = found["leftover"][1]
     rules = ["fib saddr type != unicast drop", *quiet, "meta mark set 0", reset, unreachable]
@@ -91,7 +91,7 @@ def _ports(service: Service, protocol: str) -> str:
 
 
 def _listeners(service: Service) -> Iterator[str]:
-    """Where an address is given, for its IP version; for the other, whichever listens there."""
+    """One statement for each IP version, with its address if one is given; one without for any."""
     named = {address.version: address for address in service.value("to_addresses")}
     if not named:
         yield f"tproxy to :{service.value('to_port')}"
