@@ -1,5 +1,5 @@
-"""The kernel: a file or a folder for each of its subsystems, and netlink, by which they speak.
+"""The kernel's interfaces: a file or a folder for each subsystem, and netlink, which most use.
 
-What is asked of the kernel, and how its answers are read. Why it is asked is decided above: nothing
-here knows the state on disk or the command line.
+How the kernel is asked and changed, and how its answers are read. What for is decided above:
+nothing here knows the state on disk or the command line.
 """

@@ -23,27 +23,27 @@ Attributes = dict[int, bytes]
 
 
 class Family(NamedTuple):
-    """One that the kernel has, and a socket to speak to it."""
+    """A family that the kernel has, and a socket to speak to it."""
 
     link: netlink.Link
     number: int
     version: int
 
     def ask(self, command: int, content: bytes, flags: int = 0) -> Message:
-        """What is answered."""
+        """Sends a command and returns the answer."""
         return netlink.ask(self.link, self.number, flags, self._pack(command, content))
 
     def do(self, command: int, content: bytes) -> int:
-        """The errno, or 0."""
+        """Has a command carried out; returns the errno, or 0."""
         return self.ask(command, content, NLM_F_ACK).failure()
 
     def get(self, command: int, content: bytes) -> tuple[int, Attributes]:
-        """What is answered, or the errno."""
+        """The errno, or 0, and the attributes of the answer."""
         answer = self.ask(command, content)
         return answer.failure(), {} if answer.failure() else parsed(answer.content, HEADER.size)
 
     def dump(self, command: int, content: bytes) -> Iterator[Attributes]:
-        """Raises KernelError."""
+        """The attributes of each message of a dump. Raises KernelError."""
         for found in netlink.dump(self.link, self.number, self._pack(command, content)):
             yield parsed(found, HEADER.size)
 

@@ -1,9 +1,9 @@
-"""The little of netlink that is packed by hand: where a library would take minutes, or all routes.
+"""Netlink, packed by hand: a library would take minutes for large sets, or read all routes.
 
 Numbers are from include/uapi/linux/netlink.h unless said.
 """
 
-import _socket as socket  # without the enumerations that `socket` makes of all it has
+import _socket as socket  # imported faster: `socket` makes enumerations of its constants
 import errno
 import os
 import select
@@ -27,10 +27,10 @@ NLA_F_NESTED, NLA_F_NET_BYTEORDER, NLA_TYPE_MASK = 0x8000, 0x4000, 0x3FFF
 BUFFER = 4 << 20  # bytes
 OVERHEAD = 32  # bytes of what is sent: netlink_sendmsg() of net/netlink/af_netlink.c
 PATIENCE = 60.0  # seconds for the kernel's answer
-TRIES = 100  # to read what somebody changes meanwhile
+TRIES = 100  # at reading what others change meanwhile
 LAST = 1  # sequence number of the message that is to be acknowledged
 
-# What a dump of nothing may end with; the second for IPv6 where the kernel has none.
+# With these a dump may end if there is nothing; the second is for IPv6 in a kernel without it.
 ABSENT = (errno.ENOENT, errno.EAFNOSUPPORT)
 
 HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
@@ -55,7 +55,7 @@ class Message(NamedTuple):
         return _failure(self.content, 0) if self.kind in ENDS else 0
 
     def said(self) -> str:
-        """The kernel's words of an error, where it repeats no more than the header; or ""."""
+        """The kernel's text of an error, or ""; there is none if the error repeats the request."""
         found = dict(attributes(self.content, ERROR_SIZE)) if self.flags & NLM_F_ACK_TLVS else {}
         return found.get(NLMSGERR_ATTR_MSG, b"").rstrip(b"\0").decode(errors="replace")
 
@@ -72,7 +72,7 @@ def connect(
         with closing(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)) as link:
             link.settimeout(PATIENCE)
             link.setsockopt(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
-            # Errors repeat all of a message, or say why.
+            # An error either repeats the whole request or has a text that says why.
             short = size > BUFFER or protocol == NETLINK_GENERIC
             for option in (NETLINK_CAP_ACK, NETLINK_EXT_ACK):
                 link.setsockopt(SOL_NETLINK, option, short)
@@ -86,7 +86,7 @@ def connect(
 
 
 def _make_room(link: Link, forced: int, allowed: int, size: int) -> None:
-    """In a user namespace, root too has only what is allowed to everybody (net.core.wmem_max)."""
+    """Enlarges a socket buffer; in a user namespace root too is limited (net.core.wmem_max)."""
     try:
         link.setsockopt(socket.SOL_SOCKET, forced, size)
     except PermissionError:
@@ -99,7 +99,7 @@ def room(link: Link) -> int:
 
 
 def send(link: Link, messages: bytes) -> None:
-    """Messages that are no transaction, as many at once as the socket takes."""
+    """Sends messages that need not arrive together, as many at once as the socket takes."""
     most, at = room(link), 0
     while len(messages) - at > most:
         end = _last_end(messages, at, at + most)
@@ -109,7 +109,7 @@ def send(link: Link, messages: bytes) -> None:
 
 
 def _last_end(messages: bytes, at: int, limit: int) -> int:
-    """Behind the last message that ends before the limit."""
+    """The end of the last message that ends within the limit, or of the first."""
     end = at + int(HEADER.unpack_from(messages, at)[0])
     while end < limit and (after := end + int(HEADER.unpack_from(messages, end)[0])) <= limit:
         end = after
@@ -122,7 +122,7 @@ def pack(kind: int, flags: int, content: bytes, sequence: int = 0) -> bytes:
 
 
 def acknowledging(message: bytes) -> bytes:
-    """The same message, to be answered even if all is well."""
+    """The same message with a request for an acknowledgement, by which `failures` ends."""
     size, kind, flags, _, port = HEADER.unpack_from(message)
     return HEADER.pack(size, kind, flags | NLM_F_ACK, LAST, port) + message[HEADER.size :]
 
@@ -133,7 +133,10 @@ def attribute(kind: int, value: bytes) -> bytes:
 
 
 def attributes(content: bytes, at: int) -> Iterator[tuple[int, bytes]]:
-    """Raises KernelError where one is cut short; a rest too small for one is none, as nla_ok()."""
+    """Type and value of each attribute from `at` on. Raises KernelError if one is cut short.
+
+    A rest that is too small for an attribute is ignored, as the kernel's nla_ok() does.
+    """
     end = len(content)
     while at + ATTRIBUTE.size <= end:
         size, kind = ATTRIBUTE.unpack_from(content, at)
@@ -165,7 +168,7 @@ def ask(link: Link, kind: int, flags: int, content: bytes) -> Message:
 
 
 def failures(link: Link) -> Iterator[Message]:
-    """The errors of all messages up to the acknowledging one."""
+    """The errors of all messages up to the one that asks for an acknowledgement."""
     while True:
         for answer in receive(link):
             if answer.failure():
@@ -190,8 +193,8 @@ def dump(link: Link, kind: int, request: bytes) -> Iterator[bytes]:
 def once(link: Link, kind: int, request: bytes) -> tuple[Iterator[bytes], bool]:
     """The content of each message, and whether nothing was changed meanwhile.
 
-    The kernel counts how far it came, so what goes in the one part of a dump makes it miss as many
-    in the next. Raises KernelError.
+    The kernel continues a dump by counting entries: if some are deleted between two parts, it skips
+    as many that are still there. Raises KernelError.
     """
     link.sendall(pack(kind, NLM_F_DUMP, request))
     buffers, flags, failure = _gathered(link)
@@ -204,10 +207,10 @@ def once(link: Link, kind: int, request: bytes) -> tuple[Iterator[bytes], bool]:
 
 
 def staying(read: Callable[[], tuple[Iterable[bytes], bool]]) -> Iterable[bytes]:
-    """All that is there the whole time, and, where others never rest, some of what comes and goes.
+    """All entries that are there the whole time.
 
-    `read` says what there is and whether it is whole. An entry that one reading missed is in
-    another.
+    `read` returns entries and whether these are complete. If others change them all the time, the
+    result is all that was seen: also entries that came or went meanwhile.
     """
     seen: dict[bytes, None] = {}
     for _ in range(TRIES):
@@ -219,7 +222,7 @@ def staying(read: Callable[[], tuple[Iterable[bytes], bool]]) -> Iterable[bytes]
 
 
 def heard(link: Link) -> bool:
-    """Whether the kernel has announced anything, or more than there was room for."""
+    """Whether the kernel has announced anything on this socket, or its buffer has overflowed."""
     return bool(select.select([link], [], [], 0)[0])
 
 
@@ -242,7 +245,7 @@ def _contents(buffer: bytes) -> Iterator[bytes]:
 
 
 def beginning(link: Link, kind: int, request: bytes) -> Iterator[bytes]:
-    """The same as it comes, for who will not read it to its end; that leaves the link useless."""
+    """As `dump`, but lazily: for callers that stop early, after which the link is useless."""
     link.sendall(pack(kind, NLM_F_DUMP, request))
     while True:
         for answer in receive(link):
@@ -258,5 +261,5 @@ def _failure(buffer: bytes, at: int) -> int:
 
 
 def refusal(what: str, code: int, hint: str) -> KernelError:
-    """What a kernel that refuses something by an error number is to be told of."""
+    """The error to raise for an errno of the kernel's."""
     return KernelError(f"{what}: {os.strerror(code)} (errno {code})", hint=hint)

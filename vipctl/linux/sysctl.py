@@ -1,4 +1,7 @@
-"""The director's sysctls, and IPVS's timeouts. What vipctl changes it remembers and puts back."""
+"""The director's sysctls, and IPVS's timeouts, which are treated like sysctls.
+
+vipctl puts back what it has changed, if the value is still the one that it set.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,20 +17,21 @@ ROOT = "/proc/sys"
 SWAPPED = str.maketrans("./", "/.")
 Kept = dict[str, tuple[str, str]]  # name → (value before vipctl, value that it set)
 Refusals = dict[str, VipctlError]  # by name
-NOTHING = ""  # instead of a value before: there was no such sysctl
+NOTHING = ""  # stands for the value before vipctl if there was no such sysctl
 NOBODY: Mapping[str, str] = {}
 CONNTRACK = "net.ipv4.vs.conntrack"
-TRACKED = "net.netfilter.nf_conntrack_count"  # not there where nothing tracks connections
+TRACKED = "net.netfilter.nf_conntrack_count"  # absent if connection tracking is not loaded
 FORWARD6 = "net.ipv6.conf.all.forwarding"
 EXPIRE_NODEST = "net.ipv4.vs.expire_nodest_conn"
 DISABLED = "net.ipv6.conf.lo.disable_ipv6"
 
 
 def needed(services: Iterable[Service]) -> dict[str, str]:
-    """Values by name, for all of these services together.
+    """The sysctls, by name, that all of these services together need.
 
-    nat rewrites addresses, so a firewall that drops `ct state invalid` must see IPVS's connections;
-    with dr and tun it must not, as it sees one direction only. Where both run, neither is right.
+    nat rewrites addresses, so a firewall that drops `ct state invalid` must see IPVS's connections.
+    With dr and tun it must not, as it sees one direction only. With both, no value is right, and
+    the sysctl is left out, as any that services need to be different.
     """
     known, wanted = list(services), dict[str, set[str]]()
     for service in known:
@@ -58,7 +62,7 @@ def _of_one(service: Service) -> dict[str, str]:
 
 
 def read(name: str) -> str | None:
-    """None where the kernel has no such sysctl, or not yet."""
+    """The value; None if the kernel has no such sysctl, or not yet."""
     if name in timeouts.NAMES:
         return timeouts.read(name)
     try:
@@ -68,7 +72,7 @@ def read(name: str) -> str | None:
 
 
 def write(name: str, value: str) -> None:
-    """Raises KernelError, or Missing."""
+    """Sets one sysctl or timeout. Raises KernelError, or Missing."""
     if name in timeouts.NAMES:
         timeouts.write(name, value)
     else:
@@ -96,7 +100,7 @@ def _open_and_write(name: str, value: str, text: str) -> None:
 
 @contextmanager
 def held(name: str, value: str) -> Iterator[None]:
-    """A sysctl has another value for a moment, if the kernel has it. Raises KernelError."""
+    """Gives a sysctl another value while the body runs, if it exists. Raises KernelError."""
     before = read(name)
     if before in (value, None):
         yield
@@ -109,12 +113,12 @@ def held(name: str, value: str) -> Iterator[None]:
 
 
 def unmet(wanted: dict[str, str]) -> dict[str, str]:
-    """Those that the director does not have."""
+    """Those of `wanted` whose present value is another; what the kernel lacks is left out."""
     return {name: value for name, value in wanted.items() if read(name) not in (value, None)}
 
 
 def missed(wanted: dict[str, str], services: Iterable[Service]) -> dict[str, str]:
-    """Those unmet that the operator should hear of: conntrack's only where it is at work."""
+    """Those unmet that matter to the operator: conntrack's only if connections are tracked."""
     tracking = read(TRACKED) not in (None, "0") or any(s.source_nat for s in services)
     return {n: v for n, v in unmet(wanted).items() if tracking or n != CONNTRACK}
 
@@ -122,8 +126,8 @@ def missed(wanted: dict[str, str], services: Iterable[Service]) -> dict[str, str
 def plan(kept: Kept, services: Iterable[Service], chosen: Mapping[str, str] = NOBODY) -> Kept:
     """What is to be set: name → (value to put back, value).
 
-    That is what services with `set_sysctls` need, what is set already as long as any service needs
-    it, and what was `chosen`, whatever services need.
+    That is: what services with `set_sysctls` need; what vipctl has set already, as long as any
+    service needs it; and what the operator has `chosen`, whatever services need.
     """
     known = list(services)
     wanted = needed(s for s in known if s.set_sysctls)
@@ -144,16 +148,16 @@ def _before(kept: Kept, name: str) -> str:
 
 
 def _for_routers(kept: Kept) -> Kept:
-    """What has a host that forwards listen to routers, where it does so now.
+    """accept_ra=2 for interfaces with a default route from a router advertisement.
 
-    Without it the kernel drops the default route that it has from one, at once.
+    Without it the kernel drops that route as soon as it forwards IPv6.
     """
     found = of_routers(kept)
     return found | {name: ("1", "2") for name in at_risk() if name not in found}
 
 
 def at_risk() -> list[str]:
-    """Sysctls that are to be 2 before the director forwards IPv6, to keep its default route."""
+    """The accept_ra that must be 2 before IPv6 is forwarded, or the default route is dropped."""
     if read(FORWARD6) != "0":
         return []
     names = [f"net.ipv6.conf.{device.translate(SWAPPED)}.accept_ra" for device in advertised()]
@@ -161,7 +165,7 @@ def at_risk() -> list[str]:
 
 
 def of_routers(kept: Kept) -> Kept:
-    """Those that outlive a boot: the first advertisement may come later than the services."""
+    """Those of accept_ra. They stay after a boot, when the first advertisement may come late."""
     return {name: values for name, values in kept.items() if listens(name)}
 
 
@@ -172,8 +176,8 @@ def listens(name: str) -> bool:
 def enforce(kept: Kept, planned: Kept) -> Refusals:
     """Sets what is planned and puts back what no longer is, if it is still as vipctl set it.
 
-    A director listens to routers before it forwards, and as long.
-    As far as the kernel lets it: returns what it refused.
+    Returns what the kernel refused, by name. accept_ra is set before forwarding, and put back after
+    it.
     """
     return _refused(write, _due(kept, planned))
 
@@ -202,19 +206,19 @@ def _refused(act: Callable[[str, str], None], due: dict[str, str]) -> Refusals:
 
 
 def without_ipv6() -> Missing | None:
-    """Why the kernel has no IPv6 at all, if it has none."""
+    """The error that says why the kernel has no IPv6 at all; None if it has."""
     if files.exists(_path("net.ipv6.conf.all")):
         return None
     return Missing("the kernel runs without IPv6", hint="boot without ipv6.disable=1")
 
 
 def without_ipv6_routes() -> Missing | None:
-    """Why there can be no IPv6 route on `lo`, which most methods need."""
+    """The error that says why there can be no IPv6 route on `lo`; None if there can."""
     if read(DISABLED) == "1":
         return Missing(f"IPv6 is disabled ({DISABLED}=1)", hint=f"sysctl -w {DISABLED}=0")
     return without_ipv6()
 
 
 def _path(name: str) -> str:
-    """As sysctl(8) has it: a slash in a name is a dot of an interface's."""
+    """As in sysctl(8), a slash in the name stands for a dot in an interface's name."""
     return f"{ROOT}/{name.translate(SWAPPED)}"

@@ -1,4 +1,4 @@
-"""IPVS's timeouts of a network namespace, one by one, under names that no sysctl has.
+"""IPVS's timeouts in a network namespace. Their names are vipctl's, and those of no sysctl.
 
 Numbers are from include/uapi/linux/ip_vs.h.
 """
@@ -31,7 +31,7 @@ def read(name: str) -> str | None:
 
 
 def write(name: str, value: str) -> None:
-    """The others stay. Raises KernelError or Missing."""
+    """Sets one timeout, in seconds; the others stay. Raises KernelError or Missing."""
     with connect() as family:
         failure = family.do(SET_CONFIG, attribute(NAMES[name], NUMBER.pack(int(value))))
     if failure:

@@ -1,1 +1,1 @@
-"""Legacy iptables and ipset, for the one method that is made with them."""
+"""Legacy iptables and ipset, for the method `fwmark-iptables`."""

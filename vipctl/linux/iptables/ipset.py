@@ -1,4 +1,4 @@
-"""ipset: the only file that runs it.
+"""The command ipset, which is run here only.
 
 Sets are of type hash:net, from prefix to mark: a lookup finds the longest prefix. What changes them
 goes through `ipset restore`, line by line, or in bulk through `members`. Reading a header costs the
@@ -21,7 +21,7 @@ SEARCH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"  # cron 
 MAX_ELEMENTS = 1 << 24
 FAMILY = {4: "inet", 6: "inet6"}
 BATCH = 1000  # lines of a write
-MOST_IN_WORDS = 1000  # members that are not put into words
+MOST_IN_WORDS = 1000  # members that go to the command as text; more are packed by `members`
 VOLATILE = re.compile(r"(hashsize|bucketsize|initval) \S+ ?")
 UNSPECIFIED = {4: "0.0.0.0", 6: "::"}  # noqa: S104 (no VIP is, nothing binds)
 
@@ -47,7 +47,7 @@ def probe() -> None:
 
 
 def create(name: str, version: int, size: int = 0) -> str:
-    """For `size` members, so that it need not grow while it is filled."""
+    """The line that creates a set, large enough for `size` members not to make it grow."""
     room = f"hashsize {1 << (size // 2).bit_length()} " if size > MOST_IN_WORDS else ""
     kind = f"hash:net family {FAMILY[version]} {room}maxelem {MAX_ELEMENTS} skbinfo"
     return f"create {name} {kind}\n"
@@ -58,11 +58,11 @@ def add(name: str, prefix: str, mark: int) -> str:
 
 
 def keep_length(name: str, version: int, length: int) -> str:
-    """A member that no lookup finds: with it, no length goes with its last prefix.
+    """The line that adds a member which no lookup finds: it keeps a prefix length in use.
 
-    The kernel moves the lengths that follow up by one (mtype_del_cidr in ip_set_hash_gen.h), and a
-    lookup that runs meanwhile misses one of them. Nothing shorter than this holds a VIP: it would
-    have the unspecified address.
+    When the last prefix of a length goes, the kernel moves the following lengths up by one
+    (mtype_del_cidr in ip_set_hash_gen.h), and a lookup at that moment misses one of them. The
+    member covers no VIP: it begins at the unspecified address, and a prefix of VIPs never does.
     """
     return f"add {name} {UNSPECIFIED[version]}/{length} nomatch\n"
 
@@ -80,9 +80,9 @@ def destroy(name: str) -> str:
 
 
 def restore(lines: Iterable[str]) -> None:
-    """In this order, stopping at the first that fails. Raises KernelError with ipset's words.
+    """Runs the lines in order, up to the first that fails. Raises KernelError with ipset's words.
 
-    What is to be there and is, or is to go and is not, is as good.
+    Adding what exists and deleting what does not are not errors.
     """
     stream = iter(lines)
     first = list(islice(stream, BATCH))
@@ -104,7 +104,7 @@ def _feed(pipe: TextIO, batch: list[str], stream: Iterator[str]) -> None:
 
 
 def names() -> list[str]:
-    """All sets of this network namespace, anybody's; none if there is no ipset."""
+    """All sets of this network namespace, whoever made them; none if there is no ipset."""
     return _output("list", "-n").split() if _program() else []
 
 

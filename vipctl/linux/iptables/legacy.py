@@ -1,10 +1,7 @@
 """Rules and chains of legacy iptables, by python-iptables.
 
-A rule is a line of words as `iptables-legacy -S` prints them after the chain. Chains of ours begin
-with CHAIN; in the kernel's own chains only jumps to ours are.
-
-python-iptables (1.2.0) opens every table, nat too, to tell whether a target is a chain, and keeps
-them open for other namespaces and later: `rule_of` gives its rules the one table that is open.
+A rule is a line of words as `iptables-legacy -S` prints them after the chain. Names of our chains
+begin with CHAIN; in the kernel's own chains, our only rules are jumps to ours.
 """
 
 import fcntl
@@ -93,14 +90,14 @@ def replace(version: int, table: str, wanted: Chains) -> None:
 
 
 def _keep_counters(handle: Any) -> None:
-    """Of policies: libiptc keeps those of rules, and starts these anew."""
+    """Keeps the counters of policies; libiptc keeps those of rules, but resets these."""
     for chain in handle.chains:
         if handle.builtin_chain(chain.name):
             handle.set_policy(chain.name, *handle.get_policy(chain.name))
 
 
 def _clear(handle: Any, present: Chains, wanted: Chains) -> None:
-    """All our rules, but for jumps that may stay, and chains that are not wanted."""
+    """Removes our rules, but for jumps that may stay, and our chains that are not wanted."""
     chains = [name for name in present if not handle.builtin_chain(name)]
     for name in present.keys() - set(chains):
         if present[name] != wanted.get(name):
@@ -114,10 +111,10 @@ def _clear(handle: Any, present: Chains, wanted: Chains) -> None:
 
 
 def _fill(handle: Any, present: Chains, wanted: Chains) -> None:
-    """Chains first: rules jump to them.
+    """Adds chains first, as rules jump to them.
 
-    Ours comes after other people's rules in mangle, as they may set marks too, and before those
-    that could accept a packet elsewhere.
+    Our jump comes after others' rules in mangle, as they may set marks too. In other tables it
+    comes before them, as they could accept a packet.
     """
     chains = [name for name in wanted if not handle.builtin_chain(name)]
     for name in chains:
@@ -152,7 +149,7 @@ def _ours(handle: Any) -> Chains:
 
 
 def _jumps(handle: Any, name: str) -> list[Any]:
-    """The rules of a chain that jump to ours. Others are not looked into."""
+    """The rules of a chain that jump to ours. Others' rules are not parsed."""
     return _rules(handle, _chain(handle, name), lambda entry: is_ours(target_of(handle, entry)))
 
 
@@ -192,7 +189,7 @@ def _open(version: int, table: str) -> Iterator[Any]:
 
 @contextmanager
 def _locked() -> Iterator[None]:
-    """As iptables-legacy does: two at the same time would lose one's change."""
+    """Holds the lock of iptables-legacy: of two changes at the same time, one would be lost."""
     descriptor = os.open(LOCK, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         _wait_for(descriptor)

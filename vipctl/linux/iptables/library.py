@@ -1,4 +1,4 @@
-"""python-iptables, made to work: where its library is, and how wide its options are."""
+"""Loads python-iptables, with workarounds: how it finds its library, and a newer struct size."""
 
 import ctypes
 import os
@@ -20,10 +20,10 @@ INSTALL = "apt install iptables gcc python3-dev; pip install python-iptables"
 
 @cache
 def load() -> Any:
-    """It would look for its own library with the C compiler, if not told where to.
+    """The module `iptc`, told where its own library is: else it would run the C compiler for that.
 
-    Where there is a distutils, it asks that for what sysconfig knows as well: of setuptools, whose
-    import takes longer than all else here.
+    It would import distutils too, if there is one, as from setuptools, which is slow: sysconfig
+    tells it the same. Raises Missing.
     """
     wrapper = find_spec("libxtwrapper")
     if wrapper is not None and wrapper.origin:
@@ -42,16 +42,16 @@ def load() -> Any:
 
 
 def _version() -> tuple[int, ...]:
-    """That of iptables, whose libxtables python-iptables uses: its soname tells less."""
+    """The version of iptables, whose libxtables python-iptables uses; its soname says less."""
     said = run("iptables", "--version").stdout.decode()
     found = re.search(r"v(\d+)\.(\d+)\.(\d+)", said)
     return tuple(map(int, found.groups())) if found else ()
 
 
 def _widen(xtables: Any) -> None:
-    """Has python-iptables step through options as far apart as they are since WIDER.
+    """Gives python-iptables the right size of `struct xt_option_entry` (xtables.h).
 
-    Their `struct xt_option_entry` (xtables.h) has a field more there than python-iptables knows.
+    Since WIDER, the struct has one field more than python-iptables knows.
     """
     known = xtables.xt_option_entry
 

@@ -1,6 +1,6 @@
 """Members of ipsets of type hash:net from prefix to mark, packed by hand: thousands to a message.
 
-The command ipset takes text, and most of its time to read it. Numbers are from
+The command ipset reads text, which takes most of its time. Numbers are from
 include/uapi/linux/netfilter/ipset/ip_set.h.
 """
 
@@ -22,7 +22,7 @@ NOMATCH = (1 << 2).to_bytes(4, "big")  # IPSET_FLAG_NOMATCH
 ADDRESS = {4: 1 | NLA_F_NET_BYTEORDER, 6: 2 | NLA_F_NET_BYTEORDER}  # IPSET_ATTR_IPADDR_…
 SPOKEN = 6  # IPSET_PROTOCOL_MIN
 ALL_BITS = 0xFFFFFFFF
-UNUSUAL = -1  # the length and the mark of what is not of our form
+UNUSUAL = -1  # stands for length and mark of a member that vipctl would not make
 NAMES = {4097: "the protocol", 4104: "the prefix length", 4352: "the set is full"}  # IPSET_ERR_…
 LIMIT = 65_535 - 4  # bytes of members in an attribute
 ADDRESS_AT = 12  # where a member has its address, behind three headers
@@ -33,13 +33,13 @@ Members = dict[tuple[int, int], bytes]  # packed addresses by prefix length and 
 
 
 def add(name: str, version: int, length: int, mark: int, addresses: bytes) -> None:
-    """What is there already gets this mark. Raises KernelError."""
+    """Adds members; those that exist get this mark. Raises KernelError."""
     value = attribute(SKBMARK | NLA_F_NET_BYTEORDER, struct.pack(">II", mark, ALL_BITS))
     _send(ADD, name, version, _chunks(version, length, addresses, value))
 
 
 def delete(name: str, version: int, length: int, addresses: bytes) -> None:
-    """What is gone already is no error."""
+    """Deleting a member that does not exist is no error. Raises KernelError."""
     _send(DELETE, name, version, _chunks(version, length, addresses, b""))
 
 
@@ -55,7 +55,7 @@ def present(name: str, version: int, length: int, address: bytes) -> bool:
 
 
 def read(name: str, version: int) -> Members:
-    """All of a set, but for what `ipset.keep_length` adds."""
+    """All members of a set, without those of `ipset.keep_length`."""
     at = ADDRESS_AT - netlink.ATTRIBUTE.size
     end = at + WIDTH[version]
     found: dict[tuple[bytes, bytes], bytearray] = {}
@@ -68,7 +68,7 @@ def read(name: str, version: int) -> Members:
 
 
 def _sorted_out(version: int, found: Mapping[tuple[bytes, bytes], bytearray]) -> Members:
-    """Addresses by what is around them: that has to be read once only."""
+    """Groups addresses by length and mark, parsing the bytes around equal ones only once."""
     unspecified, members = bytes(WIDTH[version]), dict[tuple[int, int], bytes]()
     for (before, behind), addresses in found.items():
         member = dict(netlink.attributes(before + unspecified + behind, 0))
@@ -112,6 +112,6 @@ def _head(name: str, version: int) -> bytes:
 
 
 def _refused(name: str, code: int) -> KernelError:
-    """Its own codes begin at 4096."""
+    """ipset's own error codes begin at 4096."""
     words = os.strerror(code) if code < 4096 else NAMES.get(code, f"error {code}")
     return KernelError(f"ipset: {name}: {words}", hint="see what is there: ipset list -t")

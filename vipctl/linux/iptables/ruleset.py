@@ -1,4 +1,4 @@
-"""The rules and sets by which legacy iptables accepts VIPs: what a method's chains hold. Pure."""
+"""The rules, and the names of the sets, of the method `fwmark-iptables`. Pure."""
 
 from collections.abc import Iterable, Iterator
 
@@ -41,7 +41,7 @@ def tables(acceptance: Acceptance) -> Tables:
 
 
 def sets_of(acceptance: Acceptance) -> dict[str, int]:
-    """The IP versions of the sets by their names; in the order of planes."""
+    """The names of the sets, in the order of planes, and their IP versions."""
     if not acceptance.active():
         return {}
     ordered = sorted(acceptance.shapes, key=lambda shape: (shape.version, shape.plane))
@@ -73,9 +73,10 @@ def _mangle(version: int, sets: list[str], services: Iterable[Service]) -> Chain
 
 
 def _replies(sets: Iterable[str]) -> list[str]:
-    """Resets are refusals. What IPVS sends has no VIP as source here, but behind it (-102).
+    """Drops what the director's own sockets send from VIPs, but for resets, which are refusals.
 
-    What SYNPROXY sends has no socket.
+    IPVS and SYNPROXY are not meant: packets that IPVS sends get a VIP as source later (-102), and
+    SYNPROXY's have no socket.
     """
     from_vips = (f"-m owner --socket-exists -m set --match-set {name} src -j DROP" for name in sets)
     return ["-p tcp -m tcp --tcp-flags RST RST -j RETURN", *from_vips]
@@ -133,7 +134,7 @@ def _its_ports(service: Service) -> Iterator[str]:
 
 
 def _in_rules(ports: Iterable[Port]) -> Iterator[list[Port]]:
-    """As many as a rule takes; a range counts twice."""
+    """The ports in lists that each fit a rule; a range counts as two."""
     rule: list[Port] = []
     for port in ports:
         if sum(2 if one.last else 1 for one in (*rule, port)) > PORTS_IN_A_RULE:

@@ -55,9 +55,10 @@ def _create_target(rule: Any, name: str) -> Any:
 
 
 def _know(protocol: int, name: str) -> None:
-    """libxtables takes from a file the targets of one IP version only, and no file twice.
+    """Loads a target's extension for an IP version.
 
-    So where one file has those of both (REDIRECT since 1.8.9), it is given a copy for the second.
+    libxtables registers the targets of only one IP version from a file, and never loads a file
+    twice. Where one file has those of both (REDIRECT since 1.8.9), a copy is loaded for the second.
     """
     xtables = library.load().xtables
     known = xtables.xtables(protocol)
@@ -67,11 +68,11 @@ def _know(protocol: int, name: str) -> None:
             copy.write(extension.read_bytes())
             copy.flush()
             ctypes.CDLL(f"/proc/self/fd/{copy.fileno()}")
-        known._xtinit(protocol)  # forgets that it found none
+        known._xtinit(protocol)  # or it would remember that there was none
 
 
 def words_of(rule: Any) -> str:
-    """What we never write, as addresses and interfaces, comes out as what we never wrote."""
+    """The rule as words. Addresses and interfaces, which vipctl never uses, come out otherwise."""
     iptc = library.load()
     found = iptc.easy.decode_iptc_rule(rule, ipv6=isinstance(rule, iptc.Rule6))
     found.pop("counters")

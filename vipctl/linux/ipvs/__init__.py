@@ -1,6 +1,6 @@
 """Virtual services and real servers in the kernel's IPVS: what it has, and is to have.
 
-What is said for that to the kernel is in `messages`.
+The messages to the kernel are in `messages`.
 """
 
 import os
@@ -69,9 +69,9 @@ def read(marks: Iterable[int]) -> dict[Key, Virtual]:
 
 
 def services(wanted: Collection[Key]) -> dict[Key, Virtual]:
-    """Those of the kernel with the fwmarks of these, without their real servers: all at once.
+    """The kernel's services with the fwmarks of `wanted`, without real servers, in one dump.
 
-    The kernel's list has gaps where others change theirs meanwhile: what it lacks is asked for.
+    The dump may miss some if others change services meanwhile: those are asked for singly.
     """
     if not wanted:
         return {}
@@ -85,7 +85,7 @@ def services(wanted: Collection[Key]) -> dict[Key, Virtual]:
 
 
 def counters(marks: Iterable[int]) -> dict[Key, tuple[Counters, dict[str, Counters]]]:
-    """Of each service, and of its real servers by endpoint."""
+    """The counters of each service, and of its real servers by endpoint."""
     found = {}
     with messages.connect() as family:
         for mark in sorted(set(marks)):
@@ -103,7 +103,7 @@ def counters(marks: Iterable[int]) -> dict[Key, tuple[Counters, dict[str, Counte
 def add(wanted: dict[Key, Virtual], present: dict[Key, Virtual]) -> dict[Key, VipctlError]:
     """Creates and changes until the kernel has at least what is wanted.
 
-    Returns what it refuses: one service is nothing to the others.
+    Returns the services that it refuses; the others are added all the same.
     """
     refused: dict[Key, VipctlError] = {}
     if not wanted:
@@ -126,7 +126,7 @@ def _add(family: Family, key: Key, virtual: Virtual, old: Virtual | None) -> Non
 
 
 def foreseen(wanted: dict[Key, Virtual]) -> dict[Key, Missing]:
-    """Those that this kernel cannot have, as far as its files tell."""
+    """Those of `wanted` that this kernel cannot have, as far as its module files tell."""
     found: dict[Key, Missing] = {}
     no_ipv6 = sysctl.without_ipv6()
     for key, virtual in wanted.items():
@@ -140,7 +140,7 @@ def foreseen(wanted: dict[Key, Virtual]) -> dict[Key, Missing]:
 
 
 def _has_module(name: str) -> bool:
-    """Also where the modules may not be looked at: systemd's ProtectKernelModules= hides them."""
+    """True also if this cannot be seen: systemd's ProtectKernelModules= hides the modules."""
     known = [f"{MODULES}/{os.uname().release}/modules.{kind}" for kind in ("dep", "builtin")]
     if files.exists(f"/sys/module/ip_vs_{name}") or not all(map(files.exists, known)):
         return True
@@ -179,10 +179,10 @@ def _change_reals(family: Family, key: Key, new: Virtual, old: Virtual | None) -
 
 
 def _moved(family: Family, key: Key, new: Virtual, old: Virtual) -> set[tuple[int, int, int]]:
-    """Those to be added, some again, so that the kernel lists all in the order of `dests`.
+    """The real servers to add, or to remove and add again, for the kernel to list all in order.
 
-    One that comes back gets its connections back. With expire_nodest_conn=1, a packet that comes
-    in between would end its connection; with 0 it is only lost.
+    One that is added again gets its connections back. With expire_nodest_conn=1, a packet that
+    arrives in between would end its connection; with 0 it is only lost.
     """
     if new.scheduler not in messages.BY_ORDER:
         return set()

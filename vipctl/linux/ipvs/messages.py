@@ -1,4 +1,4 @@
-"""What is said to IPVS over its generic netlink family, and understood of it.
+"""The messages to IPVS, over its generic netlink family, and its answers.
 
 Numbers are from include/uapi/linux/ip_vs.h.
 """
@@ -40,14 +40,14 @@ PORT = struct.Struct(">H")
 
 
 class Key(NamedTuple):
-    """What IPVS knows a fwmark service by."""
+    """What identifies a fwmark service in IPVS."""
 
     mark: int
     version: int
 
 
 class Dest(NamedTuple):
-    """A real server; what follows `forward` is nothing that vipctl sets."""
+    """A real server. vipctl never sets `tunnel`: it shows what others have set."""
 
     real: RealServer
     forward: int
@@ -81,7 +81,7 @@ class Counters(NamedTuple):
 
 
 def all_services(family: Family) -> Iterator[tuple[Key, Virtual]]:
-    """Anybody's, known by a fwmark."""
+    """All services with a fwmark, whoever made them."""
     for found in family.dump(COMMANDS["get service"], b""):
         service = parsed(found[SERVICE])
         if SVC_FWMARK in service:
@@ -127,7 +127,7 @@ def parsed_service(service: Attributes) -> Virtual:
 
 
 def as_added(family: Family, key: Key) -> tuple[Dest, ...]:
-    """The kernel puts each before those it has."""
+    """The real servers in the order in which they were added: the kernel lists the newest first."""
     return tuple(map(_parsed_dest, reversed(dests(family, key))))
 
 
@@ -184,7 +184,7 @@ def totals(found: Attributes) -> Iterator[int]:
 
 
 def _identity(key: Key, more: bytes = b"") -> bytes:
-    """The attribute that names a service, and perhaps says more of it."""
+    """The attribute that identifies a service, with `more` attributes of it."""
     version = SHORT.pack(AF[key.version])
     content = attribute(SVC_AF, version) + attribute(SVC_FWMARK, NUMBER.pack(key.mark))
     return attribute(SERVICE | NLA_F_NESTED, content + more)
@@ -209,14 +209,14 @@ def change_service(family: Family, verb: str, key: Key, virtual: Virtual) -> Non
 
 
 def _lacks(virtual: Virtual) -> Missing:
-    """The kernel looks for the scheduler first, and loads it."""
+    """The kernel looks up (and loads) the scheduler first: if it is there, the engine is not."""
     if virtual.engine and files.exists(f"/sys/module/ip_vs_{virtual.scheduler}"):
         return lacks_engine(virtual.engine)
     return lacks_scheduler(virtual.scheduler)
 
 
 def change_dest(family: Family, verb: str, key: Key, dest: Dest) -> None:
-    """Whatever it does not name the kernel sets to 0."""
+    """Sends all settings each time: the kernel sets to 0 what a message does not name."""
     real = dest.real
     log.debug("ipvs: %s real server %s of %s", verb, real, _text(key))
     settings = (

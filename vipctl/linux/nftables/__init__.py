@@ -1,4 +1,4 @@
-"""nftables: tables of ours, from the words of their rules to one transaction over netlink.
+"""nftables: vipctl's own tables, from the text of their rules to one transaction over netlink.
 
-Of anybody else's there is one question, in `firewall`.
+Of others' rules only one chain is looked up, in `firewall`.
 """

@@ -1,15 +1,16 @@
-"""libnftables, nowhere else: it compiles words to rules, in a network namespace of their own.
+"""Compiles the text of rules with libnftables, which is used here only, in an empty namespace.
 
-libnftables reads all sets of all tables before it does anything. Of a director's own namespace that
-takes seconds where others have many rules, and a set that a newer nft wrote makes 1.0.6 crash. So a
-thread goes into a new, empty namespace, has the words carried out there, and what the kernel made
-of them is read. The namespace ends with the thread, and no other thread has ever left its own.
+libnftables reads all sets of all tables before it does anything. In the director's own namespace
+that takes seconds if others have many rules, and 1.0.6 crashes on a set that a newer nft wrote. So
+a thread enters a new, empty network namespace and runs the commands there; what the kernel made of
+them is read back. The namespace ends with the thread. Other threads never leave their own.
 
-A thread, as it copies nothing of a process that holds a million VIPs: 7 to 25 ms whatever its size,
-where a forked process took 30 ms, and 70 to 120 ms beside 400 MB (nine chains, two cores).
+A thread copies nothing of a process that holds a million VIPs. It takes 7 to 25 ms, however large
+the process is; a forked process took 30 ms, and 70 to 120 ms beside 400 MB (nine chains, two
+cores).
 
-Where no namespace can be made (a container without CAP_SYS_ADMIN), the words are carried out in the
-director's own, for a table that is dormant and soon deleted.
+Where no namespace can be made (a container without CAP_SYS_ADMIN), the commands run in the
+director's own, on a table that is dormant and deleted at once.
 """
 
 import ctypes
@@ -31,10 +32,10 @@ def check() -> None:
 
 
 def carried_out(commands: str, look: Callable[[], T], afterwards: str) -> T:
-    """What `look` finds in the namespace where `commands` were carried out.
+    """Runs nft `commands` in an empty namespace and returns what `look` finds there.
 
-    `afterwards` are commands that remove all of it, where that is the director's own. Raises
-    KernelError with nft's words, or Missing.
+    `afterwards` are commands that remove all of it, for where the namespace is the director's own.
+    Raises KernelError with nft's words, or Missing.
     """
     log.debug("nft: %s%s", commands[:LOGGED], " …" if len(commands) > LOGGED else "")
     found: list[T] = []
@@ -55,7 +56,7 @@ def carried_out(commands: str, look: Callable[[], T], afterwards: str) -> T:
 
 
 def _left() -> bool:
-    """Whether the calling thread could go into a new network namespace."""
+    """Moves the calling thread to a new network namespace; False if that is not permitted."""
     return bool(ctypes.CDLL(None).unshare(CLONE_NEWNET) == 0)
 
 

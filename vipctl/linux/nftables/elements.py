@@ -25,7 +25,7 @@ from vipctl.linux.nftables.transactions import (
 
 ELEMENTS, ELEMENT, KEY, DATA, VALUE = 3, 1, 1, 2, 1  # NFTA_…
 LIMIT = 65_535 - 4  # bytes of elements in an attribute
-LONGEST = 80  # bytes of an address that gets another mark: one element goes, another comes
+LONGEST = 80  # bytes for an address that gets another mark: an element is deleted, one is added
 
 
 class Map(NamedTuple):
@@ -58,9 +58,10 @@ def _messages(edit: Edit) -> Iterator[Message]:
 
 
 def parts(edits: Iterable[Edit], size: int) -> Iterator[Edit]:
-    """The same in transactions of up to so many bytes, that accept no less on the way than after.
+    """The same edits in parts of up to `size` bytes, one for each transaction.
 
-    All comes before anything goes; what only gets another mark does so at once.
+    New addresses are added first, and old ones removed last, so that addresses that stay are always
+    accepted. An address that only gets another mark gets it in one transaction.
     """
     edits, number = list(edits), size // LONGEST
     for where, removed, added in edits:
@@ -92,7 +93,7 @@ def _where(where: Map) -> bytes:
 
 
 def _chunks(version: int, addresses: bytes, mark: int | None) -> Iterator[bytes]:
-    """The attribute of elements, as often as they need it."""
+    """The elements, in as many attributes as they need."""
     width = WIDTH[version]
     template = _element(bytes(width), mark)
     packed = spans.records(template, KEY_AT, width, addresses)
@@ -138,7 +139,7 @@ def counted(where: Map, most: int) -> dict[int, int]:
 
 
 def mark_of(where: Map, address: bytes) -> int | None:
-    """That of one address; None if it, or the map, is not there."""
+    """The mark of one address; None if the address, or the map, is not there."""
     asked = attribute(ELEMENTS | NLA_F_NESTED, _element(address, None))
     with asking() as link:
         answer = netlink.ask(link, GETSETELEM, 0, _where(where) + asked)
@@ -153,7 +154,7 @@ def mark_of(where: Map, address: bytes) -> int | None:
 
 
 def _listed(version: int, content: bytes) -> Iterator[tuple[int, bytes]]:
-    """The elements of a message; mostly all are alike but for their addresses."""
+    """The elements of a message, by mark; if they differ in their addresses alone, all at once."""
     width = WIDTH[version]
     packed = dict(netlink.attributes(content, NFGENMSG.size)).get(ELEMENTS, b"")
     if not packed:
@@ -170,7 +171,7 @@ def _listed(version: int, content: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _parsed(element: bytes) -> tuple[bytes, int]:
-    """Somebody else's for all that is not in the map, `*`, has no address."""
+    """Address and mark. A catch-all element `*`, which vipctl never adds, has an empty address."""
     found = dict(netlink.attributes(element, 0))
     key, data = (dict(netlink.attributes(found.get(kind, b""), 0)) for kind in (KEY, DATA))
     return key.get(VALUE, b""), NUMBER.unpack(data[VALUE])[0]

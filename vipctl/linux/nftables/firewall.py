@@ -15,7 +15,7 @@ IPV4 = struct.pack(">BBH", 2, 0, 0)  # struct nfgenmsg
 
 
 def drops_what_is_not_local() -> str | None:
-    """The chain of ufw that does, if its rules are nftables'."""
+    """The name of ufw's chain that drops such packets; None if there is none in nftables."""
     chain = "ufw-not-local"
     named = attribute(CHAIN_TABLE, b"filter\0") + attribute(CHAIN_NAME, chain.encode() + b"\0")
     with netlink.connect(netlink.NETLINK_NETFILTER, "nftables") as link:

@@ -1,8 +1,8 @@
-"""Tables of nftables, but for the elements of their maps: what is there, over netlink.
+"""Reads nftables tables over netlink, without the elements of their maps.
 
-Nobody else's table is read: the kernel looks for ours by name, and keeps to it in a dump of sets or
-of rules. It would not in a dump of chains, so each is asked for by its name; that there is no other
-shows in how many things a table says that it has.
+Others' tables are not read: a table is looked up by name, and dumps of sets and rules are limited
+to it. Dumps of chains cannot be, so each chain is looked up by name; that there are no others shows
+in the number of objects that the table has.
 
 Numbers are from include/uapi/linux/netfilter/nf_tables.h.
 """
@@ -37,7 +37,7 @@ SET_FLAGS, ANONYMOUS = 3, 1
 ELEMENTS = 3
 RULE_CHAIN = 2
 HANDLE = {NEWCHAIN: 2, NEWSET: 16, NEWRULE: 3}
-# What makes a thing what it is: no handle or position, and nothing that counts.
+# The attributes from which an object can be made again: no handles, positions or counters.
 MAKING = {
     NEWCHAIN: {3, 4, 5, 7, 10, 12},
     NEWSET: {2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 15, 17, 18},
@@ -73,12 +73,12 @@ class Found(NamedTuple):
 
     @property
     def complete(self) -> bool:
-        """Whether it has no other chain; the kernel does not count sets that are part of rules."""
+        """Whether the table has no other chain; the kernel does not count anonymous sets."""
         (uses,) = NUMBER.unpack(self.table[TABLE_USE])
         return int(uses) == len(self.chains) + len(self.maps)
 
     def words(self) -> str:
-        """All of it; others where only one thing is, or was deleted and added again."""
+        """All of it as text, which differs after any change, also if deleted and added again."""
         kept = (TABLE_FLAGS, TABLE_HANDLE, TABLE_USERDATA, TABLE_OWNER)
         lines = [[self.table.get(kind) for kind in kept]]
         things = ((NEWCHAIN, self.chains.values()), (NEWSET, self.sets.values()))
@@ -89,13 +89,13 @@ class Found(NamedTuple):
 
 
 def comment(table: Owned) -> str:
-    """That of a table; "" for none."""
+    """The comment of a table; "" if it has none, or is not there."""
     with asking() as link:
         return _commented(_one(link, GETTABLE, table.head()) or {})
 
 
 def read(table: Owned, chains: Iterable[str]) -> Found | None:
-    """With those of the chains that there are; None for no table."""
+    """The table with those of `chains` that exist; None if there is no such table."""
     with asking() as link:
         found = _one(link, GETTABLE, table.head())
         if found is None:
@@ -112,7 +112,7 @@ def read(table: Owned, chains: Iterable[str]) -> Found | None:
 
 
 def elements(table: Owned, name: str) -> list[bytes]:
-    """Those of a set, in the attributes of messages."""
+    """The elements of a set, as the packed attributes of messages."""
     with asking() as link:
         found = list(_dump(link, GETSETELEM, table.head({NAME: name})))
     return [parts[ELEMENTS] for parts in found if ELEMENTS in parts]

@@ -1,4 +1,4 @@
-"""What the kernel made of a table in one network namespace, as messages that make it in another.
+"""Turns a table that was compiled in one network namespace into messages that make it in another.
 
 Numbers are from include/uapi/linux/netfilter/nf_tables.h.
 """
@@ -38,11 +38,11 @@ from vipctl.linux.nftables.transactions import (
 SET_ID, ELEMENTS_SET_ID = 10, 4
 EXPRESSIONS, EXPRESSION_NAME, EXPRESSION_DATA = 4, 1, 2
 LOOKUP_SET, LOOKUP_SET_ID = 1, 4
-_numbers = count(1)  # of sets: another one for each within a transaction
+_numbers = count(1)  # of sets, by which messages of one transaction refer to them
 
 
 class Drawn(NamedTuple):
-    """A table that was made only to be made again."""
+    """A table as compiled, to be made again elsewhere."""
 
     found: Found
     elements: Mapping[str, list[bytes]]  # of anonymous sets
@@ -74,7 +74,7 @@ class Drawn(NamedTuple):
             yield Message(NEWRULE, table.head() + content, NLM_F_CREATE | NLM_F_APPEND)
 
     def _anonymous(self, table: Owned, name: str, number: int) -> Iterator[Message]:
-        """The kernel gives it a name of its own; until then its number tells it."""
+        """The set and its elements. Its number identifies it until the kernel has named it."""
         yield _set(table, self.found.sets[name] | {NAME: _template(name)}, number)
         which = attribute(NAME, _template(name)) + attribute(ELEMENTS_SET_ID, NUMBER.pack(number))
         for part in self.elements[name]:
@@ -83,7 +83,7 @@ class Drawn(NamedTuple):
 
 
 def absent(table: Owned) -> list[Message]:
-    """Whether it is there or not."""
+    """Deletes the table; not being there is no error, as it is added first."""
     return [Message(NEWTABLE, table.head(), NLM_F_CREATE), Message(DELTABLE, table.head())]
 
 
@@ -119,7 +119,7 @@ def _template(name: str) -> bytes:
 
 
 def _renumbered(expressions: bytes, unnamed: Collection[str], used: dict[str, int]) -> bytes:
-    """With lookups of sets by number; those used are put into `used`."""
+    """The expressions with anonymous sets by number; the numbers are put into `used`, by name."""
     packed = b""
     for kind, expression in attributes(expressions, 0):
         parts = dict(attributes(expression, 0))

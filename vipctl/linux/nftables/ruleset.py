@@ -1,17 +1,17 @@
-"""What the nftables tables of several methods are drawn from. Pure.
+"""Maps, rules and chains that the nftables tables of several methods are made of. Pure.
 
 lookup        destination → fwmark of its service; one hash map per prefix length
-still_vip     the lookups again: others may set marks too, so that no mark alone is believed
-ports         of services that name some
+still_vip     the lookups again: others may set marks too, so no mark is trusted alone
+ports         checks the port of packets for services that name ports
 leftover      refuses or drops
-local_out     what the director itself sends to a VIP
+local_out     marks what the director itself sends to a VIP
 
-A port that no service names costs a packet its mark, and no more: IPVS begins no connection, but
-finds those that it has (FTP's data, ports that a service had before). What it does not take, the
-guard refuses.
+A packet for a port that no service names only loses its mark: then IPVS begins no connection, but
+finds those that it has (FTP's data, ports that a service had before). The guard refuses what IPVS
+does not take.
 
-A map of fixed size is filled and looked into faster than one that grows. Each has room for its
-prefixes (v4_32_1024); when they become too many, all move to another, as `acceptance` finds out.
+A map of fixed size is filled, and looked up, faster than one that grows. Its name says its room
+(v4_32_1024). When its prefixes become too many, all move to a larger map: see `acceptance`.
 """
 
 import re
@@ -25,7 +25,7 @@ from vipctl.services.service import Service, idle_versions
 from vipctl.services.values import Leftover
 
 Chains = dict[str, tuple[str, list[str]]]  # each after those that it jumps to: (hook, rules)
-KEPT = 4  # of what a command draws it needs the last again: before, between and after
+KEPT = 4  # cached rulesets: a command needs those of the states before, between and after
 PROTOCOL_NAME = {4: "ip", 6: "ip6"}
 MAP_NAME = r"v([46])_(\d+)(?:_p(\d+))?(?:_(\d+))?"
 FAMILY_NAME = {4: "ipv4", 6: "ipv6"}
@@ -39,7 +39,7 @@ def map_name(shape: Shape) -> str:
 
 
 def shape_of(name: str) -> Shape | None:
-    """That of a map with this name; None if `map_name` gave it to none."""
+    """The shape whose map has this name; None if `map_name` makes no such name."""
     found = re.fullmatch(MAP_NAME, name)
     if found is None:
         return None
@@ -52,7 +52,7 @@ def lookups(acceptance: Acceptance) -> list[str]:
 
 
 def marking(acceptance: Acceptance, condition4: str = "") -> list[str]:
-    """Lookups of which the first that matches decides: the last plane's most specific."""
+    """The lookups; the first match decides: the highest plane first, in it the longest prefix."""
     shapes = sorted(acceptance.shapes, key=lambda s: (s.version, -s.plane, -s.length))
     rules = [(condition4 if s.version == 4 else "") + lookup(s) for s in shapes]
     return [*(f"{rule} accept" for rule in rules[:-1]), rules[-1]]
@@ -72,7 +72,7 @@ def masked(key: str, shape: Shape) -> str:
 
 
 def guard(acceptance: Acceptance) -> Chains:
-    """What is still for a VIP just behind IPVS (LOCAL_IN, 98 and 99), IPVS did not take."""
+    """Refuses what is still for a VIP behind IPVS (LOCAL_IN, 98 and 99): IPVS did not take it."""
     found = marks(acceptance.services, unmarked=bool(_ported(acceptance)))
     return {
         **refusal(acceptance),
@@ -105,7 +105,7 @@ def pings_redirected(acceptance: Acceptance, *first: str) -> Chains:
 
 
 def checks_before_ipvs(acceptance: Acceptance) -> Chains:
-    """All ICMP passes: errors must reach IPVS, and what it does not take meets the guard."""
+    """Checks ports, and refuses what has no real server. All ICMP passes: IPVS needs errors."""
     ported = _ported(acceptance)
     rules = [*_to_ports(ported), *_refusing_idle(acceptance)]
     if not rules:
@@ -117,7 +117,10 @@ def checks_before_ipvs(acceptance: Acceptance) -> Chains:
 
 
 def sent_by_director(acceptance: Acceptance, *first: str) -> Chains:
-    """IPVS looks at LOCAL_OUT (-99) too. Comes after `checks_before_ipvs`; others' marks stay."""
+    """Marks what the director itself sends to VIPs: IPVS looks at LOCAL_OUT (-99) too.
+
+    Others' marks stay. The chain jumps to `ports`, so it comes after `checks_before_ipvs`.
+    """
     rules = [*first, "meta mark != 0 accept", *lookups(acceptance)]
     rules += _to_ports(_ported(acceptance))
     return {"local_out": ("filter hook output priority mangle", rules)}
@@ -132,7 +135,7 @@ def _to_ports(ported: list[Service]) -> list[str]:
 
 
 def _ports(acceptance: Acceptance, ported: list[Service]) -> list[str]:
-    """Whose port is it? Where services share addresses, each plane's mark is tried in turn."""
+    """Finds the service of the port. If services share addresses, it tries each plane's mark."""
     returning = list(_returning(ported))
     rules = [f"{ICMP} return", *returning]
     if len({shape.plane for shape in acceptance.shapes}) > 1:
@@ -166,7 +169,7 @@ def _refusing_idle(acceptance: Acceptance) -> list[str]:
 
 
 def _idle(service: Service, acceptance: Acceptance) -> list[int]:
-    """No packet is for VIPs of a version that has none."""
+    """IP versions of which the service has no real server, and the acceptance has VIPs."""
     return [version for version in idle_versions(service) if acceptance.has(version)]
 
 

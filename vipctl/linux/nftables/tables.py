@@ -1,4 +1,4 @@
-"""A method's table of nftables: what leads it from one state to another, in one transaction."""
+"""A method's nftables table, and how it gets from one state to another in one transaction."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vipctl.linux.nftables.replay import Drawn
 
 DRAFT = "vipctl_draft"  # where rules are compiled
-OWNER = "vipctl state "  # with which a table's comment begins, before whose it is
+OWNER = "vipctl state "  # begins a table's comment; the token of the state directory follows
 
 
 class Table(NamedTuple):
@@ -37,7 +37,7 @@ class Table(NamedTuple):
         return Owned(self.family, self.name)
 
     def owner(self) -> str:
-        """Whose it is, "" if it does not say so."""
+        """The token of the state directory whose table it is; "" if its comment does not say."""
         said = listing.comment(self.owned)
         return said.removeprefix(OWNER) if said.startswith(OWNER) else ""
 
@@ -66,11 +66,11 @@ class Table(NamedTuple):
         return Work(self, before, after, self._edits(kept, added))
 
     def replacing(self, after: Acceptance, batch: Batch) -> "Work":
-        """To `after` from whatever there is, which ends as the new begins."""
+        """From whatever there is to `after`: the old table is replaced in the same transaction."""
         return Work(self, NOTHING, after, self._edits({}, batch) if after.active() else ())
 
     def holds(self, acceptance: Acceptance, batch: Batch) -> bool:
-        """Whether its maps have exactly these. Reads them all: slow."""
+        """Whether its maps have exactly these prefixes. Reads them all: slow."""
         wanted: dict[Shape, dict[int, bytes]] = {shape: {} for shape in acceptance.shapes}
         for (shape, mark), addresses in batch.items():
             wanted[shape][mark] = addresses
@@ -110,7 +110,7 @@ class Table(NamedTuple):
         return f"table {self.path} {{\n{head}{''.join(blocks)}}}\n"
 
     def drawn(self, acceptance: Acceptance) -> "Drawn":
-        """Its maps and chains, as the kernel makes them of their words."""
+        """Its maps and chains, compiled from their text."""
         from vipctl.linux.nftables import drafts
         from vipctl.linux.nftables.replay import Drawn
 
@@ -122,7 +122,7 @@ class Table(NamedTuple):
         return drafts.carried_out(words, lambda: Drawn.read(draft.owned, chains), gone)
 
     def redraws(self, before: Acceptance, after: Acceptance) -> list[Message]:
-        """Maps and chains from one state to the next; from nothing, whatever there is goes."""
+        """The messages that change maps and chains; if `before` is inactive, all there is goes."""
         old, new = self.ruleset(before), self.ruleset(after)
         fresh, stale = after.shapes - before.shapes, before.shapes - after.shapes
         if before.active() and old == new and not (fresh or stale):
@@ -158,7 +158,7 @@ class Work(NamedTuple):
         return self.table.redraws(self.before, self.after)
 
     def wide(self) -> list[Message]:
-        """To where both states are accepted."""
+        """To the state in which the VIPs of both are accepted."""
         return self.table.redraws(self.before, both(self.before, self.after))
 
     def narrow(self) -> list[Message]:
@@ -166,10 +166,10 @@ class Work(NamedTuple):
 
 
 def commit(*works: Work) -> int:
-    """All in one transaction; how many it took. Raises KernelError or Missing.
+    """Commits all in one transaction; returns how many it took. Raises KernelError or Missing.
 
-    Where the kernel does not take so many messages at once, of root in a user namespace, in steps:
-    no VIP of both states of a table is refused on the way, but where the table is replaced.
+    For root in a user namespace the kernel limits the size of a transaction. Then it takes several:
+    VIPs of both states stay accepted in between, unless the table is replaced.
     """
     edits = [edit for work in works for edit in work.edits]
     messages = [message for work in works for message in work.direct()]
@@ -202,6 +202,6 @@ def _comment(acceptance: Acceptance) -> str:
 
 
 def _map_words(shape: Shape) -> str:
-    """Twice the room: for what it has and what it is to have, while one becomes the other."""
+    """The map has twice the room: in a transaction, old and new elements are both in it."""
     size = f" size {2 * shape.room};" if shape.room else ""
     return f"\tmap {map_name(shape)} {{ type ipv{shape.version}_addr : mark;{size} }}\n"

@@ -45,7 +45,7 @@ class Message(NamedTuple):
 
 
 class Owned(NamedTuple):
-    """What a table is called."""
+    """Family and name of a table."""
 
     family: str
     name: str
@@ -58,18 +58,18 @@ class Owned(NamedTuple):
 
 
 def fits(messages: Sequence[Message]) -> bool:
-    """Whether the kernel takes them in one transaction: of root as many as there are."""
+    """Whether the kernel takes them in one transaction; it limits only root of user namespaces."""
     size = _size(messages)
     return size <= _room(size)
 
 
 def largest() -> int:
-    """How many bytes of messages it takes of anybody."""
+    """How many bytes of messages every caller may send in one transaction."""
     return _room(0) - _size(())
 
 
 def send(messages: Sequence[Message]) -> int:
-    """In one transaction, or in none without messages: how many.
+    """Sends one transaction, or none if there are no messages; returns how many.
 
     Raises KernelError that names what was refused, or Missing.
     """
@@ -95,9 +95,9 @@ def send(messages: Sequence[Message]) -> int:
 
 
 def generation() -> str:
-    """The count of transactions of nftables in the network namespace, anybody's.
+    """The counter of nftables transactions in the network namespace, whoever made them.
 
-    Raises Missing where the kernel has no nftables, or it is not for the caller.
+    Raises Missing if the kernel has no nftables, or the caller no permission.
     """
     with asking() as link:
         answer = netlink.ask(link, GETGEN, 0, NFGENMSG.pack(0, 0, 0))

@@ -1,1 +1,1 @@
-"""Policy routing: rules, routes, and the way that a packet would take."""
+"""Policy routing: rules, routes, and looking up which route a packet would take."""

@@ -1,6 +1,6 @@
-"""What makes packets with a mark local: rules of policy routing, and a table of one route.
+"""Makes packets with a mark local: by policy-routing rules and a table with one route.
 
-What is ours carries PROTOCOL; nothing else is ever changed.
+vipctl's rules and routes carry PROTOCOL; no others are ever changed.
 """
 
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ class LocalDefault(NamedTuple):
 
 
 class AlteredRoute(NamedTuple):
-    """What somebody made of that; `content` is how the kernel has it."""
+    """A route of vipctl's that somebody has changed; `content` is what the kernel says of it."""
 
     version: int
     table: int
@@ -57,9 +57,9 @@ Owned = Rule | LocalDefault | AlteredRoute
 
 
 class Block(NamedTuple):
-    """What one method has to itself: three rule priorities, the first given, and a table.
+    """What one method has to itself: three rule priorities from `priority` on, and a table.
 
-    They come before Tailscale's 5210 and after a VRF's 1000.
+    The priorities come after those of VRFs (1000) and before Tailscale's (5210).
     """
 
     priority: int
@@ -80,11 +80,12 @@ class Block(NamedTuple):
         }
 
     def _accepting(self, version: int, marks: list[tuple[int, int]]) -> set[Owned]:
-        """The `goto` keeps reverse-path lookups out, which come from `lo`.
+        """The rules and the route of one IP version.
 
-        Where src_valid_mark is set these carry the packet's mark, would find every source local,
-        and all packets be martians. The target's own mark is nothing to a jump, which goes on
-        behind it in any case; other lookups pass it sooner.
+        Reverse-path lookups come from `lo`: the `goto` leads them past the accepting rule. Where
+        src_valid_mark is set they carry the packet's mark, and would find every source local, which
+        makes every packet a martian. A jump goes on behind its target whatever that matches; the
+        target has a mark so that other lookups pass it sooner.
         """
         skip, accept, end = self.priorities
         target = Rule(version, end, FR_ACT_NOP, MARK_VALUE, MARK_MASK)
@@ -106,7 +107,7 @@ class Block(NamedTuple):
 
 
 def selector(mark: int) -> tuple[int, int]:
-    """The whole block of vipctl's marks needs one rule."""
+    """Mark and mask of the rule for a mark: one rule for the whole block of vipctl's marks."""
     if mark & MARK_MASK == MARK_VALUE:
         return MARK_VALUE, MARK_MASK
     return mark, 0xFFFFFFFF
@@ -130,9 +131,9 @@ def read(block: Block) -> set[Owned]:
 
 @contextmanager
 def changing(block: Block, wanted: set[Owned]) -> Iterator[None]:
-    """What is to be accepted is so before the body runs, what is not only after it.
+    """Adds what is missing before the body runs, and deletes what is not wanted after it.
 
-    If the body fails, all is as it was.
+    If the body fails, what was added is deleted again.
     """
     present = _without_altered(block)
     try:
@@ -145,9 +146,10 @@ def changing(block: Block, wanted: set[Owned]) -> Iterator[None]:
 
 
 def _without_altered(block: Block) -> set[Owned]:
-    """What is there, once what somebody made of it is gone: to the kernel that may be the same.
+    """What is ours, after deleting the rules and routes of ours that somebody has changed.
 
-    It compares neither `not` nor the target of a `goto`, and takes for any what it is not told.
+    They go first because the kernel may take them for the right ones. It compares neither `not` nor
+    the target of a `goto`, and what a message leaves out matches anything.
     """
     for _ in range(TRIES):
         present = read(block)
@@ -159,9 +161,9 @@ def _without_altered(block: Block) -> set[Owned]:
 
 
 def add(owned: set[Owned]) -> None:
-    """Routes before rules, so that no packet meets a rule whose table is empty.
+    """Adds routes before rules, so that no packet meets a rule whose table is empty.
 
-    Routes come before other people's of the same table, which stay.
+    Our route takes precedence over others' in the same table, which stay.
     """
     _change("add", NLM_F_CREATE, sorted(owned, key=_order), (RTM_NEWRULE, RTM_NEWROUTE))
 
@@ -172,7 +174,7 @@ def delete(owned: set[Owned]) -> None:
 
 
 def _order(item: Owned) -> tuple[int, int, str]:
-    """Jump targets and routes first, then the rule that spares reverse lookups, then acceptance."""
+    """Routes and jump targets first, then the rules that jump, then those that accept."""
     if not isinstance(item, Rule):
         return 0, 0, str(item)
     return {FR_ACT_NOP: 1, FR_ACT_GOTO: 2}.get(item.action, 3), item.mark, str(item)

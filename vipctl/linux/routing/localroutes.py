@@ -4,7 +4,7 @@ A million VIPs are routes of type `local` to `lo` in table `local`, with our pro
 priority of their own, so that the kernel's route of an address that the director owns comes first.
 """
 
-import _socket as socket  # without the enumerations that `socket` makes of all it has
+import _socket as socket  # imported faster: `socket` makes enumerations of its constants
 import errno
 import struct
 from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ from vipctl.linux.netlink import NLM_F_CREATE, NLM_F_REPLACE, attribute
 from vipctl.services.change import Entry, Shape
 from vipctl.services.methods import LOCAL_ROUTES
 
-Routes = Mapping[Shape, bytes]  # packed addresses; each plane has its own, told by priority
+Routes = Mapping[Shape, bytes]  # packed addresses; the priority tells the plane
 
 PROTOCOL = 118  # unassigned in /etc/iproute2/rt_protos and in include/uapi/linux/rtnetlink.h
 CHUNK = 10_000  # messages that one system call sends and one acknowledgement answers
@@ -30,7 +30,7 @@ RTN_LOCAL, RT_TABLE_LOCAL = 2, 255
 RT_SCOPE = {4: 254, 6: 0}  # host; IPv6 has no scopes
 RTA_DST, RTA_OIF, RTA_PRIORITY, RTA_TABLE = 1, 4, 6, 15
 OF_ANY_ROUTE = {RTA_DST, RTA_OIF, RTA_PRIORITY, 12, RTA_TABLE, 20}  # RTA_CACHEINFO, RTA_PREF
-DEFAULT_PRIORITY = {4: 0, 6: 1}  # of ours: nobody's route of the same table comes before it
+DEFAULT_PRIORITY = {4: 0, 6: 1}  # the best there is: it precedes all others of the same table
 LOOPBACK = netlink.NUMBER.pack(1)  # LOOPBACK_IFINDEX of include/net/flow.h
 ROUTE = struct.Struct("=BBBBBBBBI")  # family, lengths, tos, table, protocol, scope, type, flags
 LENGTH_AT, TOS_AT = 1, 3
@@ -38,12 +38,12 @@ ADDRESS_AT = ROUTE.size + len(attribute(RTA_TABLE, bytes(4))) + netlink.ATTRIBUT
 
 
 def add(routes: Routes) -> None:
-    """Those that are there already stay. Raises KernelError naming the first that fails."""
+    """Adding a route that exists is no error. Raises KernelError naming the first that fails."""
     _change(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, routes)
 
 
 def delete(routes: Routes) -> None:
-    """Those that are gone already are no error."""
+    """Deleting a route that does not exist is no error. Raises KernelError."""
     _change(RTM_DELROUTE, 0, routes)
 
 
@@ -60,10 +60,10 @@ def are(some: Routes, others: Routes) -> bool:
 
 
 def read() -> Routes:
-    """All that are ours in table `local`. Slow where there are many.
+    """All routes of ours in table `local`: slow if there are many.
 
-    The kernel says of a route its table first, then where it leads: what is the same but for that
-    address is understood once.
+    The destination is at a fixed offset in each message. Messages that differ in it alone are
+    parsed once.
     """
     found: dict[Shape, bytearray] = {}
     for version in VERSIONS:
@@ -81,7 +81,7 @@ def read() -> Routes:
 
 
 def _shape(version: int, content: bytes) -> Shape | None:
-    """None for a route that vipctl did not make as it is."""
+    """The shape of a prefix that a route is for; None if vipctl would not make such a route."""
     attributes = dict(netlink.attributes(content, ROUTE.size))
     priority = _priority(attributes)
     if priority < LOCAL_ROUTES or not _is_plain(content, attributes):
@@ -90,7 +90,7 @@ def _shape(version: int, content: bytes) -> Shape | None:
 
 
 def ours(version: int, table: int) -> Iterator[bytes]:
-    """All that carries our protocol number in a table, as the kernel has it."""
+    """All routes in a table with our protocol number, as the kernel's messages say them."""
     for content in _dump(version, table, 0):
         *header, _ = ROUTE.unpack_from(content)
         # Without the flags, which are the kernel's own.
@@ -116,9 +116,10 @@ def _priority(attributes: Mapping[int, bytes]) -> int:
 
 
 def present(prefix: Entry) -> bool:
-    """Whether it is a local route, as far as the kernel's best one to both of its ends tells.
+    """Whether there is a local route for the prefix, by the best routes to both of its ends.
 
-    A longer one, of another plane or of an address that the director owns, may hide it there.
+    A more specific route, of another plane or of an address of the director, may hide it there, and
+    is taken for it.
     """
     version, length = prefix.shape.version, prefix.shape.length
     ends = {prefix.start, prefix.start + (1 << BITS[version] - length) - 1}
@@ -132,12 +133,12 @@ def _leads_to(link: netlink.Link, where: IPAddress, length: int) -> bool:
 
 
 def best_length(link: netlink.Link, where: IPAddress) -> int:
-    """Of the route that the kernel takes to an address: 0 for a default route, -1 for none."""
+    """Prefix length of the kernel's route to an address: 0 for a default route, -1 for none."""
     return _best(link, where)[0]
 
 
 def _best(link: netlink.Link, where: IPAddress) -> tuple[int, int]:
-    """Its length and its type."""
+    """Length and type of the kernel's route to an address; (-1, 0) if there is none."""
     route = ROUTE.pack(AF[where.version], BITS[where.version], *[0] * 6, RTM_F_FIB_MATCH)
     answer = netlink.ask(link, RTM_GETROUTE, 0, route + attribute(RTA_DST, where.packed))
     if answer.kind != RTM_NEWROUTE:
@@ -172,7 +173,7 @@ def _change(kind: int, flags: int, routes: Routes) -> None:
 
 
 def _packed(kind: int, flags: int, loopback: bytes, shape: Shape, addresses: bytes) -> bytes:
-    """A message for each; the last is to be acknowledged."""
+    """A message for each address, the last with a request for an acknowledgement."""
     width = WIDTH[shape.version]
     priority = attribute(RTA_PRIORITY, netlink.NUMBER.pack(LOCAL_ROUTES + shape.plane))
     where = RT_TABLE_LOCAL, PROTOCOL, RT_SCOPE[shape.version], RTN_LOCAL
@@ -185,7 +186,7 @@ def _packed(kind: int, flags: int, loopback: bytes, shape: Shape, addresses: byt
 
 
 def _refused(failure: netlink.Message) -> KernelError:
-    """From an error, which repeats the message."""
+    """Names the route, which is in the error: that repeats the message."""
     at = netlink.CODE.size + netlink.HEADER.size
     family, length, *_ = ROUTE.unpack_from(failure.content, at)
     version = 6 if family == socket.AF_INET6 else 4
@@ -204,7 +205,7 @@ def _dump(version: int, table: int, kind: int) -> Iterator[bytes]:
     with netlink.connect() as link:
         for content in netlink.dump(link, RTM_GETROUTE, request):
             family, _, _, _, _, protocol, _, found, _ = ROUTE.unpack_from(content)
-            # Where IPv6 is disabled, the kernel answers a question for it with all that it has.
+            # A kernel without IPv6 answers a request for IPv6 with the routes of all families.
             if (family, protocol) == (AF[version], PROTOCOL) and found in (kind or found,):
                 yield content
 

@@ -35,7 +35,7 @@ Interface = IPv4Interface | IPv6Interface
 
 
 class Rule(NamedTuple):
-    """One rule. Those of vipctl's own have none of the fields from `inverted` to `more`."""
+    """One rule. vipctl's own rules do not use the fields from `inverted` to `more`."""
 
     version: int
     priority: int
@@ -74,7 +74,7 @@ class Rule(NamedTuple):
         return any(kind == FRA_L3MDEV for kind, _ in self.more)
 
     def has_mark(self, mark: int) -> bool:
-        """Whether it is for packets with this mark, or any."""
+        """Whether the rule matches packets with this mark."""
         return mark & self.mask == self.mark
 
     def packed(self) -> bytes:
@@ -106,9 +106,9 @@ def _text(kind: int, value: bytes) -> str:
 
 
 def read() -> list[Rule]:
-    """All there are, anybody's, in the order in which the kernel looks at them.
+    """All rules, whoever made them, in the order in which the kernel looks at them.
 
-    Where others change rules all the time, some that have just gone are among them. Raises
+    If others change rules all the time, some that have just gone may be among them. Raises
     KernelError.
     """
     found = (_rule(content) for content in netlink.staying(_dumped))
@@ -116,7 +116,7 @@ def read() -> list[Rule]:
 
 
 def _dumped() -> tuple[list[bytes], bool]:
-    """With whether they stayed as they were, which a dump of rules does not say itself."""
+    """The rules, and whether none changed meanwhile: the kernel's news tell, a dump does not."""
     with netlink.connect() as link, netlink.connect() as news:
         news.bind((0, RTMGRP_RULES))
         found = [content for version in VERSIONS for content in _of_version(link, version)]
@@ -124,7 +124,7 @@ def _dumped() -> tuple[list[bytes], bool]:
 
 
 def _of_version(link: netlink.Link, version: int) -> Iterator[bytes]:
-    """Where IPv6 is disabled, the kernel answers for it with all that it has."""
+    """A kernel without IPv6 answers a request for IPv6 with the rules of all families."""
     request = RULE.pack(AF[version], 0, 0, 0, 0, 0, 0)
     dumped = netlink.dump(link, RTM_GETRULE, request)
     return (content for content in dumped if content[0] == AF[version])

@@ -1,9 +1,9 @@
-"""The director's own addresses, its default routes, and the way that a packet would take.
+"""The director's own addresses, its default routes, and the route that a packet would take.
 
 Numbers are from include/uapi/linux/rtnetlink.h unless said.
 """
 
-import _socket as socket  # without the enumerations that `socket` makes of all it has
+import _socket as socket  # imported faster: `socket` makes enumerations of its constants
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import ip_address
@@ -41,7 +41,7 @@ NEXT_HOP_OBJECT = struct.Struct("=BBBBI")  # struct nhmsg
 MEMBER = struct.Struct("=IBBH")  # struct nexthop_grp
 
 Attributes = Mapping[int, bytes]
-Table = tuple[int, int]  # of an IP version; 0 stands for all, as that of a VRF is not known
+Table = tuple[int, int]  # IP version and table; 0: all tables, for a VRF's is not known
 
 
 class Own(NamedTuple):
@@ -53,7 +53,7 @@ class Own(NamedTuple):
 
 
 class Hop(NamedTuple):
-    """Where a default route leads; to no gateway where all is on the link."""
+    """Where a default route leads; `gateway` is None if all addresses are on the link."""
 
     version: int
     device: int
@@ -61,7 +61,7 @@ class Hop(NamedTuple):
 
 
 class Packet(NamedTuple):
-    """One that nobody has sent."""
+    """An imagined packet, to ask the kernel for its route."""
 
     client: IPAddress
     device: int
@@ -79,7 +79,7 @@ class Way(NamedTuple):
 
 
 def name_of(device: int) -> str:
-    """Of one that has just gone, its number."""
+    """The name of an interface; of one that has just gone, its number."""
     try:
         return socket.if_indextoname(device)
     except OSError:
@@ -87,8 +87,9 @@ def name_of(device: int) -> str:
 
 
 def own() -> list[Own]:
-    """Every address on an interface of the director; where others change them all the time, some
-    that it had a moment ago.
+    """Every address on an interface of the director.
+
+    If others change addresses all the time, some that it had a moment ago may be among them.
     """
     request = ADDRESS.pack(0, 0, 0, 0, 0)
     with netlink.connect() as link:
@@ -112,7 +113,7 @@ def gateways() -> set[IPAddress]:
 
 
 def tables_of(present: Iterable[rules.Rule]) -> set[Table]:
-    """Those that rules lead to."""
+    """The tables that others' rules lead to, without table `local`."""
     return {
         (rule.version, rule.table)
         for rule in present
@@ -135,7 +136,7 @@ def _hops_of_defaults(version: int, table: int) -> Iterator[Hop]:
 
 
 def _defaults(version: int, table: int) -> Iterator[Attributes]:
-    """Of IPv4 they are the first in a table, of IPv6 the last."""
+    """The default routes of a table. A dump has those of IPv4 first, those of IPv6 last."""
     request = ROUTE.pack(AF[version], 0, 0, 0, 0, 0, 0, RTN_UNICAST, 0)
     request += attribute(RTA_TABLE, NUMBER.pack(table)) if table else b""
     read = netlink.beginning if version == 4 and table else netlink.dump
@@ -149,7 +150,7 @@ def _defaults(version: int, table: int) -> Iterator[Attributes]:
 
 
 def _behind_defaults(content: bytes) -> bool:
-    """Whether no default route comes after this one: they are at 0.0.0.0, as 0.0.0.0/8 is."""
+    """Whether the dump is past 0.0.0.0, where default routes (and 0.0.0.0/8) are."""
     return any(dict(netlink.attributes(content, ROUTE.size)).get(RTA_DST, b""))
 
 
@@ -171,7 +172,7 @@ def _hops_of_many(version: int, packed: bytes) -> Iterator[Hop]:
 
 
 def _hops_of_object(link: netlink.Link, version: int, number: bytes) -> Iterator[Hop]:
-    """Where the route names it alone (net.ipv4.nexthop_compat_mode=0)."""
+    """For routes that name only a next-hop object (net.ipv4.nexthop_compat_mode=0)."""
     request = NEXT_HOP_OBJECT.pack(0, 0, 0, 0, 0) + attribute(NHA_ID, number)
     answer = netlink.ask(link, RTM_GETNEXTHOP, 0, request)
     if answer.failure():
@@ -185,7 +186,7 @@ def _hops_of_object(link: netlink.Link, version: int, number: bytes) -> Iterator
 
 
 def _gateway(found: Attributes) -> IPAddress | None:
-    """`via inet6` says of what family it is."""
+    """A gateway of the route's family, or one `via inet6`, whose attribute begins with a family."""
     packed = found.get(RTA_GATEWAY) or found.get(RTA_VIA, b"")[2:]
     return ip_address(packed) if packed else None
 
@@ -195,7 +196,7 @@ def _number(packed: bytes) -> int:
 
 
 def taken_by(link: netlink.Link, packet: Packet) -> Way:
-    """Asked of the kernel, which goes through rules, tables and the validation of the source."""
+    """The kernel's answer, from its rules, its tables and its validation of the source."""
     version = packet.vip.version
     bits, flags = BITS[version], RTM_F_LOOKUP_TABLE if version == 4 else 0
     numbers = {RTA_IIF: packet.device, RTA_MARK: packet.mark}
@@ -226,7 +227,7 @@ def advertised() -> set[str]:
 
 
 def gateway_to(where: IPAddress) -> IPAddress | None:
-    """Of the route that the kernel takes to an address; None also where there is no route."""
+    """The gateway of the kernel's route to an address; None if there is no gateway, or no route."""
     version = where.version
     request = ROUTE.pack(AF[version], BITS[version], 0, 0, 0, 0, 0, 0, 0)
     request += attribute(RTA_DST, where.packed)

@@ -1,4 +1,4 @@
-"""The kernel module vip_shim: what it has in the network namespace, and changes of that."""
+"""The kernel module vip_shim: reads and changes what it has in the network namespace."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -56,9 +56,9 @@ class Loaded(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """The services by mark, and a number that each change in the namespace makes another.
+    """The services by mark, and a counter that each change in the namespace raises.
 
-    `owner` is None of a module that has no place for one.
+    `owner` is the token of the state directory; None if the module is too old to keep one.
     """
 
     generation: int
@@ -102,7 +102,7 @@ def _is_installed(release: str) -> bool | None:
 
 
 def snapshot() -> Snapshot:
-    """The count of changes, and whose the state is, are of before its services were read."""
+    """Generation and owner are from before the services were read."""
     with _netlink() as link:
         told = info(link)
         services = {found["MARK"]: _loaded(found) for found in dump(link, "GET_SERVICE")}
@@ -110,7 +110,7 @@ def snapshot() -> Snapshot:
 
 
 def owner() -> str:
-    """Whose the state in use is, as whoever committed it has said."""
+    """The token of the state directory that committed the state in use; "" if it is not known."""
     with _netlink() as link:
         return _owner(info(link)) or ""
 
@@ -120,7 +120,7 @@ def _owner(told: Told) -> str | None:
 
 
 def generation() -> str:
-    """The count of changes of what is in use, in the network namespace, anybody's."""
+    """The counter of changes of the state in use, whoever made them."""
     with _netlink() as link:
         return f"{NAME} {info(link)['GENERATION']}"
 
@@ -131,7 +131,7 @@ def services() -> dict[int, Loaded]:
 
 
 def prefixes() -> Batch:
-    """All that there are."""
+    """All prefixes of the state in use."""
     with _netlink() as link:
         return batch.of_entries(_entries(dump(link, "GET")))
 
@@ -145,9 +145,9 @@ def _entries(dumped: Iterable[Told]) -> Iterator[Entry]:
 
 
 class Commands:
-    """Changes, each of them at once; of the state in use, or of one beside it.
+    """Changes the state in use, each command at once, or a staged one.
 
-    `steps` is by how much they have moved the generation.
+    `steps` is by how much that has raised the generation.
     """
 
     def __init__(self, link: Family, *, staged: bool = False) -> None:
@@ -167,11 +167,11 @@ class Commands:
         self._do("SET_SERVICE", MARK=mark, FLAGS=settings.flags, **named)
 
     def delete_service(self, mark: int) -> None:
-        """Once it has no prefix."""
+        """The service must not have prefixes any more."""
         self._do("DEL_SERVICE", MARK=mark)
 
     def add(self, added: Batch) -> None:
-        """To services that are there, whoever had these prefixes before."""
+        """Gives prefixes to services, which must exist, whichever service had them before."""
         for (shape, mark), addresses in added.items():
             for named in _chunks(shape, addresses):
                 self._do("ADD", MARK=mark, **named)
@@ -191,7 +191,7 @@ def changing() -> Iterator[Commands]:
 
 @contextmanager
 def replacing(owner: str = "") -> Iterator[Commands]:
-    """Makes a new state, that takes the place of the one in use at the end."""
+    """Stages a new state, which replaces the one in use when the body ends without an error."""
     with _netlink() as link:
         named = {} if _owner(info(link)) is None else {"OWNER": owner.encode()}
         do(link, "BEGIN")
@@ -202,14 +202,14 @@ def replacing(owner: str = "") -> Iterator[Commands]:
 
 
 def flush() -> int:
-    """Leaves nothing in the network namespace. The generation moves by as much as is returned."""
+    """Removes everything in the network namespace; returns by how much the generation rises."""
     with _netlink() as link:
         do(link, "FLUSH")
     return 1
 
 
 def _chunks(shape: Shape, addresses: bytes) -> Iterator[dict[str, Any]]:
-    """The attributes of as many messages as it takes."""
+    """The prefixes, as attributes of as many messages as they need."""
     width = WIDTH[shape.version]
     packed = spans.records(PREFIX[shape.version].pack(b"", shape.length), 0, width, addresses)
     for at in range(0, len(packed), CHUNK):

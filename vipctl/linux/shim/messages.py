@@ -1,4 +1,4 @@
-"""The messages of the module vip_shim, by their names.
+"""The messages of the module vip_shim; commands and attributes are named as in its header.
 
 Numbers are from kernel/uapi/vip_shim.h, which specifies the protocol.
 """
@@ -74,7 +74,7 @@ def do(link: Family, command: str, **named: Any) -> None:
 
 
 def dump(link: Family, command: str) -> Iterator[Told]:
-    """What there was at one moment, whatever others change meanwhile."""
+    """The state at one moment, whatever others change meanwhile."""
     return map(told, link.dump(COMMANDS.index(command), b""))
 
 
@@ -94,6 +94,6 @@ def packed(named: dict[str, Any]) -> bytes:
 
 
 def told(found: Attributes) -> Told:
-    """What this vipctl knows of it."""
+    """The attributes by name, without those that this vipctl does not know."""
     names = {number: ATTRIBUTES[number] for number in found if number < len(ATTRIBUTES)}
     return {name: UNPACK[kind](found[number]) for number, (name, kind) in names.items()}
