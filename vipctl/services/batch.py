@@ -1,4 +1,4 @@
-"""Prefixes on their way to a kernel: packed, by the lookup that they go to and the mark they get.
+"""Batches of prefixes to add or remove: packed, by the lookup they go to and the mark they get.
 
 Network addresses are concatenated, big-endian; no prefix is in a batch twice. Pure.
 """
@@ -39,17 +39,17 @@ def entries(batch: Batch) -> Iterator[Entry]:
 
 
 def count(batch: Batch) -> int:
-    """How many prefixes."""
+    """The number of prefixes."""
     return sum(len(found) // WIDTH[shape.version] for (shape, _), found in batch.items())
 
 
 def union(some: Batch, others: Batch) -> Batch:
-    """All of both, which have nothing in common."""
+    """The prefixes of both; no prefix may be in both."""
     return some | {key: some.get(key, b"") + addresses for key, addresses in others.items()}
 
 
 def without(some: Batch, others: Batch) -> Batch:
-    """Without what `others` has with the same mark."""
+    """`some` without the prefixes that `others` has with the same mark."""
     return _compact(
         {
             key: records_without(WIDTH[key[0].version], addresses, others.get(key, b""))
@@ -59,7 +59,7 @@ def without(some: Batch, others: Batch) -> Batch:
 
 
 def sized(batch: Batch, shapes: Iterable[Shape]) -> Batch:
-    """For lookups that have room for so many."""
+    """The batch with sized shapes, those of `shapes`, instead of bare ones."""
     rooms = {shape.bare(): shape for shape in shapes}
     return {(rooms[shape.bare()], mark): found for (shape, mark), found in batch.items()}
 
@@ -73,7 +73,7 @@ def by_shape(batch: Batch) -> dict[Shape, bytes]:
 
 
 def elsewhere(some: Batch, others: Batch) -> Batch:
-    """Without the prefixes that `others` has, with whatever mark."""
+    """`some` without the prefixes that `others` has, with whatever mark."""
     gone = by_shape(others)
     return _compact(
         {
@@ -84,7 +84,7 @@ def elsewhere(some: Batch, others: Batch) -> Batch:
 
 
 def also_in(some: Batch, others: Batch) -> Batch:
-    """Only the prefixes that `others` has too, with whatever mark."""
+    """The prefixes of `some` that `others` has too, with whatever mark."""
     kept = by_shape(others)
     return _compact(
         {

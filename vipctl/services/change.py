@@ -12,8 +12,8 @@ from vipctl.services.service import Service
 class Place(NamedTuple):
     """Where a service holds spans of addresses.
 
-    Spans of one plane never overlap, so a plane is one lookup. All is in plane 0 but what two
-    services with disjoint ports share.
+    Two services with disjoint ports may share addresses: their spans are then in different planes.
+    Spans of one plane never overlap, so a plane is one lookup. Everything else is in plane 0.
     """
 
     service: str
@@ -31,7 +31,7 @@ SMALLEST_ROOM = 1024
 class Shape(NamedTuple):
     """One kernel lookup: all prefixes of one IP version, plane and length.
 
-    Some kinds of lookup are faster in a table that does not grow, with `room` for so many prefixes.
+    Some kinds of lookup are faster in a table of fixed size: `room` is for how many prefixes.
     """
 
     version: int
@@ -40,7 +40,7 @@ class Shape(NamedTuple):
     room: int = 0
 
     def sized(self, count: int) -> "Shape":
-        """A growing number of prefixes seldom needs another."""
+        """With room for `count` prefixes, in steps of 4, so that growing sets seldom need more."""
         room = SMALLEST_ROOM
         while room < count:
             room *= 4
@@ -61,8 +61,8 @@ class Entry(NamedTuple):
 class Acceptance(NamedTuple):
     """All that a method has to know beside the prefixes themselves.
 
-    `witnesses` are a few of those, that can be looked for where all cannot. `owner` tells the state
-    directory, to be said in the kernel where there is a place for it.
+    `witnesses` are a few prefixes, to look for where looking at all would be slow. `owner` is the
+    token of the state directory, which methods leave in the kernel.
     """
 
     services: tuple[Service, ...]
@@ -81,7 +81,11 @@ NOTHING = Acceptance((), frozenset())
 
 
 class Change(NamedTuple):
-    """The difference between two states; what is in none of its parts stays."""
+    """The difference between two states.
+
+    Services in `before` and not in `after` end. `released` and `taken` are spans that services lose
+    and gain. What is named in no field stays.
+    """
 
     before: tuple[Service, ...] = ()
     after: tuple[Service, ...] = ()
@@ -101,7 +105,7 @@ class Change(NamedTuple):
         return Change(self.after, self.before, self.taken, self.released, (will_be, was))
 
     def renamed(self) -> dict[str, str]:
-        """Old names of services, by which there is none any more, and the new ones."""
+        """The renamed services, which have the same mark before and after: old name → new name."""
         there = {service.name for service in self.after}
         gone = {s.fwmark: s.name for s in self.before if s.name not in there}
         known = {service.name for service in self.before}
@@ -109,7 +113,7 @@ class Change(NamedTuple):
         return {gone[mark]: new[mark] for mark in gone.keys() & new.keys()}
 
     def under_new_names(self) -> "Change":
-        """As if those that are renamed had had their new names before."""
+        """The same change as if renamed services had had their new names before."""
         names = self.renamed()
         return self._replace(
             before=tuple(s._replace(name=names.get(s.name, s.name)) for s in self.before),
@@ -120,7 +124,7 @@ class Change(NamedTuple):
         )
 
     def gained(self) -> AddressSet:
-        """Addresses that were held by nobody of these services and now are."""
+        """Addresses that none of these services held before, and one holds after."""
         return _difference(self.taken, self.released)
 
     def lost(self) -> AddressSet:

@@ -11,11 +11,11 @@ from vipctl.services.option import Option, amount, switch
 MAX_TIMEOUT = 2_147_483  # seconds: the kernel counts them in jiffies, up to INT_MAX
 Director = Mapping[str, Any]  # values by name, of those that are set
 UNSET: Director = {}
-DEFAULT = "default"  # typed instead of a value: not set any more
+DEFAULT = "default"  # typed instead of a value: vipctl no longer sets it
 
 
 class Setting(NamedTuple):
-    """One, and what the kernel calls it: a sysctl, or one of `timeouts`."""
+    """A setting of the director, and its name in the kernel: a sysctl, or one of `timeouts`."""
 
     kernel: str
     option: Option
@@ -92,5 +92,5 @@ def from_plain(form: Mapping[str, Any]) -> Director:
 
 
 def kernel_values(director: Director) -> dict[str, str]:
-    """What the kernel is to have, in its words."""
+    """The settings by the kernel's names, with values as the kernel writes them."""
     return {SETTINGS[name].kernel: str(int(value)) for name, value in director.items()}

@@ -1,4 +1,4 @@
-"""Fwmarks: those that vipctl gives out, and services that are named after theirs. Pure."""
+"""Fwmarks: the block that vipctl allocates from, and names of acceptance-only services. Pure."""
 
 from collections.abc import Iterable
 

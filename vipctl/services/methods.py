@@ -1,8 +1,8 @@
-"""What the methods are, best first: all that is to be known of one without its file. Pure.
+"""The methods, best first, and what other modules need to know of each. Pure.
 
-The numbers and names by which a kernel shows what is vipctl's are registered here, so that no two
-methods have the same: a table of nftables, a table of routes, and, from `priority` on, three rules
-of policy routing.
+The names and numbers that mark what is vipctl's in a kernel are registered here, so that no two
+methods have the same: an nftables table, a routing table, and three priorities of policy-routing
+rules, from `priority` on.
 """
 
 from collections.abc import Mapping
@@ -17,11 +17,11 @@ LOCAL_ROUTES = 30320  # metric of VIPs in the kernel's table `local`, one more f
 
 
 class Features(NamedTuple):
-    """One method.
+    """What one method is and can do.
 
-    `options` are those that it alone has. `local` methods make VIPs the director's own addresses,
-    as the kernel sees it. `protocols` are those of ports that it can tell apart, `most_ports` how
-    many. `counters` are what it counts of each service, and what people call it.
+    `options` are those that it alone has. With `local`, the kernel takes VIPs for addresses of the
+    director. `protocols` are those whose ports it can match, `most_ports` how many ports of a
+    service. `counters` are what it counts of each service, and the headings of these in `status`.
     """
 
     table: str = ""
@@ -72,5 +72,5 @@ FIRST_PRIORITY = min(method.priority for method in METHODS.values() if method.pr
 
 
 def owner_of(option: str) -> str:
-    """The method that has an option of its own."""
+    """The method that an option of a single method belongs to."""
     return next(name for name, method in METHODS.items() if option in method.options)

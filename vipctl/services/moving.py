@@ -1,4 +1,4 @@
-"""What goes from one service to another: ranges, or all of it by another name. Pure."""
+"""Moving ranges from other services to one, and renaming a service. Pure."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -13,9 +13,10 @@ from vipctl.services.service import Service
 
 
 def move(view: View, wanted: AddressSet, target: Service) -> Change:
-    """`target` holds of `wanted` what others held; those that hold nothing else may end.
+    """Moves to `target` what other services hold of `wanted`.
 
-    Raises Refused where two others share an address of it.
+    Acceptance-only services that are left with nothing end. Raises Refused if two others share an
+    address of it.
     """
     others = [
         name
@@ -33,7 +34,7 @@ def move(view: View, wanted: AddressSet, target: Service) -> Change:
 
 
 def rename(view: View, service: Service, name: str) -> Change:
-    """Its mark, ranges and servers stay. Raises Refused if the name is another's."""
+    """Gives the service another name; all else stays. Raises Refused if the name is in use."""
     if name in view.services():
         raise Refused(f"there is a service {name!r} already", hint="vipctl list-services")
     held = view.held(service.name)
@@ -46,7 +47,7 @@ def rename(view: View, service: Service, name: str) -> Change:
 
 
 class _After(NamedTuple):
-    """What is stored, once a change has taken ranges from services."""
+    """A view of the store as it is after a change that takes ranges from services."""
 
     view: View
     change: Change

@@ -14,11 +14,12 @@ from vipctl.services.syntax import number
 class Option(NamedTuple):
     """One option, wherever it appears.
 
-    `typed` is what `apply` files and JSON have: str, int, bool, object for a number or text, or
-    list, of str. `read` makes the value of that, or of what was typed; it raises UsageError. `each`
-    reads one of a list, for errors that name it. Only services whose virtual services are vipctl's
-    have those of `ipvs`. Two services that share VIPs must `agree`; a change of what is `lasting`
-    makes a method load all prefixes of the service anew.
+    `typed` is its type in `apply` files and JSON: str, int, bool, list (of str), or object for a
+    number or text. `read` makes the value from that, or from a word of the command line; it raises
+    UsageError. `each` reads one item of a list, so that errors can name it. Options with `ipvs` are
+    for services that vipctl balances with IPVS. Two services that share VIPs must have the same
+    value if `agree`. A change of a `lasting` option makes methods load all prefixes of the service
+    anew.
     """
 
     help: str
@@ -46,7 +47,7 @@ def switch(text: str, **more: Any) -> Option:
 
 
 def amount(text: str, what: str, metavar: str, low: int, high: int, **more: Any) -> Option:
-    """A number within bounds; `what` it is called in errors."""
+    """A number within bounds; errors call it `what`."""
 
     def read(word: str | int) -> int:
         return number(str(word), what, low, high)

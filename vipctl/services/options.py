@@ -80,7 +80,7 @@ OPTIONS: dict[str, Option] = {  # by field of a Service
 }
 
 
-# Of services of any kind: those that only a method has, too.
+# Including the options that belong to one method.
 EVERY_OPTION = OPTIONS | {
     name: option for method in METHODS.values() for name, option in method.options.items()
 }

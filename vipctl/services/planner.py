@@ -1,4 +1,4 @@
-"""From what is asked and what is stored to the Change between them. Pure: reads no kernel."""
+"""Works out the Change from what is stored to what is asked for. Pure: reads no kernel."""
 
 from collections.abc import Iterable, Mapping
 from functools import reduce
@@ -28,7 +28,7 @@ class View(Protocol):
 
 
 def take(view: View, before: Service | None, after: Service, wanted: AddressSet) -> Change:
-    """`after` holds `wanted` in addition to what `before` held."""
+    """The change by which `after` holds `wanted` in addition to what `before` held."""
     services = {**view.services(), after.name: after}
     released: dict[Place, Spans] = {}
     taken: dict[Place, Spans] = {}
@@ -41,7 +41,10 @@ def take(view: View, before: Service | None, after: Service, wanted: AddressSet)
 
 
 def release(view: View, service: Service, unwanted: AddressSet, *, end_if_empty: bool) -> Change:
-    """`service` holds nothing of `unwanted`; without a rest it ends, if it is to."""
+    """The change by which `service` holds nothing of `unwanted`.
+
+    With `end_if_empty` it ends if nothing else is left to it.
+    """
     released: dict[Place, Spans] = {}
     taken: dict[Place, Spans] = {}
     for spans in (unwanted.v4, unwanted.v6):
@@ -58,7 +61,7 @@ def sole_holders(
     unwanted: AddressSet,
     hint: str = "say from which one to remove it: --service NAME",
 ) -> list[str]:
-    """Services that hold some of `unwanted`. Raises Refused where two share an address of it."""
+    """Services that hold some of `unwanted`. Raises Refused if two share an address of it."""
     names: set[str] = set()
     for spans in (unwanted.v4, unwanted.v6):
         found = {
@@ -77,7 +80,7 @@ def sole_holders(
 
 
 def merged(changes: Iterable[Change]) -> Change:
-    """Changes of different services as one; those that change nothing leave no trace."""
+    """Changes of different services as one, without those that change nothing."""
     some = [change for change in changes if change]
     return Change(
         tuple(s for c in some for s in c.before),
@@ -88,12 +91,15 @@ def merged(changes: Iterable[Change]) -> Change:
 
 
 def end(view: View, service: Service) -> Change:
-    """The service and all that it holds go."""
+    """The change that removes a service and all that it holds."""
     return Change(before=(service,), released=view.held(service.name))
 
 
 def alter(view: View, before: Service | None, after: Service) -> Change:
-    """Other settings, same addresses. Raises Refused where new ports meet another service's."""
+    """The change of a service's settings alone; or a new service without addresses.
+
+    Raises Refused if it shares VIPs with another service and no longer may.
+    """
     if before is None:
         return Change(after=(after,))
     if _sharing(before) != _sharing(after):
@@ -106,7 +112,10 @@ def alter(view: View, before: Service | None, after: Service) -> Change:
 
 
 def become(view: View, wanted: Mapping[str, tuple[Service, AddressSet]]) -> Change:
-    """The whole state is `wanted`, service by service, and nothing else."""
+    """The change that makes the whole state `wanted` (by name), and nothing else.
+
+    Raises Refused where two services may not share addresses.
+    """
     services, present = view.services(), view.held()
     after = {name: service for name, (service, _) in wanted.items()}
     released: dict[Place, Spans] = {}
@@ -134,7 +143,7 @@ def become(view: View, wanted: Mapping[str, tuple[Service, AddressSet]]) -> Chan
 def _settle(
     version: int, kept: Held, fresh: Mapping[str, Spans], services: Mapping[str, Service]
 ) -> Held:
-    """A plane for what is fresh. What stays may no longer be allowed to share addresses."""
+    """Finds planes for fresh spans. Checks all: services that shared VIPs may no longer do so."""
     settled = {place: spans for place, spans in kept.items() if spans}
     taken: dict[Place, Spans] = {}
     twice = shared(version, [*settled.values(), *fresh.values()])
@@ -149,7 +158,7 @@ def _settle(
 
 
 def _place(name: str, new: Spans, around: Held, services: Mapping[str, Service]) -> Held:
-    """`new` of a service, each span in the lowest plane that no overlapping one has."""
+    """Puts each span of `new` in the lowest plane where no other service's span overlaps it."""
     _refuse_conflicts(name, new, around, services)
     found: dict[Place, Spans] = {}
     for plane in count():
@@ -186,7 +195,7 @@ def _own(held: Held, name: str) -> dict[Place, Spans]:
 
 
 def _exchange(own: Held, wanted: Spans) -> tuple[Held, Spans]:
-    """What of `own`, of one service, goes and what comes for it to hold exactly `wanted`."""
+    """The spans of one service that go, and those that come, for it to hold exactly `wanted`."""
     gone = {place: spans.without(wanted) for place, spans in own.items()}
     return {place: s for place, s in gone.items() if s}, wanted.without(
         of_version(own, wanted.version)
@@ -224,12 +233,12 @@ def _agreed() -> str:
 
 
 def _sharing(service: Service) -> tuple[object, ...]:
-    """What decides with whom a service may share VIPs."""
+    """The settings that decide with which services this one may share VIPs."""
     return service.ports, *service.values("agree")
 
 
 def _holds_only(view: View, name: str, released: Held) -> bool:
-    """Whether that is all that the service has."""
+    """Whether `released` is all that the service holds."""
     has = {shape: number for service, shape, number in view.tallies() if service == name}
     goes = {
         Shape(place.version, place.plane, length): number

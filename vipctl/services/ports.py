@@ -1,4 +1,4 @@
-"""Sets of ports, in one form: sorted, none inside another or across its ends. Pure."""
+"""Sets of ports and ranges of ports, sorted, of which no two overlap. Pure."""
 
 from collections.abc import Iterable, Iterator
 
@@ -12,7 +12,7 @@ def port(protocol: str, first: int, last: int) -> Port:
 
 
 def union(ports: Iterable[Port]) -> Ports:
-    """Those that overlap become one; those that only touch stay as they were written."""
+    """Joins ranges that overlap; those that are only adjacent stay as they were written."""
     found: list[Port] = []
     for one in sorted(ports, key=lambda p: (p.protocol, p.number, -p.end)):
         before = found[-1] if found else None

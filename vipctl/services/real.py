@@ -10,7 +10,7 @@ from vipctl.services.option import Option, amount
 from vipctl.services.syntax import parse_endpoint
 from vipctl.services.values import Forward
 
-SERVICE = "service"  # as the service has it
+SERVICE = "service"  # a real server's forwarding method: that of its service
 
 
 def _parse_forward(text: str) -> str:
@@ -74,14 +74,14 @@ class RealServer(NamedTuple):
         return f"{host}:{self.port}"
 
     def in_kernel(self) -> "RealServer":
-        """With nothing that IPVS does not know of a real server by itself."""
+        """Without the fields that IPVS does not keep for a real server."""
         return self._replace(was=0, forward=SERVICE)
 
     def settings(self) -> Settings:
         return {key: getattr(self, key) for key in OPTIONS}
 
     def altered(self, settings: Settings) -> "RealServer":
-        """Raises Refused for what IPVS would not take."""
+        """With other options. Raises Refused for thresholds that IPVS would not accept."""
         changed = RealServer(self.address, self.port, **{**self.settings(), **settings})
         if changed.weight:
             changed = changed._replace(was=0)
@@ -109,13 +109,13 @@ def parse_real(text: str) -> RealServer:
 
 
 def parse_endpoint_and_settings(text: str) -> tuple[IPAddress, int | None, Settings]:
-    """RIP[:PORT][,KEY=VALUE…] as address, port or None, and what it is to have."""
+    """RIP[:PORT][,KEY=VALUE…] as address, port or None, and options. Raises UsageError."""
     endpoint, *words = text.split(",")
     return *parse_endpoint(endpoint), _settings(text, words)
 
 
 def parse_changed(text: str) -> tuple[IPAddress, int | None, Settings]:
-    """RIP[:PORT],KEY=VALUE… as address, port or None, and what it is to have."""
+    """As `parse_endpoint_and_settings`, with at least one option. Raises UsageError."""
     if "," not in text:
         hint = " or ".join(f"{text},{key}={option.metavar}" for key, option in OPTIONS.items())
         raise UsageError(f"{text!r} sets nothing", hint=f"write {hint}")
@@ -136,7 +136,7 @@ def _settings(text: str, words: Iterable[str]) -> Settings:
 
 
 def parse_reals(texts: Iterable[str]) -> tuple[RealServer, ...]:
-    """Sorted; the same server twice is an error. Raises UsageError."""
+    """Sorted, each once. Raises UsageError if one is given twice with different options."""
     found: dict[tuple[int, int, int], RealServer] = {}
     for real in map(parse_real, texts):
         if found.setdefault(real_key(real), real) != real:

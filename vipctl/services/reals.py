@@ -1,4 +1,4 @@
-"""The real servers of a service: each change makes another service of it. Pure."""
+"""Changes of a service's real servers; each function returns the changed service. Pure."""
 
 from collections.abc import Iterable
 
@@ -9,7 +9,7 @@ from vipctl.services.service import Service
 
 
 def add(service: Service, reals: Iterable[RealServer]) -> Service:
-    """Raises Refused for a server that is there with other options."""
+    """Adds real servers. Raises Refused if one is there already with other options."""
     merged = {real_key(r): r for r in service.reals}
     for real in reals:
         old = merged.setdefault(real_key(real), real)
@@ -22,7 +22,7 @@ def add(service: Service, reals: Iterable[RealServer]) -> Service:
 
 
 def _spelled(real: RealServer) -> str:
-    """With each option, be it as by default."""
+    """With every option, also those with their defaults."""
     return ",".join([real.endpoint, *(f"{key}={n}" for key, n in real.settings().items())])
 
 
@@ -42,19 +42,19 @@ def find(service: Service, address: IPAddress, port: int | None) -> RealServer:
 
 
 def change(service: Service, address: IPAddress, port: int | None, changed: Settings) -> Service:
-    """Raises Refused where there is no such real server, or more than one."""
+    """Changes options. Raises Refused if there is no such real server, or more than one."""
     real = find(service, address, port)
     return service.with_reals(real.altered(changed) if r == real else r for r in service.reals)
 
 
 def drain(service: Service, address: IPAddress, port: int | None) -> Service:
-    """Its weight is remembered. Raises as `change`."""
+    """Sets the weight to 0 and remembers the old one. Raises as `change`."""
     real = find(service, address, port)
     return change(service, address, port, {"weight": 0, "was": real.weight or real.was})
 
 
 def undrain(service: Service, address: IPAddress, port: int | None) -> Service:
-    """It has the weight again that it had. Raises Refused if nothing tells which, too."""
+    """Restores the weight from before `drain`. Raises as `change`, and Refused if it is unknown."""
     real = find(service, address, port)
     if not (real.weight or real.was):
         raise Refused(
@@ -65,7 +65,7 @@ def undrain(service: Service, address: IPAddress, port: int | None) -> Service:
 
 
 def remove(service: Service, address: IPAddress, port: int | None) -> Service:
-    """Raises Refused where there is more than one; none is no error."""
+    """Removes a real server; having none is no error. Raises Refused if there are several."""
     if not has(service, address, port):
         return service
     gone = find(service, address, port)
@@ -78,7 +78,7 @@ def replace(
     new: tuple[IPAddress, int | None],
     changed: Settings,
 ) -> Service:
-    """The new one has the options of the old, but for what is `changed`."""
+    """Replaces a real server; the new one has its options, but for those `changed`."""
     if not has(service, *old) and has(service, *new):
         return service
     real = find(service, *old)

@@ -1,12 +1,12 @@
-"""What a kernel has of a method, but the prefixes, in few bytes. Pure."""
+"""Seals: what the kernel has of a method, apart from the prefixes, in a few bytes. Pure."""
 
 from typing import NamedTuple
 
 
 class Seal(NamedTuple):
-    """Nothing at all, all that is needed, or something else: ABSENT, one with a digest, OTHER.
+    """ABSENT: the kernel has nothing of the method. OTHER: it has something else than needed.
 
-    `digest` changes when somebody else changes what is there.
+    Any other seal: it has what is needed; `digest` changes when somebody changes that.
     """
 
     digest: str = ""

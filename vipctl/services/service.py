@@ -1,4 +1,4 @@
-"""Services: their values, and which of these go together. Pure."""
+"""Services: their options, and which of these exclude each other. Pure."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -23,8 +23,8 @@ class Service(NamedTuple):
     """A named set of VIPs and how its traffic is balanced.
 
     Empty `ports` means every protocol and port; empty `source_nat` that real servers see the
-    client's address. `own` has the method's own options that
-    are not as they are by default, in order.
+    client's address. `own` has those of the method's own options that differ from their defaults,
+    sorted by name.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Service(NamedTuple):
 
     @property
     def features(self) -> Features:
-        """Of its method."""
+        """The features of its method."""
         return METHODS[self.method]
 
     @property
@@ -63,12 +63,12 @@ class Service(NamedTuple):
 
     @property
     def silent(self) -> bool:
-        """Whether the director answers no ARP for these VIPs, be one its own address."""
+        """Whether ARP requests for its VIPs are dropped: method `route` without --arp."""
         return "arp" in self.features.options and not self.value("arp")
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """What of `methods` is at work for it."""
+        """The modules of `methods` that serve it: its method, and source NAT if it has that."""
         translated = self.balanced and self.source_nat
         return (self.method, SOURCE_NAT) if translated else (self.method,)
 
@@ -80,11 +80,11 @@ class Service(NamedTuple):
         return self.forward if real.forward == SERVICE else Forward(real.forward)
 
     def forwards(self) -> frozenset[Forward]:
-        """Forwarding methods of its real servers; its own as long as it has none."""
+        """The forwarding methods of its real servers; the service's own if it has none."""
         return frozenset(map(self.forward_of, self.reals)) or frozenset({self.forward})
 
     def options(self) -> dict[str, Option]:
-        """Those that a service of its kind has, by field."""
+        """The options that apply to a service of this kind, by field."""
         common = {n: option for n, option in OPTIONS.items() if self.balanced or not option.ipvs}
         return common | dict(self.features.options)
 
@@ -94,12 +94,12 @@ class Service(NamedTuple):
         return dict(self.own).get(option, self.features.options[option].default)
 
     def values(self, chosen: str) -> tuple[object, ...]:
-        """Of its options that are `agree` or `lasting`."""
+        """The values of its options that are `chosen`: "agree" or "lasting"."""
         options = self.options()
         return tuple(self.value(name) for name in options if getattr(options[name], chosen))
 
     def altered(self, given: Given) -> "Service":
-        """With other values. Raises Refused for those that it cannot have."""
+        """With other options. Raises Refused if these exclude each other."""
         own = _own(given.get("method", self.method), {**dict(self.own), **given})
         return checked(self._replace(own=own, **_common(given)))
 
@@ -108,7 +108,7 @@ class Service(NamedTuple):
 
 
 def made(name: str, given: Given) -> Service:
-    """Of these values, and the defaults of others. Raises Refused."""
+    """A service with these options, and defaults for others. Raises Refused as `checked`."""
     method = given.get("method", DEFAULT_METHOD)
     return checked(Service(name=name, own=_own(method, given), **_common(given)))
 
@@ -125,7 +125,7 @@ def from_plain(name: str, form: Mapping[str, Any]) -> Service:
 
 
 def checked(service: Service) -> Service:
-    """The service, if its options go together. Raises Refused."""
+    """Returns the service. Raises Refused if its options exclude each other."""
     _refuse_options_of_other_methods(service)
     _refuse_many_ports(service)
     _refuse_translated_ports(service)
@@ -140,7 +140,7 @@ def _common(given: Given) -> dict[str, Any]:
 
 
 def _own(method: str, given: Given) -> Own:
-    """The options in `given` that are methods' own, but for defaults."""
+    """The options in `given` that belong to a method, without those with their defaults."""
     found = {n: value for n, value in given.items() if n not in OPTIONS}
     usual = {n: METHODS[owner_of(n)].options[n].default for n in found}
     return tuple(sorted((n, value) for n, value in found.items() if value != usual[n]))
@@ -199,7 +199,7 @@ def _refuse_translated_ports(service: Service) -> None:
 
 
 def _refuse_forgotten_connections(service: Service) -> None:
-    """IPVS keeps nothing of such a packet by which it could translate the answer."""
+    """With one-packet scheduling IPVS keeps no connection, so it cannot translate the answer."""
     if "ops" in service.scheduler.flags and Forward.NAT in service.forwards():
         raise Refused(
             "one-packet scheduling (ops) forgets each packet at once, and --forward nat could not "
@@ -233,7 +233,7 @@ def ports_disjoint(left: Service, right: Service) -> bool:
 
 
 def idle_versions(service: Service) -> tuple[int, ...]:
-    """IP versions whose clients nobody can serve, so that they are refused at once."""
+    """IP versions without a real server: their clients are refused at once."""
     if not service.balanced:
         return ()
     return tuple(v for v in VERSIONS if v not in service.versions())

@@ -1,4 +1,4 @@
-"""How names, numbers and what options hold are written. Pure."""
+"""Parsers of names, numbers and values of options. Pure."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -93,7 +93,7 @@ def _port_number(word: str, protocol: str) -> int:
 
 
 def _service_port(word: str, protocol: str) -> int:
-    """That of /etc/services; 0 for none."""
+    """The port with that name in /etc/services; 0 if there is none."""
     if not word[:1].isalpha():
         return 0
     import socket

@@ -1,4 +1,4 @@
-"""What options of a service hold. Pure."""
+"""The values of a service's options. Pure."""
 
 from enum import StrEnum
 from typing import NamedTuple
@@ -36,7 +36,7 @@ class Leftover(StrEnum):
 
 
 class Port(NamedTuple):
-    """One, or all from `number` to `last`; `last` is 0 for one."""
+    """One port (`last` is 0), or all from `number` to `last`."""
 
     protocol: str
     number: int
@@ -48,7 +48,7 @@ class Port(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The numbers."""
+        """The number or the range, without the protocol."""
         return f"{self.number}-{self.last}" if self.last else str(self.number)
 
     def __str__(self) -> str:
@@ -59,8 +59,8 @@ class Port(NamedTuple):
 class Persistence(NamedTuple):
     """How long a client stays on its real server, and which clients are taken for one.
 
-    `mask` and `mask6` say how many bits of an IPv4 and an IPv6 address count; the engine `pe`, what
-    of a packet does besides.
+    Of IPv4 clients the first `mask` bits of the address count, of IPv6 clients `mask6` bits. The
+    engine `pe` also looks into the packet.
     """
 
     seconds: int = 0
@@ -74,7 +74,7 @@ class Persistence(NamedTuple):
         return f"{self.seconds}" + "".join(told)
 
     def plain(self) -> int | str:
-        """A number where seconds are all there is to say."""
+        """A number if only seconds are set, else text as on the command line."""
         return self.seconds if str(self) == str(self.seconds) else str(self)
 
 
@@ -90,7 +90,7 @@ class Scheduler(NamedTuple):
         return EVERY_FLAG | SCHEDULER_FLAGS.get(self.name, {})
 
     def bits(self) -> int:
-        """Its flags, as IPVS has them."""
+        """Its flags as bits of IPVS."""
         return sum(self.known()[flag] for flag in self.flags)
 
     def drains(self) -> bool:
