@@ -1,4 +1,4 @@
-"""What a director's operator does: a use case of changing or of looking, and what he is told.
+"""The use cases of the command line: changing a director, and reporting on it.
 
-Refusals, advice and reports belong here. Words of the command line do not: those are in `cli`.
+Refusals, warnings and reports belong here. Parsing and printing do not: those are in `cli`.
 """

@@ -1,4 +1,4 @@
-"""What an operator should know after a change, though nothing is wrong with it."""
+"""Warnings about a change that is allowed: what else the operator may have to do."""
 
 from collections.abc import Iterable, Iterator
 

@@ -1,7 +1,7 @@
-"""Whether packets for VIPs arrive, as far as the director's routing goes.
+"""Whether the director's routing accepts packets for VIPs.
 
-The kernel is asked which way packets would take that nobody has sent: one by each device that the
-default route uses, and one more for each rule of somebody else's that is looked at before ours.
+No packet is sent: the kernel is asked which route imagined packets would take. For each device that
+the default route uses there is one, and one more for each rule of others that comes before ours.
 """
 
 import errno
@@ -32,7 +32,7 @@ from vipctl.state.store import Store
 MOST_DEVICES, MOST_RULES, MOST_TARGETS = 8, 32, 64
 OF_NO_VRF = (0, 253, 254)  # none, RT_TABLE_DEFAULT and RT_TABLE_MAIN of rtnetlink.h
 LOOPBACK_IFINDEX = 1  # include/net/flow.h
-# Anywhere: one of them is hoped to be where only the default route leads.
+# Clients anywhere: to one of these, hopefully, only the default route leads.
 SOMEWHERE = {
     4: [address(4, (n << 24) + 0x020304) for n in range(1, 224, 31)],
     6: [address(6, (0x2000 + (n << 8) << 112) + 1) for n in range(0, 32, 5)],
@@ -40,7 +40,7 @@ SOMEWHERE = {
 
 
 class Target(NamedTuple):
-    """A VIP, and what its packets have where they are routed."""
+    """A VIP, with the mark and the port that its packets have when they are routed."""
 
     vip: IPAddress
     mark: int
@@ -53,7 +53,7 @@ Source = tuple[int, IPAddress]  # the device that a client's packets arrive by, 
 def findings(store: Store, change: Change) -> Iterator[str]:
     """What keeps packets for VIPs from being accepted, and VIPs that are the director's own.
 
-    The change is not made yet.
+    `change` is one that is still to be made, if any.
     """
     try:
         own = ways.own()
@@ -106,7 +106,7 @@ def _told(taken: list[IPAddress], service: str) -> str:
 
 
 def _accepted(store: Store, change: Change) -> Iterator[tuple[int, int, list[Service]]]:
-    """By method and IP version: the table that makes VIPs local, and services that have some."""
+    """For each method and IP version in use: version, table that makes VIPs local, services."""
     services = {**store.services(), **{service.name: service for service in change.after}}
     found: dict[tuple[str, int], list[Service]] = {}
     for name, version in sorted(with_ranges(store, change)):
@@ -117,7 +117,7 @@ def _accepted(store: Store, change: Change) -> Iterator[tuple[int, int, list[Ser
 
 
 class Ahead(NamedTuple):
-    """Rules of others before the last one that makes VIPs local, if that is there already."""
+    """Others' rules before our last one that makes VIPs local; `complete` if that is there yet."""
 
     rules: list[Rule]
     complete: bool
@@ -134,7 +134,7 @@ def _ahead(present: Iterable[Rule], version: int, table: int) -> Ahead:
 def _targets(
     vips: "Vips", table: int, services: Iterable[Service], ahead: Iterable[Rule]
 ) -> Iterator[Target]:
-    """For each of our rules one VIP, and one more for each rule that is looked at before."""
+    """One VIP for each of our rules, and one more for each rule that comes before."""
     groups: dict[tuple[int, int], list[Service]] = {}
     for service in services:
         groups.setdefault(fwmarks.selector(service.fwmark), []).append(service)
@@ -147,7 +147,7 @@ def _targets(
 
 
 class Vips(NamedTuple):
-    """The VIPs of an IP version, with those that a change brings."""
+    """The VIPs of one IP version, with those that a change adds."""
 
     store: Store
     change: Change
@@ -156,7 +156,7 @@ class Vips(NamedTuple):
     def matching(
         self, rule: Rule | None, services: Iterable[Service]
     ) -> tuple[IPAddress, Service] | None:
-        """One that the rule may match."""
+        """A VIP that the rule may match, and its service; for None, any VIP."""
         marked = {
             s.name: s for s in services if not rule or rule.inverted or rule.has_mark(s.fwmark)
         }
@@ -177,7 +177,7 @@ class Vips(NamedTuple):
 
 
 def _sources(version: int, hops: Iterable[Hop], own: Iterable[Own]) -> list[Source]:
-    """Clients anywhere, by each device of a default route; where there is none, neighbours."""
+    """A remote client for each device of a default route; without such a route, neighbours."""
     mine = {found.address for found in own}
     leading = {hop.device: hop for hop in hops if hop.version == version}
     if not leading:
@@ -187,7 +187,7 @@ def _sources(version: int, hops: Iterable[Hop], own: Iterable[Own]) -> list[Sour
 
 
 def _anywhere(version: int, mine: set[IPAddress]) -> IPAddress | None:
-    """An address that the kernel would look for by the default route."""
+    """An address that the kernel reaches by a default route; None if there is none."""
     with netlink.connect() as link:
         for found in SOMEWHERE[version]:
             if found not in mine and localroutes.best_length(link, found) == 0:
@@ -196,7 +196,7 @@ def _anywhere(version: int, mine: set[IPAddress]) -> IPAddress | None:
 
 
 def _nearest(hop: Hop) -> IPAddress:
-    """Where other routes lead everywhere."""
+    """A client for a device when other routes cover all of SOMEWHERE: its gateway if possible."""
     if hop.gateway and hop.gateway.version == hop.version:
         return hop.gateway
     return SOMEWHERE[hop.version][0]
@@ -214,7 +214,7 @@ def _neighbours(own: Iterable[Own], mine: set[IPAddress]) -> list[Source]:
 
 
 def _lost(targets: Iterable[Target], sources: Iterable[Source], ahead: Ahead) -> Iterator[str]:
-    """Once for each cause and device."""
+    """Warnings about packets that do not arrive, one for each cause and device."""
     told = set[tuple[object, ...]]()
     with netlink.connect() as link:
         for device, client in sources:
@@ -229,15 +229,15 @@ def _lost(targets: Iterable[Target], sources: Iterable[Source], ahead: Ahead) ->
 
 
 def _arrives(way: Way) -> bool:
-    """Also by a table of somebody else's; table `local` has the director's own addresses.
+    """Whether a packet is accepted, by whatever table; table `local` has the director's addresses.
 
-    A device that has just gone is no matter.
+    One from a device that has just gone counts as accepted.
     """
     return way.kind == RTN_LOCAL or way.table == RT_TABLE_LOCAL or way.failure == errno.ENODEV
 
 
 def _guilty(packet: Packet, way: Way, ahead: Ahead) -> tuple[Rule, ...]:
-    """The rule that leads to the table; where that is not known, all that may be it."""
+    """The rule that leads to the table of the way; if that is not clear, all that may match."""
     matching = tuple(rule for rule in ahead.rules if _may_match(rule, packet))
     leading = [r for r in matching if r.table == way.table and not r.l3mdev()]
     if way.table not in OF_NO_VRF:
@@ -246,7 +246,7 @@ def _guilty(packet: Packet, way: Way, ahead: Ahead) -> tuple[Rule, ...]:
 
 
 def _may_match(rule: Rule, packet: Packet) -> bool:
-    """As far as can be told without the kernel."""
+    """Whether the rule matches, as far as can be told without the kernel."""
     matches = (
         (not rule.source or packet.client in rule.source.network)
         and (not rule.destination or packet.vip in rule.destination.network)

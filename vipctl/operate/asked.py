@@ -1,4 +1,4 @@
-"""What an operator asked of a service, by option: against what is stored, and what can be."""
+"""Checks the options that an operator gave against the stored service and the director."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,7 @@ from vipctl.services.values import AUTO
 
 
 def known(services: Mapping[str, Service], name: str) -> Service:
-    """The one with that name. Raises Refused, with the nearest names."""
+    """The service with that name. Raises Refused, with similar names in the hint."""
     service = services.get(name)
     if service is None:
         hint = nearest(name, services, "vipctl list-services")
@@ -20,7 +20,7 @@ def known(services: Mapping[str, Service], name: str) -> Service:
 
 
 def existing(service: Service, given: Given) -> Service:
-    """The service, if it is as the options say. Raises Refused."""
+    """Returns the service. Raises Refused if it is not as the given options say."""
     for name, value in given.items():
         if (name, value) != ("method", AUTO) and service.altered({name: value}) != service:
             command = "add-real" if name == "reals" else "set-service"
@@ -32,7 +32,10 @@ def existing(service: Service, given: Given) -> Service:
 
 
 def with_method(given: Given, before: Service | None) -> Given:
-    """`given` with a method that the director can use. Raises Missing, Refused."""
+    """`given` with a method that the director can use instead of "auto".
+
+    Raises Missing if it cannot use the given one; Refused for a change between IPVS and a proxy.
+    """
     method = given.get("method", AUTO)
     wanted = proxied(given)
     if before is not None and before.proxied is not wanted and method != AUTO:
@@ -66,9 +69,9 @@ def refuse_for_proxy(service: Service, given: Given) -> None:
 
 
 def refuse_balancing(service: Service, given: Given) -> None:
-    """Refuses options of IPVS for a service whose IPVS side is not ours, or that has none.
+    """Raises Refused for IPVS options of a service that vipctl does not balance.
 
-    An acceptance-only service is named after its mark, which thus stays.
+    For an acceptance-only service also for the mark, after which it is named.
     """
     refuse_for_proxy(service, given)
     for name in (*_of_ipvs(given), *({"fwmark"} & given.keys())) if service.accepted_only else ():

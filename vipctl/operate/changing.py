@@ -1,4 +1,4 @@
-"""How a director is changed, whatever the change: lock, plan, apply, verify, roll back."""
+"""What all changing commands do: lock the state, plan, heal, commit, report."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -49,7 +49,13 @@ class Changing(NamedTuple):
         full: bool = False,
         adopt: bool = False,
     ) -> Outcome:
-        """Carries out what is planned of the stored state; `idle` tells why that may be nothing."""
+        """Plans a change of the stored state and carries it out, or with `check` only foresees it.
+
+        `idle` says why there may be nothing to change. With `full`, every prefix in the kernel is
+        compared. With `adopt`, a state of another boot or namespace becomes this one's, and what
+        the director cannot have is an error. Raises any VipctlError; kernel and state are as before
+        then.
+        """
         with self._session() as store:
             foreign = refuse_foreign_state(store, adopt=adopt)
             change = plan(store)
@@ -68,14 +74,14 @@ class Changing(NamedTuple):
             return Outcome(change, restored, warnings, stay, "" if change else idle)
 
     def _refuse_taking_over(self, store: Store, found: Found, *, adopt: bool) -> None:
-        """What is in the kernel and differs may be another state directory's."""
+        """Raises Refused if what differs in the kernel may be another state directory's."""
         if found.differs() and not (store.in_use() or (adopt and self.force)):
             raise self._nothing_stored()
         if found.differs() and not adopt:
             healing.refuse_taken_over(store)
 
     def _carry_out(self, store: Store, change: Change, found: Found, *, adopt: bool) -> bool:
-        """Heal, then change; or only foresee both. Whether anything was restored."""
+        """Heals, then commits; or only foresees both. Returns whether anything was restored."""
         if self.check:
             transaction.foresee(store, change, found)
             return found.differs()
@@ -84,13 +90,13 @@ class Changing(NamedTuple):
         return restored
 
     def _advice(self, store: Store, change: Change) -> tuple[str, ...]:
-        """A change that is made has not failed because of what else there may be to know."""
+        """The warnings; after a change, failing to find them out is only a warning itself."""
         try:
             return tuple(advice.warnings(store, change, done=not self.check))
         except VipctlError as e:
             if self.check:
                 raise
-            return (f"what else there is to know could not be found out: {e.message}",)
+            return (f"whether there are warnings could not be found out: {e.message}",)
 
     def _stay(self, store: Store, change: Change) -> Held:
         """What the changed services hold before and after."""
@@ -118,7 +124,7 @@ class Changing(NamedTuple):
             yield store
 
     def _nothing_stored(self) -> Refused:
-        """What to say where only the kernel has something."""
+        """The error for VIPs in the kernel while the state is empty."""
         from vipctl.operate import extent
 
         return Refused(
@@ -136,7 +142,7 @@ def _privileged() -> bool:
 
 
 def refuse_foreign_state(store: Store, *, adopt: bool) -> bool:
-    """Whether the state is another boot's or namespace's. Raises Refused if it is not to be."""
+    """Whether the state is another boot's or namespace's. Raises Refused if so, without `adopt`."""
     owner, here = store.meta("owner"), identity()
     if owner in (None, here) or not store.in_use():
         return False

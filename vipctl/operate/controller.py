@@ -1,4 +1,7 @@
-"""Use cases of changing a director: each is a plan, from what is stored to what is to be."""
+"""Use cases that change a director: each plans a Change from the stored state.
+
+Each raises what `Changing.change` and its plan raise.
+"""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -24,7 +27,7 @@ Endpoints = Iterable[Endpoint]
 
 
 class Controller(Changing):
-    """Of one state directory and the network namespace of the calling thread."""
+    """The commands that change one state directory and the calling thread's network namespace."""
 
     __slots__ = ()
 
@@ -85,7 +88,7 @@ class Controller(Changing):
         return self.change(plan)
 
     def add_port(self, name: str, ports: Ports) -> Outcome:
-        """No other is lost."""
+        """Adds ports to those that the service has."""
 
         def edit(service: Service) -> Ports:
             takes_all = not service.ports or not difference(ports, service.ports)
@@ -94,7 +97,7 @@ class Controller(Changing):
         return self._change_ports(name, edit, f"{name} takes these already")
 
     def remove_port(self, name: str, ports: Ports) -> Outcome:
-        """Raises Refused where no port would be left, which means every port."""
+        """Raises Refused if no port would be left, as an empty list means every port."""
 
         def edit(service: Service) -> Ports:
             left = difference(service.ports, ports)
@@ -151,7 +154,7 @@ class Controller(Changing):
     def set_real(
         self, name: str | None, settings: Iterable[tuple[IPAddress, int | None, Settings]]
     ) -> Outcome:
-        """Options by address and port, None for any."""
+        """Changes options, given by address and port (None: any port); no name: all services."""
         return self._edit_each(name, settings, servers.change)
 
     def remove_real(self, name: str | None, endpoints: Endpoints) -> Outcome:
@@ -180,7 +183,7 @@ class Controller(Changing):
         *,
         idle: str = "",
     ) -> Outcome:
-        """By address, port and what else there is of each; without a name, of all that have it."""
+        """Edits each (address, port, …) of a service or, without a name, of all that have it."""
         each = list(found)
 
         def edit_all(service: Service) -> Service:
@@ -228,13 +231,13 @@ class Controller(Changing):
         return self.change(plan, full=True)
 
     def restore(self) -> Outcome:
-        """The kernel becomes what is stored; the state directory becomes this namespace's."""
+        """Brings the kernel to the stored state, even if that is another boot's or namespace's."""
         return self.change(lambda _: Change(), full=True, adopt=True)
 
     def edit_reals(
         self, name: str | None, edit: Callable[[Service], Service], *, idle: str = ""
     ) -> Outcome:
-        """Of one service; or, without a name, of all that IPVS balances."""
+        """Edits one service or, without a name, all that IPVS balances."""
 
         def plan(store: Store) -> Change:
             every = [s for s in store.services().values() if s.balanced]
@@ -256,7 +259,7 @@ class Controller(Changing):
         return planner.alter(store, before, after)
 
     def _check_ranges(self, store: Store, change: Change) -> None:
-        """Only what is new: what is held already was checked, or forced, when it came."""
+        """Checks new addresses only: those held were checked, or forced, when they were added."""
         if not self.force:
             services = {s.name: s for s in (*store.services().values(), *change.after)}
             safety.check_ranges(change.gained(), services.values())

@@ -10,8 +10,8 @@ services:
   fwmark-17:            # acceptance only: keepalived or ipvsadm owns IPVS's side
     ranges: [192.0.2.0/24]
 
-A file is relative to the document, or for standard input and pipes to the working directory. JSON
-is read too, and many times faster: what has thousands of ranges is exported as JSON.
+@FILE is relative to the document or, for standard input and pipes, to the working directory. JSON
+is read too, many times faster: a state with more than ten thousand ranges is exported as JSON.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -33,13 +33,13 @@ from vipctl.services.service import Service, from_plain, plain
 from vipctl.services.values import AUTO
 
 NONE: Mapping[str, int] = {}
-SLOW_IN_YAML = 10_000  # ranges that take YAML seconds
+SLOW_IN_YAML = 10_000  # prefixes: more take YAML seconds
 Held = tuple[Service, AddressSet]
 Wanted = dict[str, Held]
 
 
 class Read(NamedTuple):
-    """A document; what its services are depends on those that are stored."""
+    """A document; `services` takes the stored services, whose marks and methods may be kept."""
 
     director: Director
     services: Callable[[Mapping[str, Service]], Wanted]
@@ -74,7 +74,7 @@ def _base(path: Path) -> Path:
 
 
 def _addresses(path: Path, base: Path, name: str, form: Form) -> AddressSet:
-    """Raises UsageError naming the ranges that are wrong, by their places in the list."""
+    """The service's ranges. Raises UsageError naming the wrong ones by their place in the list."""
     where, problems = f"services.{name}.ranges", list[str]()
     texts = (f"@{base / text[1:]}" if text.startswith("@") else text for text in form.ranges)
     addresses = rangelist.collect(
@@ -97,7 +97,7 @@ def shown(
     director: Director = UNSET,
     unlisted: Mapping[str, int] = NONE,
 ) -> str:
-    """For people: of no service more than so many ranges; `unlisted` counts those not given."""
+    """YAML for people, with up to `most` ranges of a service; `unlisted` counts ranges left out."""
     listed = ((s, _listed(found, most, unlisted.get(s.name, 0))) for s, found in services)
     return notation.to_yaml(_plain(director, listed))
 
@@ -180,7 +180,7 @@ def _wanted(
 
 
 def _method(form: Form, before: Service | None, best: Callable[[bool], str]) -> str:
-    """Where the file leaves it open: as it is, or the best that the director can use."""
+    """The method if the file does not say: the stored one, or the best the director can use."""
     proxied = asked.proxied(form.given())
     if before is not None and before.proxied is proxied:
         return before.method

@@ -1,4 +1,4 @@
-"""How much of vipctl's a kernel has, as far as it says so at once: what would end without it."""
+"""How many services and prefixes of vipctl's the kernel has, as far as it says so quickly."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from vipctl.services import seal
 from vipctl.services.change import NOTHING
 from vipctl.services.methods import METHODS
 
-MOST = 10_000  # prefixes that are counted
+MOST = 10_000  # prefixes that are counted in each map, about
 
 
 def words() -> str:

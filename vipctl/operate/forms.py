@@ -1,4 +1,4 @@
-"""What a document may say of a service, made of the options; errors name file and field."""
+"""The pydantic models of `apply` files, made from the options. Errors name file and field."""
 
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -36,7 +36,7 @@ def _readable(read: Callable[[Any], object]) -> AfterValidator:
 
 
 def _form_of(option: Option) -> Any:
-    """The type of an option, which validates it."""
+    """The type of an option's field, which validates it."""
     if option.typed is list:
         one = Annotated[str, _readable(option.each)] if option.each else str
         return Annotated[list[one], _readable(option.read)]  # type: ignore[valid-type]
@@ -50,7 +50,7 @@ STRICT = ConfigDict(extra="forbid", strict=True)
 
 
 class Form(BaseModel):
-    """A service; what is not there has its default."""
+    """A service in a document; what is left out has its default."""
 
     model_config = STRICT
 
@@ -59,13 +59,13 @@ class Form(BaseModel):
     ranges: list[str] = []
 
     def given(self) -> dict[str, Any]:
-        """The options that are there."""
+        """The options that the document names."""
         return self.model_dump(exclude_unset=True, exclude={"ranges"})
 
 
 @cache
 def _form_for(*, proxied: bool, ipvs: bool) -> type[Form]:
-    """With the options of services of a kind."""
+    """The model with the options of services of one kind."""
     found = {name: option for name, option in OPTIONS.items() if ipvs or not option.ipvs}
     for method in METHODS.values():
         found |= method.options if method.proxied is proxied else {}
@@ -77,12 +77,12 @@ def _form_for(*, proxied: bool, ipvs: bool) -> type[Form]:
 
 
 def accepted() -> type[Form]:
-    """Of acceptance only."""
+    """The model of acceptance-only services."""
     return _form_for(proxied=False, ipvs=False)
 
 
 def _named(fields: Mapping[str, Any]) -> type[Form]:
-    """Of a service with a name, by what is there."""
+    """The model of a named service: for a local proxy if its options are, else for IPVS."""
     proxied = asked.proxied(fields)
     return _form_for(proxied=proxied, ipvs=not proxied)
 
@@ -95,7 +95,7 @@ class Document(BaseModel):
 
 
 def director(path: Path, fields: dict[str, Any]) -> Director:
-    """The settings that are there. Raises UsageError."""
+    """The settings that the document names. Raises UsageError."""
     forms: dict[str, Any] = {name: (_form_of(s.option), None) for name, s in SETTINGS.items()}
     kind = create_model("DirectorForm", __config__=STRICT, **forms)
     validate(path, kind, ("director",), fields)
@@ -129,7 +129,7 @@ def validate(path: Path, kind: type[T], where: tuple[str, ...], value: object) -
 
 
 def _said(problem: "ErrorDetails") -> str:
-    """YAML takes an address that ends in a colon for the key of a mapping."""
+    """The message. YAML reads an address that ends in a colon as the key of a mapping."""
     words, found = problem["msg"].removeprefix("Value error, "), problem["input"]
     if problem["type"] != "string_type" or found is None:
         return words

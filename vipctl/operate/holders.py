@@ -1,4 +1,4 @@
-"""Who has an address: what is stored of it, and whether the kernel has that too."""
+"""Which services hold an address, by which range, and whether the kernel has that prefix."""
 
 from collections.abc import Iterable, Iterator
 
@@ -43,7 +43,7 @@ def _holders(store: Store, vip: IPAddress) -> Iterator[Report]:
 
 
 def _kernel(store: Store, service: Service, entry: Entry) -> str:
-    """How it is there: the prefix is asked for alone."""
+    """Whether the kernel has the prefix. Where the kernel can, only this one is looked up."""
     shapes = acceptances(store)[service.method].shapes
     (wanted,) = batch.entries(batch.sized(batch.of_entries([entry]), shapes))
     since = store.epochs().get(service.method, "") if store.intent() is None else ""

@@ -1,4 +1,4 @@
-"""YAML and JSON: texts of files and of standard input, as values, and back."""
+"""Reading files and standard input as YAML or JSON, and writing YAML."""
 
 import json
 import sys
@@ -22,7 +22,7 @@ def to_yaml(value: object) -> str:
     stream = StringIO()
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
-    yaml.allow_unicode = False  # a terminal may show it, and some of it would turn the words
+    yaml.allow_unicode = False  # some characters would reverse the text on a terminal
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     yaml.dump(value, stream)
     return stream.getvalue()
@@ -88,7 +88,7 @@ def _yaml() -> YAML:
 
 
 def _json(text: str) -> object:
-    """Or YAML that looks like it."""
+    """Reads JSON, or YAML that begins like JSON."""
     try:
         return json.loads(text, object_pairs_hook=_once)
     except json.JSONDecodeError:

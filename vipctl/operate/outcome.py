@@ -1,4 +1,4 @@
-"""What a changing command did: what `--json` prints of it, in words, as a difference."""
+"""What a changing command did: as `--json` prints it, in words, and as a difference."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
@@ -51,7 +51,7 @@ def _sizes_of(change: Change) -> dict[str, Report]:
 
 
 def _by_service(change: Change) -> dict[str, dict[str, Report]]:
-    """What each gains and loses, from another service too: the director need not gain any."""
+    """What each service gains and loses, including what it gets from another service."""
     released, taken = _grouped(change.released), _grouped(change.taken)
     return {
         name: _sizes_of(Change(released=released.get(name, {}), taken=taken.get(name, {})))
@@ -60,7 +60,7 @@ def _by_service(change: Change) -> dict[str, dict[str, Report]]:
 
 
 def _changes(done: Outcome, by_service: dict[str, dict[str, Report]]) -> Iterator[str]:
-    """What is different now, in words."""
+    """The differences between before and after, in words."""
     before = {s.name: s for s in done.change.before}
     after = {s.name: s for s in done.change.after}
     passed_over = cache(methods.passed_over)
@@ -127,7 +127,7 @@ def _count(number: int, noun: str) -> str:
 
 
 def large(number: int) -> str:
-    """A number that fits a table: 2^64 says more than its twenty digits."""
+    """A number that fits a table: from 10^12 on as the power of two below, such as 2^64."""
     return f"{number:,}" if number < 10**12 else f"2^{number.bit_length() - 1}"
 
 

@@ -1,15 +1,15 @@
-"""JSON in pieces, so that a million ranges are never there all at once. Pure."""
+"""JSON in pieces, so that a million ranges are never in memory at once. Pure."""
 
 import json
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-HERE = "\0"  # stands in a list for its items
+HERE = "\0"  # a placeholder: the only item of a list whose items come later
 PIECE = 4096  # items of a piece
 
 
 def of(value: object, lists: Iterable[Iterable[str]], indent: int | None = None) -> Iterator[str]:
-    """`value` as JSON, where each [HERE] is the next of `lists`, of what is JSON already.
+    """`value` as JSON, in which each [HERE] becomes the next of `lists`; their items are JSON.
 
     >>> "".join(of({"a": [HERE]}, [["1", "2"]]))
     '{"a": [1, 2]}'

@@ -1,7 +1,7 @@
-"""RANGE words of the command line, with @FILE and - (stdin), to one set of addresses.
+"""Reads RANGE arguments, with @FILE and - (standard input), into one set of addresses.
 
-Files are read in blocks of many lines. A block of plain addresses and prefixes, which a large one
-mostly is, is read as a whole; any other, or one with something wrong in it, line by line.
+Files are read in blocks of many lines. A large block of plain addresses and prefixes, the usual
+case, is parsed as a whole; any other, or one with an error in it, line by line.
 """
 
 import errno
@@ -20,7 +20,7 @@ from vipctl.addresses.prefixes import AF, VERSIONS, AddressSet, parse_range, res
 from vipctl.addresses.spans import NUMPY_FROM, Spans
 from vipctl.errors import UsageError, VipctlError
 
-WRITER_COMES = 2000  # milliseconds in which a pipe gets a writer
+WRITER_COMES = 2000  # milliseconds to wait for a writer of a pipe
 BLOCK = 1 << 20  # bytes
 LINES = 50_000  # of a list that are read together
 MAX_LINE = 256  # bytes; the longest range, two full IPv6 addresses, has 79
@@ -33,13 +33,13 @@ Found = tuple[int, bytes]  # IP version and packed spans, in any order
 
 
 class Readable(Protocol):
-    """A file, or a pipe, that gives what it has."""
+    """A file or a pipe; `read1` returns what is there without waiting for more."""
 
     def read1(self, size: int, /) -> bytes: ...
 
 
 def read(words: Iterable[str], notify: Callable[[str], None] = lambda _: None) -> AddressSet:
-    """Raises UsageError or Refused naming the word, or file and line, that is wrong."""
+    """The set of all ranges. Raises UsageError or Refused naming the word, or file and line."""
     found: dict[int, list[bytes]] = {version: [] for version in VERSIONS}
     for word in words:
         for version, data in _spans(word, notify):
@@ -108,9 +108,9 @@ def _file(name: str, notify: Callable[[str], None]) -> Iterator[Found]:
 
 
 def readable(name: str) -> BufferedReader:
-    """A file, or a pipe such as /dev/fd/63 whose writer is there or has been, or comes at once.
+    """Opens a file, or a pipe such as /dev/fd/63 that has, had, or soon gets a writer.
 
-    Raises OSError.
+    Raises OSError, for a pipe also if nobody writes to it within WRITER_COMES.
     """
     if "\0" in name:
         raise OSError(errno.EINVAL, "no file name has a NUL in it")
@@ -123,7 +123,7 @@ def readable(name: str) -> BufferedReader:
 
 
 def _is_written(pipe: BufferedReader) -> bool:
-    """With a writer it waits for data as long as that takes."""
+    """Whether anything comes from a pipe; if it has a writer, waits for data without limit."""
     coming = select.poll()
     coming.register(pipe, select.POLLIN)
     coming.poll(WRITER_COMES)
@@ -147,7 +147,7 @@ def _blocks(name: str, file: Readable, notify: Callable[[str], None]) -> Iterato
 
 
 def _bounded(name: str, number: int, rest: bytes) -> bytes:
-    """Of a line that is too long only the beginning, where it is a comment from there on."""
+    """The beginning of an unfinished line. Raises UsageError if it is too long, and no comment."""
     if len(rest) > MAX_LINE:
         _text(name, number, rest)
     return rest[:MAX_LINE]
@@ -166,7 +166,7 @@ def _block(name: str, number: int, block: bytes) -> Iterator[Found]:
 
 
 def _plain(block: bytes) -> Found | None:
-    """Addresses and prefixes of one IP version; None if anything else is there."""
+    """The spans of a block of plain addresses and prefixes of one IP version; None for others."""
     from vipctl.addresses import bulk
 
     version = 6 if b":" in block[:MAX_LINE] else 4
@@ -182,7 +182,7 @@ def _plain(block: bytes) -> Found | None:
 
 
 def _parted(version: int, text: str) -> tuple[list[str], bytes]:
-    """Addresses and prefix lengths."""
+    """The addresses and the packed prefix lengths of the lines. Raises KeyError for others."""
     lines = list(filter(None, text.split("\n")))
     if "/" not in text:
         return lines, bytes([BITS[version]]) * len(lines)

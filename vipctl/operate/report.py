@@ -1,4 +1,4 @@
-"""Use cases of looking: each returns what `--json` prints. Nothing here changes anything."""
+"""Use cases that only look: each returns what `--json` prints, and changes nothing."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -90,7 +90,7 @@ class Reporter(NamedTuple):
 
 
 def _names(store: Store, name: str | None) -> set[str]:
-    """Of one service, or of all. Raises Refused."""
+    """One name, or all names if it is None. Raises Refused if there is no such service."""
     services = store.services()
     return set(services) if name is None else {asked.known(services, name).name}
 
@@ -102,7 +102,7 @@ def _listed(store: Store, names: Iterable[str]) -> Iterator[dict[str, str]]:
 
 
 def _summary(counts: Iterable[tuple[str, Shape, int]]) -> list[Report]:
-    """By service, IP version and length."""
+    """The number of prefixes by service, IP version and length."""
     found: dict[tuple[str, int, int], int] = {}
     for name, shape, number in counts:
         key = name, shape.version, shape.length
@@ -114,7 +114,7 @@ def _summary(counts: Iterable[tuple[str, Shape, int]]) -> list[Report]:
 
 
 def _kernel(store: Store) -> tuple[str, list[str]]:
-    """How it is, and what the director cannot have of what is stored."""
+    """Whether the kernel is as stored, and what the director cannot have of that."""
     try:
         found = healing.look(store)
         healing.foresee(store, found)
@@ -129,7 +129,7 @@ def _kernel(store: Store) -> tuple[str, list[str]]:
 
 
 def _methods(used: set[str]) -> dict[str, Report]:
-    """Whether this director can use each, best first, and what is to be known of those in use."""
+    """Whether this director can use each method, best first, with notes on those in use."""
     found: dict[str, Report] = {}
     for name in methods.NAMES:
         try:
@@ -169,7 +169,7 @@ def _counters(services: Iterable[Service]) -> dict[int, Report]:
 
 
 def _packets(services: Iterable[Service]) -> dict[str, Report]:
-    """What methods count, of each of their services."""
+    """The packets that methods count, by service."""
     counting = [service for service in services if service.features.counters]
     found: dict[str, Mapping[int, Report]] = {}
     for method in {service.method for service in counting}:
@@ -181,7 +181,7 @@ def _packets(services: Iterable[Service]) -> dict[str, Report]:
 
 
 def _sysctls(services: Iterable[Service], chosen: dict[str, str]) -> dict[str, Report]:
-    """What services need, and what was chosen for the director."""
+    """The sysctls that services need, or set-director has set, and whether they are so."""
     known = list(services)
     wanted = sysctl.needed(known) | chosen
     missed = sysctl.missed(wanted, known)

@@ -21,7 +21,7 @@ MAX_ANCESTORS = 32
 
 
 def check_ranges(wanted: AddressSet, services: Iterable[Service]) -> None:
-    """Raises Refused for a range that would take away what the director lives on."""
+    """Raises Refused for ranges with an address that the director needs: see `_precious`."""
     if not wanted:
         return
     for owner, addresses in _precious(services):
@@ -40,7 +40,7 @@ def check_reals(
     *,
     force: bool,
 ) -> None:
-    """Raises Refused for new real servers that are VIPs, or that the service cannot serve with.
+    """Raises Refused for new real servers that are VIPs, or cannot work for this service.
 
     `holder` names the service that holds an address, if one does.
     """
@@ -63,7 +63,7 @@ def check_reals(
 
 
 def check_sources(after: Service) -> None:
-    """Raises Refused for an address to which no answer would come back."""
+    """Raises Refused for a --source-nat address not the director's: answers would not come back."""
     own = ways.addresses() if any(a != AUTO for a in after.source_nat) else set()
     for address in after.source_nat:
         if address != AUTO and address not in own:
@@ -75,7 +75,7 @@ def check_sources(after: Service) -> None:
 
 
 def check_arp(view: View, change: Change) -> None:
-    """Raises Refused where neighbours would find the director itself no more."""
+    """Raises Refused for VIPs that are addresses of the director and would get no ARP answers."""
     silent = [service for service in change.after if service.silent]
     for own in ways.addresses() if silent else ():
         for service in silent:
@@ -90,7 +90,7 @@ def check_arp(view: View, change: Change) -> None:
 
 
 def stored_holder(view: View, address: IPAddress) -> str | None:
-    """The service that the state has for an address."""
+    """The name of the stored service that holds an address, if any."""
     value = int(address)
     return _holder(view.touching(Spans.from_pairs(address.version, [(value, value)])), address)
 
@@ -98,7 +98,7 @@ def stored_holder(view: View, address: IPAddress) -> str | None:
 def holder_of(
     wanted: Mapping[str, tuple[Service, AddressSet]],
 ) -> Callable[[IPAddress], str | None]:
-    """Names the service that is to have an address; mostly none of them all."""
+    """A function like `stored_holder` for the wanted services; fast if no service has it."""
     everything = cache(lambda: _all_of(wanted))
 
     def holder(address: IPAddress) -> str | None:
@@ -128,7 +128,7 @@ def _holder(held: Held, address: IPAddress) -> str | None:
 
 
 def _refuse_undrainable(service: Service) -> None:
-    """Where weight 0 would cut clients off, or send them on all the same."""
+    """Raises Refused if weight 0 would cut clients off, or not keep them from the server."""
     drained = [real.endpoint for real in service.reals if not real.weight]
     if not drained:
         return
@@ -182,7 +182,7 @@ def _precious(services: Iterable[Service]) -> Iterator[tuple[str, set[IPAddress]
 
 
 def ssh_peers() -> set[IPAddress]:
-    """Peers of the SSH sessions that this command runs in; sudo hides them, ancestors do not."""
+    """Peers of the SSH sessions that this command runs in; below sudo, only ancestors know."""
     return {peer for text in _environments() for peer in _peer(text)}
 
 
