@@ -23,7 +23,7 @@ def main() -> None:
 
 
 def run(words: Sequence[str]) -> int:
-    """Runs one command, prints what it has to say, returns the exit code."""
+    """Runs one command, prints its result or error, and returns the exit code."""
     try:
         group.main(list(words), prog_name="vipctl", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as e:
@@ -35,7 +35,7 @@ def run(words: Sequence[str]) -> int:
 
 
 def _failed(cause: BaseException, words: Sequence[str]) -> int:
-    """A reader that has had enough of what was looked up is no failure."""
+    """Prints an error and returns the exit code: 0 if only the reader of a report has gone."""
     error = _known(cause)
     made = MADE in getattr(error, "__notes__", ())
     if isinstance(error, Unprinted) and error.closed and not made:
@@ -73,7 +73,7 @@ def _named(error: BaseException) -> VipctlError:
 
 
 def _show(error: VipctlError, *, as_json: bool) -> bool:
-    """Returns whether it could be said."""
+    """Prints an error; returns whether that was possible."""
     message = "; ".join([error.message, *getattr(error, "__notes__", ())])
     if as_json:
         body = {"kind": error.kind, "message": message, "hint": error.hint}

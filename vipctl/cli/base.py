@@ -1,4 +1,4 @@
-"""What all commands have in common: what comes before them, and how each is made."""
+"""What all commands have in common: the options before them, and how each is made."""
 
 import sys
 from collections.abc import Callable
@@ -22,7 +22,7 @@ F = TypeVar("F", bound=Callable[..., None])
 
 
 class Settings(NamedTuple):
-    """What comes before the command."""
+    """The options before the command."""
 
     json: bool
     check: bool
@@ -50,7 +50,7 @@ def _directory(text: str) -> str:
 
 
 def _answer(*words: str, what: str, text: Callable[[click.Context], str]) -> Part:
-    """An option that only says something. To make click's own is to look for their translation."""
+    """An option that prints a text and exits. Click's own are slow: they look for translations."""
 
     def say_it(context: click.Context, _option: click.Parameter, asked: bool) -> None:
         if asked and not context.resilient_parsing:
@@ -72,14 +72,17 @@ VERSION = _answer("--version", what="the version", text=lambda _: f"vipctl, vers
 
 
 class Commands(click.Group):
-    """Makes the command that is asked for: to make them all takes longer than most of them do."""
+    """Makes only the command that is asked for: making all takes longer than most commands do."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self._functions: dict[str, tuple[Part, ...]] = {}
 
     def of(self, name: str, *parts: Part) -> Callable[[F], F]:
-        """A command: its arguments and options, before the function that gets the settings too."""
+        """Registers a function as a command with these arguments and options.
+
+        The function gets the Settings as its first argument.
+        """
 
         def known(function: F) -> F:
             self._functions[name] = (*parts, HELP, click.pass_obj, function)
@@ -88,7 +91,7 @@ class Commands(click.Group):
         return known
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
-        """What is for all commands may stand behind the command as well."""
+        """Accepts the options of all commands behind the command too."""
         return super().parse_args(context, _common_first(args))
 
     def resolve_command(
@@ -104,7 +107,7 @@ class Commands(click.Group):
         return sorted(self._functions)
 
     def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
-        """As click does, but of functions that no command was made of."""
+        """As click does, but from the functions: the commands have not been made."""
         limit = formatter.width - 6 - max(map(len, self._functions))
         rows = [
             (name, click.Command(name, help=function.__doc__).get_short_help_str(limit))
@@ -147,9 +150,9 @@ def _common_first(words: list[str]) -> list[str]:
     metavar="DIR",
     default=STATE_DIR,
     show_default=True,
-    help="Where the desired state is kept; one for each network namespace.",
+    help="Where the desired state is kept; each network namespace needs its own.",
 )
-@click.option("-v", "--verbose", is_flag=True, help="Say on stderr what is sent to the kernel.")
+@click.option("-v", "--verbose", is_flag=True, help="Print what is sent to the kernel on stderr.")
 @VERSION
 @HELP
 @click.pass_context

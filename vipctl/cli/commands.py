@@ -1,4 +1,4 @@
-"""The commands: parse, one call, render."""
+"""The commands: each parses its words, makes one call, and renders the result."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -58,7 +58,7 @@ def _show(
 
 
 def _print(pieces: Iterable[str]) -> None:
-    """What is too much to be there all at once."""
+    """Prints piece by piece what would be too large in memory."""
     last = ""
     for piece in pieces:
         say(piece, nl=False)
@@ -135,7 +135,7 @@ def lookup(settings: Settings, addresses: tuple[str, ...]) -> None:
 
 @group.of("add-service", options.name, options.service, options.force)
 def add_service(settings: Settings, name: str, given: "Given", force: bool) -> None:
-    """Create a service; without options, one with no real server yet."""
+    """Create a service; without --real it has no real servers yet."""
     from vipctl.services import syntax
 
     syntax.check_name(name)
@@ -168,7 +168,7 @@ def remove_port(settings: Settings, name: str, ports: tuple[str, ...]) -> None:
 
 @group.of("remove-service", click.argument("names", metavar="NAME…", nargs=-1, required=True))
 def remove_service(settings: Settings, names: tuple[str, ...]) -> None:
-    """End services and all that they hold."""
+    """Remove services, with their ranges and real servers."""
     _finish(settings, settings.controller().remove_services(names))
 
 
@@ -182,7 +182,7 @@ def rename_service(settings: Settings, name: str, new: str) -> None:
 
 @group.of("move-range", options.ranges, click.option("--to", "name", metavar="NAME", required=True))
 def move_range(settings: Settings, ranges: tuple[str, ...], name: str) -> None:
-    """Have a service take over what others hold of RANGE…, at once: no client is refused."""
+    """Move to a service what other services hold of RANGE…, in one step: no client is refused."""
     from vipctl.operate import rangelist
 
     wanted = rangelist.read(ranges, settings.notify)
@@ -230,13 +230,13 @@ def drain_real(settings: Settings, name: str | None, servers: tuple[str, ...]) -
 
 @group.of("undrain-real", options.servers_of, options.all_services)
 def undrain_real(settings: Settings, name: str | None, servers: tuple[str, ...]) -> None:
-    """Give drained real servers the weight again that they had."""
+    """Give drained real servers the weight back that they had."""
     _finish(settings, settings.controller().undrain_real(name, _endpoints(servers)))
 
 
 @group.of("replace-real", options.old_and_new, options.all_services)
 def replace_real(settings: Settings, name: str | None, servers: tuple[str, ...]) -> None:
-    """Put another real server, with the same options, in the place of one; that one goes."""
+    """Replace a real server by another, which has the same options."""
     from vipctl.services.real import parse_endpoint_and_settings
 
     (old,), new = _endpoints(servers[:1]), parse_endpoint_and_settings(servers[1])
@@ -259,7 +259,7 @@ def set_director(settings: Settings, given: "Given") -> None:
 
 @group.of("apply", click.argument("file"), options.force)
 def apply_file(settings: Settings, file: str, force: bool) -> None:
-    """Make the whole state what the YAML FILE (- for standard input) says, and nothing else."""
+    """Make the whole state as in the YAML FILE (- for standard input); what it lacks is removed."""
     from pathlib import Path
 
     from vipctl.operate import document
@@ -286,7 +286,7 @@ def status(settings: Settings) -> None:
 
 @group.of(
     "restore",
-    click.option("--force", is_flag=True, help="Also where nothing is stored: all VIPs end."),
+    click.option("--force", is_flag=True, help="Also if nothing is stored: ends all VIPs."),
 )
 def restore(settings: Settings, force: bool) -> None:
     """Bring the kernel to the stored state: after a boot, or after somebody's flush."""

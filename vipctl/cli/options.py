@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 Command = Callable[..., Any]
 _SWITCHED: dict[str, Any] = {"yes": True, "no": False}
 
-force = click.option("--force", is_flag=True, help="Also where it may cut the director off.")
+force = click.option("--force", is_flag=True, help="Also if it may cut the director off.")
 ranges = click.argument("ranges", metavar="RANGE…", nargs=-1, required=True)
 name = click.argument("name", metavar="NAME")
 ports = click.argument("ports", metavar="PORT…", nargs=-1, required=True)
 all_services = click.option(
-    "--all-services", is_flag=True, help="Of all services that have it, instead of NAME."
+    "--all-services", is_flag=True, help="In all services that have it, instead of NAME."
 )
 
 
@@ -33,7 +33,7 @@ def set_servers(command: Command) -> Command:
 
 
 def _of_services(what: str, least: int, most: int | None = None) -> Callable[[Command], Command]:
-    """NAME and real servers; without NAME if --all-services is there."""
+    """The arguments NAME and real servers; with --all-services, real servers alone."""
 
     def decorate(command: Command) -> Command:
         @wraps(command)
@@ -41,7 +41,7 @@ def _of_services(what: str, least: int, most: int | None = None) -> Callable[[Co
             name, servers = (None, words) if all_services else (words[0], words[1:])
             if not least <= len(servers) <= (most or len(servers)):
                 shown = what if all_services else f"NAME {what}"
-                raise UsageError(f"what is typed is not of the form {shown}", hint="see --help")
+                raise UsageError(f"the arguments must be {shown}", hint="see --help")
             return command(name=name, servers=servers, **more)
 
         made = click.argument("words", metavar=f"NAME {what}", nargs=-1, required=True)(split)
@@ -62,7 +62,7 @@ old_and_new = _of_services("OLD NEW", 2, 2)
 
 
 def service(command: Command) -> Command:
-    """Gathers the service options that were typed into `given`: their values, by field."""
+    """Adds the service options; the command gets those typed as `given`: values by field."""
     from vipctl.services.options import EVERY_OPTION
 
     @wraps(command)
@@ -88,7 +88,7 @@ def _typed(field: str, option: "Option") -> Callable[[Command], Command]:
 
 
 def director(command: Command) -> Command:
-    """Gathers the director's settings that were typed into `given`: None for a default."""
+    """Adds the director's settings; the command gets those typed as `given`; None: default."""
     from vipctl.services.director import DEFAULT, SETTINGS
 
     @wraps(command)

@@ -1,4 +1,4 @@
-"""Printing, where it may not be possible: a full disk, a closed pipe, an old locale."""
+"""Printing, which may fail: on a full disk, a closed pipe, an old locale."""
 
 import codecs
 import errno
@@ -14,7 +14,7 @@ PLAIN = {"…": "...", "→": "->"}  # of what vipctl itself prints
 
 
 class Unprinted(VipctlError):
-    """Standard output takes no more."""
+    """Standard output cannot be written; `closed` if it is a pipe without a reader."""
 
     def __init__(self, cause: OSError | ValueError) -> None:
         self.closed = isinstance(cause, OSError) and cause.errno == errno.EPIPE
@@ -23,7 +23,7 @@ class Unprinted(VipctlError):
 
 
 def prepare() -> None:
-    """Has characters replaced that an output cannot show."""
+    """Has the output streams replace characters that they cannot encode."""
     codecs.register_error("vipctl", _plainly)
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
@@ -39,7 +39,7 @@ def _plainly(error: UnicodeError) -> tuple[str, int]:
 
 
 def finish() -> None:
-    """What could not be printed is given up, so that Python does not try it once more."""
+    """Flushes the output; discards what cannot be printed, or Python would try once more."""
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None:
@@ -50,22 +50,22 @@ def finish() -> None:
 
 
 def say(text: str, *, nl: bool = True) -> None:
-    """On standard output. Raises Unprinted."""
+    """Prints on standard output. Raises Unprinted."""
     try:
-        click.echo(text.replace("\x7f", "\\u007f"), nl=nl)  # as JSON may have it
+        click.echo(text.replace("\x7f", "\\u007f"), nl=nl)  # JSON leaves DEL as it is
     except (OSError, ValueError) as e:
         raise Unprinted(e) from e
 
 
 def is_of_printing(error: BaseException) -> bool:
-    """Whether click met it when it printed something by itself, as it does for --help."""
+    """Whether the error comes from printing by click itself, as for --help."""
     from traceback import walk_tb
 
     return any(frame.f_code is click.echo.__code__ for frame, _ in walk_tb(error.__traceback__))
 
 
 def tell(text: str, *, nl: bool = True) -> bool:
-    """On standard error; returns whether that was possible."""
+    """Prints on standard error; returns whether that was possible."""
     try:
         click.echo(text, nl=nl, err=True)
     except (OSError, ValueError):
@@ -83,7 +83,7 @@ def warn(text: str) -> None:
 
 
 def printable(text: str) -> str:
-    """With escapes for what would move a terminal's cursor, or not be seen."""
+    """The text with escapes for control characters and others that a terminal does not show."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 

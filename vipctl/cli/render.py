@@ -1,4 +1,4 @@
-"""Reports as text for people: tables, a difference, a last line that says what happened."""
+"""Reports as text for people: tables, differences, and a last line that says what changed."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -66,7 +66,7 @@ def ranges(report: Report) -> str:
 
 
 def holders(report: Report) -> str:
-    """What nobody holds has a row too."""
+    """An address that no service has gets a row too."""
     headers = ["ADDRESS", "SERVICE", "RANGE", "METHOD", "FWMARK", "PORTS", "REALS", "KERNEL"]
     rows = [
         [found["address"], *row]
