@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Prefixes that come and go over netlink, thousands a message, all or none of it. */
+/* Adding and removing prefixes, thousands in a message: all of them or none. */
 
 #include <net/genetlink.h>
 
@@ -14,7 +14,7 @@ struct vip_array {
 	u32 count;
 };
 
-/* Returns what must be zero */
+/* Reads one prefix. Returns its reserved bytes, which must be zero. */
 static u8 vip_unpack(const struct vip_array *array, u32 at,
 		     struct vip_prefix *prefix)
 {
@@ -77,7 +77,7 @@ malformed:
 	return -EINVAL;
 }
 
-/* What no host can have as an address that others send to; IPv4, then IPv6 */
+/* Addresses that no VIP can have; IPv4, then IPv6 */
 static const struct vip_prefix vip_reserved4[] = {
 	{ { 0x00000000 }, 8 },		/* this network */
 	{ { 0x7f000000 }, 8 },		/* loopback */
@@ -141,7 +141,7 @@ static u32 vip_plane_of(const struct genl_info *info)
 	return plane ? nla_get_u32(plane) : 0;
 }
 
-/* Takes the first @count prefixes back; @before: whose they were */
+/* Undoes adding the first @count prefixes; @before: the services that had them */
 static void vip_undo(struct vip_state *state, u32 plane,
 		     const struct vip_array *array, u32 count,
 		     struct vip_service **before)
@@ -158,7 +158,7 @@ static void vip_undo(struct vip_state *state, u32 plane,
 	}
 }
 
-/* All of an array or nothing; @before is filled */
+/* Adds all of an array or nothing; fills @before with the services that had them */
 static int vip_add_array(struct vip_state *state, struct vip_service *service,
 			 u32 plane, const struct vip_array *array,
 			 struct vip_service **before)

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The data path: PREROUTING gives a packet for a VIP its service's mark and a
- * route to the host, which spares it the routing's lookup. As the routing does
- * not validate its source then, that is done here. LOCAL_OUT marks what the host
- * itself sends to a VIP: IPVS takes it there.
+ * The data path. PREROUTING gives a packet for a VIP its service's mark and a
+ * route to the host. So the kernel does not look up a route, and does not validate
+ * the source either: that is done here. LOCAL_OUT marks what the host itself sends
+ * to a VIP: IPVS takes it there.
  */
 
 #include <linux/netdevice.h>
@@ -19,7 +19,7 @@
 #include "match.h"
 #include "source.h"
 
-/* IPVS compares all of a mark, so that no bit of another one can stay */
+/* IPVS compares the whole mark, so no bit of another mark can stay */
 static __always_inline void vip_accept(struct sk_buff *skb,
 				       const struct vip_service *service,
 				       struct dst_entry *route)
@@ -33,8 +33,8 @@ static __always_inline void vip_accept(struct sk_buff *skb,
 }
 
 /*
- * A bridge, by br_netfilter, would not keep the route. A packet that has a socket
- * is that one's: somebody's TPROXY has given it one.
+ * Not for packets of a bridge with br_netfilter, which would not keep the route.
+ * Nor for those that have a socket: somebody's TPROXY has assigned it.
  */
 static __always_inline bool vip_is_for_host(const struct sk_buff *skb)
 {
@@ -43,9 +43,8 @@ static __always_inline bool vip_is_for_host(const struct sk_buff *skb)
 }
 
 /*
- * A packet of which more than its address has to be looked at, or that the
- * first plane has nothing for. What nobody takes is diverted as well: LOCAL_IN
- * refuses it.
+ * A packet whose address alone does not decide, or for which the first plane has no
+ * service. A packet that no service takes is diverted as well: LOCAL_IN refuses it.
  */
 static noinline bool vip_divert_examined(const struct vip_net *vn, struct sk_buff *skb,
 					 const struct nf_hook_state *state,
@@ -123,8 +122,8 @@ static noinline unsigned int vip_divert6(const struct vip_net *vn, struct sk_buf
 }
 
 /*
- * Most packets are for nobody, or for a service of the first plane. The hooks
- * call nothing before that is known: what is not for a VIP pays for this alone.
+ * Most packets are for no VIP, or for a service of the first plane. The hooks call
+ * nothing before they know: packets that are not for a VIP cost this lookup alone.
  */
 unsigned int vip_prerouting4(void *priv, struct sk_buff *skb,
 			     const struct nf_hook_state *state)
@@ -157,8 +156,8 @@ unsigned int vip_prerouting6(void *priv, struct sk_buff *skb,
 }
 
 /*
- * What the host sends, if not to itself, and nobody has marked: neither what IPVS
- * sends on. Its route stays, as IPVS makes another one.
+ * Whether the host itself sends a packet, not by loopback, which has no mark yet and
+ * is not one that IPVS sends on. Its route stays: IPVS will look up another.
  */
 static bool vip_is_sent(const struct sk_buff *skb, const struct nf_hook_state *state)
 {

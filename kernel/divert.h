@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What is accepted, at PREROUTING and LOCAL_OUT. */
+/* Accepting packets for VIPs: the hooks at PREROUTING and LOCAL_OUT. */
 #ifndef VIP_SHIM_DIVERT_H
 #define VIP_SHIM_DIVERT_H
 

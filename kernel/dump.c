@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * What there is, told over netlink: a message per service, or per many prefixes.
- * All messages of a dump are made when it begins, under the lock. So it tells of
- * one moment, whatever is changed while it is read.
+ * Dumps over netlink: a message for each service, or for many prefixes. All messages
+ * of a dump are made when it begins, under the lock. So it shows one moment, whatever
+ * is changed while it is read.
  */
 
 #include <net/genetlink.h>
@@ -16,8 +16,8 @@
 
 /**
  * struct vip_dump - a dump that is being made
- * @cb:		of it
- * @pages:	linked by their next
+ * @cb:		netlink's state of this dump
+ * @pages:	the first page; they are linked
  * @page:	the last of them
  */
 struct vip_dump {
@@ -126,14 +126,14 @@ static int vip_tell_services(struct vip_dump *dump, struct vip_net *vn,
 	return err;
 }
 
-/* Where a dump of prefixes has come to */
+/* The position of a dump of prefixes */
 struct vip_cursor {
 	u32 plane;
 	u8 bits;		/* 0: it has not begun */
 	struct vip_prefix last;
 };
 
-/* On to the next prefix; returns the service that has it, or NULL at the end */
+/* Goes to the next prefix; returns the service that has it, or NULL at the end */
 static struct vip_service *vip_cursor_next(struct vip_state *state,
 					   struct vip_cursor *cursor)
 {
@@ -168,8 +168,8 @@ static int vip_append(struct sk_buff *skb, const struct vip_cursor *cursor)
 }
 
 /*
- * As many of the prefixes that follow each other, of one service and plane, as
- * have room. @next and @service: the first that is not in, if any is left.
+ * Puts consecutive prefixes of one service and plane into a message, as many as fit.
+ * @next and @service: become the first prefix that is left, if any, and its service.
  */
 static int vip_put_prefixes(struct sk_buff *skb, struct vip_state *state,
 			    struct vip_cursor *next, struct vip_service **service)

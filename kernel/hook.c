@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* What a namespace that accepts has: its hooks, and the routes of what they accept. */
+/* The hooks of a namespace that accepts packets, and the routes that these get. */
 
 #include <linux/inetdevice.h>
 #include <linux/netfilter_ipv4.h>
@@ -14,14 +14,14 @@
 #include "leftover.h"
 
 /*
- * ICMP errors that the host sends about a packet have its destination as their
- * source if its route is RTCF_LOCAL, and are then not sent, because that source
- * is not in table local. Without the flag the host's own address is used.
+ * The routes lack RTCF_LOCAL. With it, ICMP errors about a packet would have the
+ * packet's destination, the VIP, as source, and would not be sent, as that is not in
+ * table local. Without it they have an address of the host.
  */
 
 /*
- * Behind mangle, where others set marks, and behind NAT: what that takes back
- * from a VIP is not for the VIP
+ * Behind mangle, where others set marks, and behind NAT, which may change the
+ * destination: to a VIP, or from one to the host whose source it had translated
  */
 #define VIP_PRIORITY_DIVERT	(NF_IP_PRI_NAT_DST + 10)
 /* Before IPVS, which has NF_IP_PRI_NAT_DST + 1 and + 2 there */
@@ -45,13 +45,13 @@ static const struct nf_hook_ops vip_hooks[VIP_HOOKS] = {
 	VIP_HOOK(vip_left_over6, NFPROTO_IPV6, NF_INET_LOCAL_IN, VIP_PRIORITY_LEFT_OVER),
 };
 
-/* With ipv6.disable=1 there is nothing that IPv6's could be registered with */
+/* With ipv6.disable=1 the hooks of IPv6 cannot be registered: only the first half is */
 static unsigned int vip_hooks_count(void)
 {
 	return ipv6_mod_enabled() ? VIP_HOOKS : VIP_HOOKS / 2;
 }
 
-/* An input route to this host, but for RTCF_LOCAL: as said above */
+/* An input route to this host, without RTCF_LOCAL: see above */
 static struct rtable *vip_route4(struct net *net)
 {
 	struct rtable *route;
@@ -150,7 +150,7 @@ void vip_hook_stop(struct vip_net *vn)
 	lockdep_assert_held(&vn->lock);
 	if (!vn->hooked)
 		return;
-	/* Nothing may be on its way when LOCAL_IN is no longer guarded */
+	/* No accepted packet may be on its way when LOCAL_IN is no longer guarded */
 	synchronize_rcu();
 	nf_unregister_net_hooks(vn->net, vn->hooks, vip_hooks_count());
 	synchronize_rcu();
@@ -160,7 +160,7 @@ void vip_hook_stop(struct vip_net *vn)
 }
 
 /**
- * vip_hook_defrag - have fragments put together before they are looked at
+ * vip_hook_defrag - have fragments reassembled before they are looked at
  * @vn:		whose lock is held
  */
 int vip_hook_defrag(struct vip_net *vn)
@@ -183,7 +183,7 @@ int vip_hook_defrag(struct vip_net *vn)
 }
 
 /**
- * vip_hook_defrag_end - have them no longer put together
+ * vip_hook_defrag_end - have them no longer reassembled
  * @vn:		whose lock is held
  */
 void vip_hook_defrag_end(struct vip_net *vn)

@@ -22,14 +22,14 @@ struct rt6_info;
  * @net:	the namespace
  * @lock:	held by whoever changes anything here
  * @state:	in use
- * @staged:	beside it, until it is put in use; NULL if nobody opened one
- * @stager:	netlink port of who did
- * @generation:	of @state: how often it has changed, from somewhere on
+ * @staged:	opened by BEGIN, until it is put in use; NULL if there is none
+ * @stager:	netlink port of the socket that opened it
+ * @generation:	raised by each change of @state; begins at a random number
  * @route4:	of accepted packets
  * @route6:	likewise
  * @own:	addresses that no packet can have come from; under RTNL, not @lock
  * @hooked:	whether the hooks are registered
- * @defrags:	whether fragments are put together for it
+ * @defrags:	whether fragments are reassembled for it
  * @hooks:	of this namespace
  */
 struct vip_net {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * What has come by our route as far as behind IPVS, and was not taken by it: it
- * must not reach a socket of the host. Echo requests may be answered; the rest
- * is refused, or dropped.
+ * Packets that have our route and are still there behind IPVS, which did not take
+ * them. They must not reach a socket of the host. Echo requests may be answered; the
+ * rest is refused, or dropped.
  */
 
 #include <linux/icmp.h>
@@ -21,8 +21,8 @@
 #include "match.h"
 
 /*
- * A copy to be sent back. The kernel's own answer would have another source, as
- * no table has the VIP for an address of the host.
+ * A copy of the packet, to be made the answer. One that the kernel made would have
+ * another source, as the VIP is in no table local.
  */
 static struct sk_buff *vip_answer(struct sk_buff *skb, u32 mark)
 {
@@ -33,14 +33,14 @@ static struct sk_buff *vip_answer(struct sk_buff *skb, u32 mark)
 	answer->mark = mark;
 	answer->pkt_type = PACKET_OUTGOING;
 	answer->ip_summed = CHECKSUM_NONE;
-	skb_clear_tstamp(answer);	/* of its coming; fq would take it for when to go */
+	skb_clear_tstamp(answer);	/* the time of arrival; fq would delay until then */
 	skb_ext_reset(answer);
 	nf_reset_ct(answer);
 	nf_ct_attach(answer, skb);
 	return answer;
 }
 
-/* The echo request that a packet is, if it is whole and one to answer */
+/* The echo request in a packet, or NULL if it is not a whole one to answer */
 static bool vip_is_echo4(const struct sk_buff *skb, const struct nf_hook_state *state)
 {
 	const struct iphdr *iph = ip_hdr(skb);
@@ -111,7 +111,7 @@ static void vip_pong6(struct sk_buff *skb, const struct nf_hook_state *state)
 	ip6_local_out(state->net, NULL, answer);
 }
 
-/* Whether a service with VIP_SHIM_F_PING is asked for an echo */
+/* Whether a packet is an echo request for a service with VIP_SHIM_F_PING */
 static bool vip_is_pinged(const struct vip_packet *packet,
 			  const struct vip_match *match)
 {
@@ -129,7 +129,7 @@ static bool vip_is_pinged(const struct vip_packet *packet,
 	return type && *type == asked;
 }
 
-/* Whether a packet is left over; finds whose it was */
+/* Whether a packet is left over; finds the service that it was for */
 static bool vip_is_left_over(struct vip_net *vn, const struct vip_packet *packet,
 			     const struct dst_entry *route,
 			     struct vip_match *match)
@@ -145,7 +145,7 @@ static bool vip_is_left_over(struct vip_net *vn, const struct vip_packet *packet
 	return true;
 }
 
-/* Whether a packet is to be refused in words */
+/* Counts a packet; returns whether it is to be refused with an answer */
 static bool vip_is_refused(const struct vip_match *match)
 {
 	if (!match->service)

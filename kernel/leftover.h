@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What is left over at LOCAL_IN. */
+/* Refusing what IPVS did not take: the hooks at LOCAL_IN. */
 #ifndef VIP_SHIM_LEFTOVER_H
 #define VIP_SHIM_LEFTOVER_H
 

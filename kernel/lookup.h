@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Longest-prefix match: the lookup, for the data path inline. */
+/* Longest-prefix match: the lookup, inline for the data path. */
 #ifndef VIP_SHIM_LOOKUP_H
 #define VIP_SHIM_LOOKUP_H
 
@@ -19,7 +19,7 @@ static __always_inline bool vip_covers(unsigned int words,
 	return !((u64)(node->word[i] ^ word[i]) >> (32 - left));
 }
 
-/* Where an address leads; below a prefix of full length is nothing */
+/* The child of a node on the way to an address; prefixes of full length have none */
 static __always_inline const struct vip_node *
 vip_below(unsigned int words, const struct vip_node *node, const u32 *word)
 {
@@ -31,8 +31,9 @@ vip_below(unsigned int words, const struct vip_node *node, const u32 *word)
 }
 
 /*
- * The value of the longest prefix below @node that covers the address. Only
- * nodes with a value are compared: all that cover it are on its way.
+ * The value of the longest prefix from @node on that covers the address. Only
+ * nodes with a value are compared: all that cover the address are on the path
+ * that its bits lead along.
  */
 static __always_inline void *vip_search(unsigned int words,
 					const struct vip_node *node,

@@ -2,7 +2,7 @@
 /*
  * vip_shim: a director accepts packets for addresses that it does not own.
  *
- * Here: coming and going, of the module and of network namespaces.
+ * Here: loading and unloading, and network namespaces that come and go.
  */
 
 #include <linux/module.h>
@@ -21,12 +21,12 @@ static int __net_init vip_net_init(struct net *net)
 	struct vip_net *vn = vip_net(net);
 
 	vn->net = net;
-	vn->generation = get_random_u32() >> 1;	/* not where it was in an earlier life */
+	vn->generation = get_random_u32() >> 1;	/* another one after the module is reloaded */
 	mutex_init(&vn->lock);
 	return 0;
 }
 
-/* Before .exit: the routes hold the loopback device, which goes in between */
+/* Before .exit: the routes hold the loopback device, which is deleted in between */
 static void __net_exit vip_net_pre_exit(struct net *net)
 {
 	vip_net_flush(vip_net(net));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Whose a packet is: by its address, and where that tells too little by its port. */
+/* Which service a packet is for: by its address, and if need be by its port. */
 
 #include <linux/icmp.h>
 #include <linux/icmpv6.h>
@@ -34,7 +34,7 @@ int vip_transport(const struct vip_packet *packet, int *offset)
 	return fragment ? -ENOENT : protocol;
 }
 
-/* IPVS looks into ICMP errors, for the packet that they are about */
+/* ICMP errors are for IPVS, which finds the connection by the packet inside */
 static bool vip_is_error(const struct vip_packet *packet, int protocol, int offset)
 {
 	u8 buffer;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* What a network namespace has in use comes and goes, with all that it needs. */
+/* Replacing and removing the state of a namespace, with the hooks that it needs. */
 
 #include "hook.h"
 #include "net.h"
@@ -26,7 +26,7 @@ static bool vip_net_needs_defrag(const struct vip_net *vn, const struct vip_stat
 }
 
 /**
- * vip_net_settle - let go of what no service needs
+ * vip_net_settle - remove state, hooks and defragmentation that no service needs
  * @vn:		of the namespace, its lock held
  */
 void vip_net_settle(struct vip_net *vn)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What a network namespace has in use comes and goes. */
+/* Replacing and removing the state of a network namespace. */
 #ifndef VIP_SHIM_NET_H
 #define VIP_SHIM_NET_H
 

@@ -44,7 +44,7 @@ struct vip_state *vip_target(struct vip_net *vn, struct genl_info *info)
 	return ERR_PTR(-ENOENT);
 }
 
-/* Likewise; the first service of a namespace makes it accept */
+/* Likewise, but makes the state if there is none: the first service registers the hooks */
 static struct vip_state *vip_target_made(struct vip_net *vn, struct genl_info *info)
 {
 	struct vip_state *state;
@@ -65,7 +65,7 @@ static struct vip_state *vip_target_made(struct vip_net *vn, struct genl_info *i
 }
 
 /**
- * vip_changed - let whoever looks at the generation notice
+ * vip_changed - raise the generation, if the command changed the state in use
  * @vn:		of the namespace, its lock held
  * @info:	of the command that has changed something
  */
@@ -281,7 +281,7 @@ struct genl_family vip_family __ro_after_init = {
 	.resv_start_op = VIP_SHIM_CMD_UNSPEC + 1,
 };
 
-/* A state that a socket has opened goes with the socket */
+/* A socket is closed: drops the state that it has opened */
 static int vip_released(struct notifier_block *block, unsigned long event, void *data)
 {
 	struct netlink_notify *notify = data;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What tries are made of: for table.c and walk.c. */
+/* The nodes of tries: for table.c and walk.c. */
 #ifndef VIP_SHIM_NODE_H
 #define VIP_SHIM_NODE_H
 
@@ -23,7 +23,7 @@ struct vip_node {
 #define vip_locked(trie, pointer) \
 	rcu_dereference_protected(pointer, lockdep_is_held((trie)->lock))
 
-/* The bits at which two addresses first differ, but at most @limit */
+/* How many leading bits two addresses have in common, at most @limit */
 static inline unsigned int vip_common(const u32 *left, const u32 *right,
 				      unsigned int limit)
 {

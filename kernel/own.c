@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Addresses of the host, and broadcast addresses of its subnets. Each has one
- * entry that counts who has it, in a hash with a key that nobody knows: what a
- * sender chooses for a source costs what any other does.
+ * Addresses of the host, and broadcast addresses of its subnets. Each has one entry
+ * with a count of its holders, in a hash with a random key: a sender cannot choose
+ * sources that are slow to look up.
  */
 
 #include <linux/inetdevice.h>
@@ -22,7 +22,7 @@ struct vip_own_address {
 	u32 count;
 };
 
-/* An address comes again where it becomes its subnet's first: who is known is noted */
+/* Known holders: an address is announced again when it becomes its subnet's primary */
 struct vip_holder {
 	struct rhash_head node;
 	struct rcu_head rcu;
@@ -46,8 +46,8 @@ static const struct rhashtable_params vip_holder_params = {
 };
 
 /**
- * vip_is_own - whether an address is one of these
- * @own:	that are known
+ * vip_is_own - whether an address is the host's, or broadcast
+ * @own:	the known addresses
  * @address:	the address
  *
  * Call it under rcu_read_lock().
@@ -90,7 +90,7 @@ static void vip_own_put(struct vip_own *own, __be32 address)
 	kfree_rcu(entry, rcu);
 }
 
-/* What routes of an address are local or broadcast: fib_add_ifaddr(), since 5.14 */
+/* The local and broadcast routes of an address, as fib_add_ifaddr() adds since 5.14 */
 static unsigned int vip_own_of(const struct in_ifaddr *ifa,
 			       __be32 addresses[VIP_OWN_PER_HOLDER])
 {
@@ -170,7 +170,7 @@ static void vip_own_destroy(struct vip_own *own)
 }
 
 /**
- * vip_own_start - know the addresses of a namespace
+ * vip_own_start - learn the addresses of a namespace
  * @vn:		of the namespace
  */
 int vip_own_start(struct vip_net *vn)
@@ -207,7 +207,7 @@ void vip_own_stop(struct vip_net *vn)
 	vip_own_destroy(&vn->own);
 }
 
-/* An address comes or goes. Without memory for it, sources are looked up again. */
+/* An address comes or goes. If memory runs out, routes of sources are looked up again. */
 static int vip_address_changed(struct notifier_block *block, unsigned long event,
 			       void *data)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Addresses of the host, and those that stand for many hosts next to it. */
+/* The host's own IPv4 addresses, and the broadcast addresses of its subnets. */
 #ifndef VIP_SHIM_OWN_H
 #define VIP_SHIM_OWN_H
 
@@ -10,8 +10,8 @@ struct vip_net;
 
 /**
  * struct vip_own - IPv4 addresses that no packet can have come from; under RTNL
- * @addresses:	each once, however many interfaces have it
- * @holders:	what of @addresses is whose
+ * @addresses:	each once, with a count of the holders that have it
+ * @holders:	the kernel's addresses of interfaces that were counted
  * @known:	whether @addresses has them all
  */
 struct vip_own {

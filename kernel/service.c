@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Services: how each treats its packets, and what it has counted. */
+/* Services: how each treats its packets, and its counters. */
 
 #include <linux/bsearch.h>
 #include <linux/slab.h>
@@ -52,7 +52,7 @@ static void vip_service_free_rcu(struct rcu_head *head)
 }
 
 /**
- * vip_service_inherit - let counters go on
+ * vip_service_inherit - keep the counters of the service before
  * @service:	of the next state
  * @before:	the one with its mark, of the state in use
  */
@@ -105,7 +105,7 @@ static struct vip_config *vip_config_new(u32 flags, const struct nlattr *ports)
 	return config;
 }
 
-/* Whether fragments have to be put together first */
+/* Whether fragments have to be reassembled first */
 static bool vip_config_is_whole(const struct vip_config *config)
 {
 	return config->count || config->flags & VIP_SHIM_F_PING;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Sources of IPv4 packets, validated as the routing would that is spared:
- * fib_validate_source() in net/ipv4/fib_frontend.c, which is not exported.
- * Linux validates no sources of IPv6 packets.
+ * Validates sources of IPv4 packets, as the kernel's routing would, which is skipped:
+ * fib_validate_source() in net/ipv4/fib_frontend.c, which is not exported. Linux does
+ * not validate sources of IPv6 packets.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -68,8 +68,8 @@ static noinline int vip_source_look_up(struct sk_buff *skb,
 }
 
 /*
- * Whether no rules or routes of somebody's tell what is local: it is enough then
- * to know the addresses, as in fib_validate_source()
+ * Whether nobody has added rules or local routes. Then the addresses alone tell which
+ * sources are local, as in fib_validate_source().
  */
 static bool vip_own_is_enough(const struct vip_net *vn)
 {
@@ -79,7 +79,7 @@ static bool vip_own_is_enough(const struct vip_net *vn)
 	       !net->ipv4.fib_has_custom_local_routes;
 }
 
-/* -EXDEV where rp_filter refuses the source, -EINVAL where nothing can have it */
+/* -EXDEV if rp_filter refuses the source, -EINVAL if no source can be that address */
 static int vip_source_check(const struct vip_net *vn, struct sk_buff *skb,
 			    const struct nf_hook_state *state,
 			    struct in_device *in_dev)
@@ -97,7 +97,7 @@ static int vip_source_check(const struct vip_net *vn, struct sk_buff *skb,
 	return vip_source_look_up(skb, state, in_dev, strictness);
 }
 
-/* Tells of a refused source where routing would */
+/* Counts and logs a refused source as routing would */
 static noinline void vip_source_tell(const struct sk_buff *skb,
 				     const struct nf_hook_state *state,
 				     struct in_device *in_dev, int err)

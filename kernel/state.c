@@ -5,7 +5,7 @@
 
 #include "state.h"
 
-/* Where states are freed */
+/* The workqueue that frees states */
 static struct workqueue_struct *vip_graves;
 
 /**
@@ -56,7 +56,7 @@ static void vip_state_destroy_work(struct work_struct *work)
  * @state:	one that no reader finds any more, though some may still be in it;
  *		NULL is fine
  *
- * Who holds a lock, that of network namespaces for one, does not wait for it.
+ * It is freed by a worker, so callers that hold a lock do not wait for it.
  */
 void vip_state_put(struct vip_state *state)
 {
@@ -67,7 +67,7 @@ void vip_state_put(struct vip_state *state)
 }
 
 /**
- * vip_state_own - say whose a state is
+ * vip_state_own - set the owner of a state
  * @state:	one that is not in use yet
  * @owner:	up to VIP_SHIM_MAX_OWNER bytes; NULL for nobody
  */
@@ -79,7 +79,7 @@ void vip_state_own(struct vip_state *state, const struct nlattr *owner)
 }
 
 /**
- * vip_state_inherit - let counters go on
+ * vip_state_inherit - keep the counters of services with the same mark
  * @state:	the next state
  * @before:	that in use
  */
@@ -162,7 +162,7 @@ int __init vip_states_init(void)
 	return vip_graves ? 0 : -ENOMEM;
 }
 
-/* All states are gone when this returns, if none is in use */
+/* All states are freed when this returns; none may be in use */
 void vip_states_exit(void)
 {
 	rcu_barrier();

@@ -24,7 +24,7 @@ struct vip_cpu_counters {
 	struct u64_stats_sync sync;
 };
 
-/* What a service has in common with its successor in the next state */
+/* Shared by a service and its successor, which has its mark in the next state */
 struct vip_counters {
 	refcount_t users;
 	struct vip_cpu_counters __percpu *cpu;
@@ -33,7 +33,7 @@ struct vip_counters {
 struct vip_config {
 	struct rcu_head rcu;
 	u32 flags;
-	u32 examined;		/* VIP_SHIM_F_IDLE4, _IDLE6: packets that not all are taken */
+	u32 examined;		/* VIP_SHIM_F_IDLE4, _IDLE6: IP versions to look into packets of */
 	u32 count;		/* of ports; 0: all */
 	u32 ports[];		/* protocol << 16 | number, ascending */
 };
@@ -54,8 +54,8 @@ struct vip_plane {
 struct vip_state {
 	struct xarray services;	/* by mark */
 	u32 count;		/* of services */
-	u32 whole;		/* of those that need fragments put together */
-	u32 planes;		/* of those in use, the last and one */
+	u32 whole;		/* of those that need reassembled fragments */
+	u32 planes;		/* number of the last plane in use, plus one */
 	u16 owner_size;
 	u8 owner[VIP_SHIM_MAX_OWNER];	/* who has committed it */
 	struct mutex *lock;
@@ -87,7 +87,7 @@ int vip_state_add(struct vip_state *state, struct vip_service *service,
 void vip_state_remove(struct vip_state *state, u32 plane, u8 bits,
 		      const struct vip_prefix *prefix);
 
-/* From process context too: hooks run there behind a queue to user space */
+/* Also called in process context, where hooks run if nfqueue has queued a packet */
 static inline void vip_count(const struct vip_service *service,
 			     enum vip_counter which)
 {

@@ -2,11 +2,11 @@
 /*
  * Longest-prefix match.
  *
- * A node stands for a prefix; what is below it begins with that prefix. A node
- * without a value is a branch and has two children. Prefixes that are at least
- * VIP_INDEX_BITS long hang from an array, by their first bits, so that a lookup
- * among a million scattered addresses begins four levels above its leaf and not
- * twenty. Shorter ones, of which there are few, have a trie of their own.
+ * A node stands for a prefix; all nodes below it begin with that prefix. A node
+ * without a value is a branch and has two children. Prefixes of at least
+ * VIP_INDEX_BITS bits are in tries that an array has by their first bits: a lookup
+ * among a million scattered addresses then begins four levels above its leaf and not
+ * twenty. Shorter prefixes, of which there are few, have a trie of their own.
  */
 
 #include <linux/errno.h>
@@ -88,7 +88,7 @@ static struct vip_node __rcu **vip_child(struct vip_node *node, const u32 *word)
 	return &node->child[vip_bit(word, node->length)];
 }
 
-/* The place of the first node that is not a shorter prefix of this one */
+/* Descends to the place of the first node that is not a shorter prefix of this one */
 static struct vip_node __rcu **vip_descend(const struct vip_trie *trie,
 					   struct vip_node __rcu **place,
 					   const struct vip_prefix *prefix,
@@ -112,7 +112,7 @@ static bool vip_is(const struct vip_node *node, const struct vip_prefix *prefix)
 	       vip_common(node->word, prefix->word, prefix->length) == prefix->length;
 }
 
-/* Puts a node and what stands in its place below a common branch, if need be */
+/* Puts a node in the place of an old one: above it, or both below a new branch */
 static int vip_split(struct vip_trie *trie, struct vip_node __rcu **place,
 		     struct vip_node *node, struct vip_node *old)
 {
@@ -176,7 +176,7 @@ int vip_trie_set(struct vip_trie *trie, const struct vip_prefix *prefix,
 	return 0;
 }
 
-/* Takes a node without a value out, if it has not two children */
+/* Removes a node without a value, unless it has two children */
 static void vip_prune(struct vip_trie *trie, struct vip_node __rcu **place)
 {
 	struct vip_node *node = vip_locked(trie, *place);
@@ -237,10 +237,10 @@ void *vip_trie_get(const struct vip_trie *trie, const struct vip_prefix *prefix)
 	return vip_is(node, prefix) ? vip_locked(trie, node->value) : NULL;
 }
 
-/* Of a trie that nobody else has any more, under whatever lock it was */
+/* For a trie that nobody else can reach any more: no lock is needed */
 #define vip_alone(pointer) rcu_dereference_protected(pointer, true)
 
-/* Rotates what is below to the left until a node has no left child, frees it */
+/* Frees all nodes without recursion: rotates until a node has no left child */
 static void vip_free_below(const struct vip_trie *trie, struct vip_node *node)
 {
 	struct vip_node *left;

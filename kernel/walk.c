@@ -67,7 +67,7 @@ static struct vip_node *vip_after_indexed(const struct vip_trie *trie,
  * vip_trie_next - the prefix that follows this one
  * @trie:	not changed
  * @prefix:	this one, whether or not it is there; becomes the next one
- * @value:	becomes that one's
+ * @value:	becomes the value of the next one
  *
  * Prefixes shorter than VIP_INDEX_BITS come first. A prefix of length 0 that is
  * not there comes before all.

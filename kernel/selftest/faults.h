@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What can fail for want of memory does so on demand: first in each file of a module
- * that is built with DEBUG=1. Its parameter fail_nth is how many such calls it takes
- * until one fails; 0 for none.
+ * Makes calls that may run out of memory fail on demand. A module built with DEBUG=1
+ * includes this first in each file. With its parameter fail_nth=N, the N-th such call
+ * from then on fails; 0: none.
  */
 #ifndef VIP_SHIM_FAULTS_H
 #define VIP_SHIM_FAULTS_H
