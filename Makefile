@@ -23,7 +23,7 @@ help:
 	@echo "make conformance  every method, measured, half an hour; writes docs/methods.md (CELLS=route,6,nat: a part)"
 	@echo "make bench   vipctl and its peers up to a million VIPs, 40 minutes; writes docs/benchmarks.md (BENCH='--sizes=1000,10000': a part)"
 	@echo "make bench-guest  the same for keepalived and ipvsadm, in a guest, ten minutes (KERNEL=6.1)"
-	@echo "make bench-paired COMMIT=…  what one range more costs, and what it cost at that commit, in turn"
+	@echo "make bench-paired COMMIT=…  adding one range, with this tree and with that commit, in turn"
 	@echo "make bench-pages  docs/benchmarks.md and its plots again, from docs/benchmarks.json"
 	@echo "make bench-datapath  instructions per packet, every method, half an hour; writes docs/datapath.md (KERNEL=6.1)"
 	@echo "make bench-load  a million prefixes into the shim, and into an ipset (KERNEL=6.1)"
@@ -80,7 +80,7 @@ test: deps test-packages lint test-lowest
 	$(BIN)/python -m tests.stress.netlink --build
 	$(BIN)/python -m tests.harness.suite
 
-# What a fresh machine has to show: see make fresh.
+# The part of the tests that make fresh runs in a new root.
 test-fresh: deps test-packages
 	$(BIN)/python -m tests.harness.suite --sample
 
@@ -98,18 +98,18 @@ demo: deps
 	$(BIN)/python -m tests.harness.guest --if-needed --no-module --kernel 6.12 -- \
 		$(BIN)/python -m examples.demo
 
-# Repeat it to go on after an interruption.
+# After an interruption, run it again: it continues.
 conformance: deps
 	$(BIN)/python -m tests.conformance --cells='$(CELLS)'
 
-# Of this kernel: nothing else should run meanwhile.
+# Measures this kernel: nothing else should run meanwhile.
 bench: deps
 	$(BIN)/python -m benchmarks.scale $(BENCH)
 
 bench-guest: deps bench-packages
 	$(BIN)/python -m benchmarks.scale --guest $(if $(KERNEL),--kernel=$(KERNEL))
 
-# From the figures that are there.
+# Without measuring anew.
 bench-pages: deps
 	$(BIN)/python -m benchmarks.scale.documents
 
@@ -118,11 +118,11 @@ bench-packages: root
 	@dpkg-query -W keepalived >/dev/null 2>&1 || { scripts/install-packages keepalived && \
 		{ systemctl disable --quiet --now keepalived 2>/dev/null || true; }; }
 
-# Of nothing but vipctl, on a machine that may do other things: one after the other, in turn.
+# Only vipctl: this tree and a commit in turn, so that the machine may do other things meanwhile.
 bench-paired: deps
 	$(BIN)/python -m benchmarks.paired $(COMMIT)
 
-# Of another kernel it only prints.
+# The page is written for the default kernel only; for another one the figures are printed.
 bench-datapath: deps
 	$(BIN)/python -m benchmarks.datapath $(if $(KERNEL),--kernel=$(KERNEL))
 
@@ -142,12 +142,12 @@ debug-kernel: deps kernel-packages
 stress: deps
 	$(BIN)/pytest tests/stress
 
-# What it needs of the kernel is here already; it judges the kernel's memory, so run it alone.
+# It needs no guest. It measures the kernel's memory: run nothing else meanwhile.
 SOAK_SECONDS := 600
 soak: deps
 	$(BIN)/python -m tests.stress.soak --seconds $(SOAK_SECONDS)
 
-# In a guest of each kernel, its two processors take turns; a slow one takes much longer than asked.
+# In a guest of each kernel with two processors that take turns; a slow guest takes much longer.
 STRESS_KERNELS := 6.1 6.12
 STRESS_SECONDS := 300
 stress-shim: deps
@@ -156,7 +156,7 @@ stress-shim: deps
 			--memory 3G --timeout $$((4 * $(STRESS_SECONDS) + 1800)) -- \
 			$(BIN)/python -m tests.stress.shim --seconds $(STRESS_SECONDS) || exit; done
 
-# Inputs that cover more of the trie are kept below build/.
+# Inputs that cover new code of the trie are kept below build/.
 FUZZ_SECONDS := 300
 fuzz: deps
 	@scripts/install-packages clang libclang-rt-dev
