@@ -31,8 +31,8 @@ def _switch(name: str, text: str) -> Setting:
 
 SETTINGS: dict[str, Setting] = {
     "tcp_timeout": _timeout("tcp", "IPVS forgets an idle TCP connection after so long."),
-    "tcpfin_timeout": _timeout("tcpfin", "And one of which it has seen a FIN."),
-    "udp_timeout": _timeout("udp", "And a UDP client: until then it keeps its real server."),
+    "tcpfin_timeout": _timeout("tcpfin", "The same for one that has seen a FIN."),
+    "udp_timeout": _timeout("udp", "IPVS forgets an idle UDP client's real server after so long."),
     "expire_nodest_conn": _switch(
         "expire_nodest_conn",
         "Connections to a removed real server end at once, instead of waiting for it to come back. "
@@ -59,11 +59,11 @@ SETTINGS: dict[str, Setting] = {
     ),
     "schedule_icmp": _switch(
         "schedule_icmp",
-        "ICMP errors of connections that IPVS does not know are scheduled as these would be, as it "
-        "takes where several directors share the packets.",
+        "ICMP errors about connections that IPVS does not know are scheduled as the connections "
+        "would be: needed where several directors share the packets.",
     ),
     "nat_icmp_send": _switch(
-        "nat_icmp_send", "A real server (nat) that answers what IPVS does not know gets an error."
+        "nat_icmp_send", "Answers of real servers (nat) that belong to no connection get an error."
     ),
     "pmtu_disc": _switch(
         "pmtu_disc",
@@ -72,11 +72,11 @@ SETTINGS: dict[str, Setting] = {
     ),
     "conntrack": _switch(
         "conntrack",
-        "The kernel's connection tracking sees IPVS's connections: slower, and what stateful rules "
-        "of a firewall need. Services ask for yes with nat, for no with dr and tun.",
+        "The kernel's connection tracking sees IPVS's connections: slower, but needed by stateful "
+        "firewall rules. Services ask for yes with nat, for no with dr and tun.",
     ),
     "run_estimation": _switch(
-        "run_estimation", "IPVS works out rates all the time; no saves that with many services."
+        "run_estimation", "IPVS computes rates all the time; no saves that with many services."
     ),
 }  # fmt: skip
 

@@ -22,7 +22,7 @@ def _known(method: str) -> str:
 
 OPTIONS: dict[str, Option] = {  # by field of a Service
     "fwmark": amount(
-        "Default: the lowest free of vipctl's block.", "fwmark", "MARK", 1, 0xFFFFFFFF
+        "Default: the lowest free one of vipctl's block.", "fwmark", "MARK", 1, 0xFFFFFFFF
     ),
     "method": word(
         "How packets are accepted; default auto, the best here.",
@@ -70,13 +70,13 @@ OPTIONS: dict[str, Option] = {  # by field of a Service
     ),
     "source_nat": words(
         "Real servers see this address of the director instead of the client's (nat only); repeat. "
-        "'auto' is that of the way to them, 'no' the client's, the default.",
+        "'auto' is that of the route to them; 'no', the default, leaves the client's.",
         "IP|auto|no",
         parse_sources,
         flag="--source-nat",
         ipvs=True,
     ),
-    "set_sysctls": switch("Set the sysctls that the service needs; default: name them.", ipvs=True),
+    "set_sysctls": switch("Set the sysctls that the service needs; default: only warn.", ipvs=True),
 }
 
 

@@ -25,7 +25,7 @@ OPTIONS: dict[str, Option] = {  # fields of a RealServer, written KEY=VALUE
         "Its share of new connections; 0 drains it.", "weight", "N", 0, 65535, default=1
     ),
     "upper": amount(
-        "So many connections at most; 0: any number.", "threshold", "N", 0, 0x7FFFFFFF, default=0
+        "At most so many connections; 0: any number.", "threshold", "N", 0, 0x7FFFFFFF, default=0
     ),
     "lower": amount(
         "Once full, it gets new ones when it has fewer; 0: three quarters of upper.",
@@ -36,13 +36,13 @@ OPTIONS: dict[str, Option] = {  # fields of a RealServer, written KEY=VALUE
         default=0,
     ),
     "forward": option.word(
-        "Its own forwarding method; service: that of the service.",
+        "Its own forwarding method; 'service': that of the service.",
         "nat|dr|tun|service",
         _parse_forward,
         default=SERVICE,
     ),
     "was": amount(
-        "Its weight before drain-real, which undrain-real gives back.",
+        "Its weight before drain-real, which undrain-real restores.",
         "weight",
         "N",
         0,
