@@ -134,7 +134,7 @@ def test_the_commands_are_those_of_the_contract() -> None:
     services = {"add-service", "set-service", "remove-service", "rename-service"}
     services |= {"add-port", "remove-port"}
     reals = {"add-real", "set-real", "remove-real", "drain-real", "undrain-real", "replace-real"}
-    every = reading | ranges | services | reals | {"set-director", "apply", "restore"}
+    every = reading | ranges | services | reals | {"set-director", "apply", "restore", "watch"}
     assert set(COMMANDS) == every
 
 
