@@ -180,27 +180,46 @@ def test_restore_works_within_the_limits(
     _check_trace(trace.read_text(), limits)
 
 
+@pytest.mark.parametrize(
+    ("method", "drop_ins", "damage", "sign"),
+    [
+        ("fwmark", [], "nft flush ruleset", "nft list tables"),
+        ("fwmark-iptables", [FOR_IPTABLES], "iptables-legacy -t mangle -F", "iptables-legacy-save"),
+    ],
+)
 def test_watching_works_within_the_limits(
-    vipctl: Vipctl, booted: Namespace, tmp_path: Path
+    vipctl: Vipctl,
+    booted: Namespace,
+    tmp_path: Path,
+    method: str,
+    drop_ins: list[Path],
+    damage: str,
+    sign: str,
 ) -> None:
     """It is ready when it has looked, gives signs of life, heals, and ends when it is asked to."""
-    vipctl("add-range", *RANGES, "--fwmark", "17")
+    vipctl("add-range", *RANGES, "--fwmark", "17", "--method", method)
     Vipctl(booted, vipctl.state_dir)("restore")
-    limits, trace = _settings(WATCH), tmp_path / "trace"
+
+    def shown() -> int:
+        return booted.run(sign.split()).stdout.lower().count("vipctl")
+
+    whole = shown()
+    assert whole
+    limits, trace = _settings(WATCH, *drop_ins), tmp_path / "trace"
     traced = ["strace", "-f", "-qq", "-o", str(trace), str(VIPCTL)]
     command = [*_limited(limits, tmp_path), *traced, "--state-dir", str(vipctl.state_dir), "watch"]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
         systemd.settimeout(60)
-        told = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"}
+        told = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "4000000"}
         argv = ["ip", "netns", "exec", booted.name, *command]
         with subprocess.Popen(argv, env=os.environ | told) as process:
-            heard = [systemd.recv(1000).decode() for _ in range(4)]
-            assert any(text.startswith("READY=1") for text in heard)
-            assert heard.count("WATCHDOG=1") >= 2
-            booted.run(["nft", "flush", "ruleset"])
-            tables = ["nft", "list", "tables"]
-            wait_until(lambda: "vipctl" in booted.run(tables).stdout, "it is put back")
+            heard: list[str] = []
+            while heard.count("WATCHDOG=1") < 2 or "READY=1\nSTATUS=watching" not in heard:
+                heard.append(systemd.recv(1000).decode())  # raises TimeoutError in the end
+                assert len(heard) < 60
+            booted.run(damage.split())
+            wait_until(lambda: shown() == whole, "it is put back")
             (child,) = booted.run(["pgrep", "-P", str(process.pid)]).stdout.split()
             os.kill(int(child), signal.SIGTERM)
             assert process.wait(30) == 0
