@@ -7,15 +7,9 @@ import pytest
 from tests.harness.command import Vipctl
 from tests.harness.lab import Lab
 from tests.netns import snapshot
-from tests.netns.damage import fwmark, fwmark_iptables, route, tproxy
+from tests.netns.damage import fwmark
+from tests.netns.damage.cases import CASES
 from tests.netns.drift import Drift
-
-CASES = {
-    "fwmark": fwmark.CASE,
-    "fwmark-iptables": fwmark_iptables.CASE,
-    "route": route.CASE,
-    "tproxy": tproxy.CASE,
-}
 
 
 def each(kind: str) -> pytest.MarkDecorator:

@@ -13,15 +13,9 @@ from tests.harness.command import Vipctl
 from tests.harness.lab import Lab
 from tests.harness.waiting import wait_until
 from tests.netns import processes, snapshot
-from tests.netns.damage import fwmark, fwmark_iptables, route, tproxy
+from tests.netns.damage.cases import CASES
 from tests.netns.drift import Case, Drift
 
-CASES = {
-    "fwmark": fwmark.CASE,
-    "fwmark-iptables": fwmark_iptables.CASE,
-    "route": route.CASE,
-    "tproxy": tproxy.CASE,
-}
 RANGES = ("203.0.113.0/24", "2001:db8:1::/64")
 FLUSH = ["nft", "flush", "ruleset"]
 

@@ -11,14 +11,10 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import NamedTuple
 
-from vipctl.linux.netlink import (
-    HEADER,
-    NETLINK_NETFILTER,
-    SO_RCVBUFFORCE,
-    Link,
-    attributes,
-)
-from vipctl.linux.routing.localroutes import PROTOCOL
+from vipctl.linux.netlink import NETLINK_NETFILTER, SO_RCVBUFFORCE, Link, attributes, messages
+from vipctl.linux.nftables.transactions import SUBSYSTEM
+from vipctl.linux.routing.localroutes import PROTOCOL, RTM_DELROUTE, RTM_NEWROUTE
+from vipctl.linux.routing.rules import FRA_PROTOCOL, RTM_DELRULE, RTM_NEWRULE
 
 BUFFER = 64 << 10  # bytes: netlink's own notifications have at most a page, or 32 KiB
 BACKLOG = 8 << 20  # bytes that may wait
@@ -27,14 +23,12 @@ MINE = b"vipctl"  # how names of tables begin
 # include/uapi/linux/rtnetlink.h: enum rtnetlink_groups, types of messages
 GROUPS_OF_ROUTING = (1, 5, 7, 8, 9, 11, 19)  # links; addresses, routes, rules of IPv4 and IPv6
 RTM_NEWLINK, RTM_DELLINK, RTM_NEWADDR, RTM_DELADDR = 16, 17, 20, 21
-RTM_NEWROUTE, RTM_DELROUTE, RTM_NEWRULE, RTM_DELRULE = 24, 25, 32, 33
-RULE_HEADER, FRA_PROTOCOL = 12, 21  # struct fib_rule_hdr; include/uapi/linux/fib_rules.h
+RULE_HEADER = 12  # bytes of struct fib_rule_hdr; include/uapi/linux/fib_rules.h
 PROTOCOL_AT = 5  # in struct rtmsg
 INDEX_AT, LOOPBACK = 4, 1  # in struct ifinfomsg; LOOPBACK_IFINDEX of include/net/flow.h
 
 # include/uapi/linux/netfilter/nfnetlink.h and nf_tables.h
 NFNLGRP_NFTABLES = 7
-NFNL_SUBSYS_NFTABLES = 10
 NFT_MSG_NEWSETELEM, NFT_MSG_DELSETELEM, NFT_MSG_NEWGEN = 12, 14, 15
 NFTA_TABLE = 1  # the name of the table, in the messages of whatever is in one
 NFTA_GEN_PROC_PID, NFTA_GEN_PROC_NAME = 2, 3
@@ -109,8 +103,8 @@ class Tables:
         self._prefixes = False
 
     def heard(self, buffer: bytes) -> Iterator[Heard]:
-        for kind, content in _messages(buffer):
-            if kind >> 8 != NFNL_SUBSYS_NFTABLES:
+        for kind, _, _, content in messages(buffer):
+            if kind >> 8 != SUBSYSTEM:
                 continue
             if kind & 0xFF != NFT_MSG_NEWGEN:
                 self._note(kind & 0xFF, content)
@@ -134,7 +128,7 @@ def _process(content: bytes) -> str:
 
 def of_routing(buffer: bytes) -> Iterator[Heard]:
     """Of rules and routes those of our protocol number; of links and addresses any."""
-    for kind, content in _messages(buffer):
+    for kind, _, _, content in messages(buffer):
         if kind in (RTM_NEWRULE, RTM_DELRULE):
             if _first(content, RULE_HEADER, FRA_PROTOCOL) == bytes([PROTOCOL]):
                 yield Heard("policy rules")
@@ -147,16 +141,6 @@ def of_routing(buffer: bytes) -> Iterator[Heard]:
             yield Heard("links", prefixes=index == LOOPBACK)
         elif kind in (RTM_NEWADDR, RTM_DELADDR):
             yield Heard("addresses")
-
-
-def _messages(buffer: bytes) -> Iterator[tuple[int, bytes]]:
-    at = 0
-    while at + HEADER.size <= len(buffer):
-        size, kind, *_ = HEADER.unpack_from(buffer, at)
-        if size < HEADER.size:
-            return
-        yield kind, buffer[at + HEADER.size : at + size]
-        at += (size + 3) & ~3
 
 
 def _first(content: bytes, at: int, wanted: int) -> bytes:

@@ -147,7 +147,11 @@ def attributes(content: bytes, at: int) -> Iterator[tuple[int, bytes]]:
 
 
 def receive(link: Link) -> Iterator[Message]:
-    buffer = link.recv(BUFFER)
+    return messages(link.recv(BUFFER))
+
+
+def messages(buffer: bytes) -> Iterator[Message]:
+    """All that arrived at once."""
     for at, size, kind, flags, sequence in _headers(buffer):
         yield Message(kind, flags, sequence, buffer[at + HEADER.size : at + size])
 

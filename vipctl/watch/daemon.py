@@ -61,13 +61,11 @@ class Daemon:
 
     def _whole(self, heard: Iterable[Heard]) -> Sequence[str]:
         """The methods of which every prefix is to be compared."""
-        now = time.monotonic()
-        if any(one.prefixes for one in heard):
-            return methods.PARTS
-        if now - self.compared < UNANNOUNCED:
+        announced, now = any(one.prefixes for one in heard), time.monotonic()
+        if not announced and now - self.compared < UNANNOUNCED:
             return ()
         self.compared = now
-        return methods.UNCOUNTED
+        return methods.PARTS if announced else methods.UNCOUNTED
 
     async def _something(self) -> None:
         """Waits until it is time to look."""
