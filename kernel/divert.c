@@ -44,7 +44,8 @@ static __always_inline bool vip_is_for_host(const struct sk_buff *skb)
 
 /*
  * A packet whose address alone does not decide, or for which the first plane has no
- * service. A packet that no service takes is diverted as well: LOCAL_IN refuses it.
+ * service; and any if the state is passive. A packet that no service takes is diverted
+ * as well: LOCAL_IN refuses it.
  */
 static noinline bool vip_divert_examined(const struct vip_net *vn, struct sk_buff *skb,
 					 const struct nf_hook_state *state,
@@ -56,6 +57,8 @@ static noinline bool vip_divert_examined(const struct vip_net *vn, struct sk_buf
 
 	if (!vip_find(vips, packet, &match))
 		return true;
+	if (vip_is_dropped(vips, packet, &match))
+		return false;
 	if (packet->pf == NFPROTO_IPV4 && !vip_source_is_valid(vn, skb, state)) {
 		vip_count(match.service, VIP_REFUSED);
 		return false;
@@ -86,9 +89,11 @@ static noinline unsigned int vip_divert6_examined(const struct vip_net *vn,
 				   &vn->route6->dst) ? NF_ACCEPT : NF_DROP;
 }
 
-static bool vip_is_examined(const struct vip_service *service, u32 idle)
+static bool vip_is_examined(const struct vip_state *vips,
+			    const struct vip_service *service, u32 idle)
 {
-	return !service || rcu_dereference(service->config)->examined & idle;
+	return !service || READ_ONCE(vips->role) != VIP_SHIM_ROLE_ACTIVE ||
+	       rcu_dereference(service->config)->examined & idle;
 }
 
 static noinline unsigned int vip_divert4(const struct vip_net *vn, struct sk_buff *skb,
@@ -98,7 +103,7 @@ static noinline unsigned int vip_divert4(const struct vip_net *vn, struct sk_buf
 {
 	if (!vip_is_for_host(skb))
 		return NF_ACCEPT;
-	if (vip_is_examined(service, VIP_SHIM_F_IDLE4))
+	if (vip_is_examined(vips, service, VIP_SHIM_F_IDLE4))
 		return vip_divert4_examined(vn, skb, state, vips);
 	if (!vip_source_is_valid(vn, skb, state)) {
 		vip_count(service, VIP_REFUSED);
@@ -115,7 +120,7 @@ static noinline unsigned int vip_divert6(const struct vip_net *vn, struct sk_buf
 {
 	if (!vip_is_for_host(skb))
 		return NF_ACCEPT;
-	if (vip_is_examined(service, VIP_SHIM_F_IDLE6))
+	if (vip_is_examined(vips, service, VIP_SHIM_F_IDLE6))
 		return vip_divert6_examined(vn, skb, state, vips);
 	vip_accept(skb, service, &vn->route6->dst);
 	return NF_ACCEPT;

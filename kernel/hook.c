@@ -65,6 +65,10 @@ static struct rtable *vip_route4(struct net *net)
 	return route;
 }
 
+/*
+ * ICMPv6 asks the host for its addresses, not the route. TCP asks the route before it
+ * takes a SYN: of a packet for a VIP that IPVS has readdressed to this host, too.
+ */
 static struct rt6_info *vip_route6(struct net *net)
 {
 	struct rt6_info *route = ip6_dst_alloc(net, net->loopback_dev, DST_NOPOLICY);
@@ -72,6 +76,7 @@ static struct rt6_info *vip_route6(struct net *net)
 	if (!route)
 		return NULL;
 	route->dst.input = ip6_input;
+	route->rt6i_flags |= RTF_LOCAL;
 	route->rt6i_idev = in6_dev_get(net->loopback_dev);
 	return route;
 }

@@ -120,7 +120,8 @@ static bool vip_is_pinged(const struct vip_packet *packet,
 	const u8 *type;
 	u8 buffer;
 
-	if (!match->service || !(match->config->flags & VIP_SHIM_F_PING))
+	if (!match->service || !(match->config->flags & VIP_SHIM_F_PING) ||
+	    match->config->flags & VIP_SHIM_F_PASSIVE)
 		return false;
 	protocol = vip_transport(packet, &offset);
 	if (protocol != IPPROTO_ICMP && protocol != IPPROTO_ICMPV6)
@@ -151,7 +152,7 @@ static bool vip_is_refused(const struct vip_match *match)
 	if (!match->service)
 		return true;
 	vip_count(match->service, VIP_LEFT_OVER);
-	return !(match->config->flags & VIP_SHIM_F_DROP);
+	return !(match->config->flags & (VIP_SHIM_F_DROP | VIP_SHIM_F_PASSIVE));
 }
 
 unsigned int vip_left_over4(void *priv, struct sk_buff *skb,

@@ -109,3 +109,22 @@ bool vip_find(const struct vip_state *state, const struct vip_packet *packet,
 	}
 	return match->service;
 }
+
+/**
+ * vip_is_dropped - whether a packet is for what is passive
+ * @state:	of its namespace
+ * @packet:	the packet
+ * @match:	what vip_find() has found for it
+ */
+bool vip_is_dropped(const struct vip_state *state, const struct vip_packet *packet,
+		    const struct vip_match *match)
+{
+	int protocol, offset;
+
+	if (READ_ONCE(state->role) == VIP_SHIM_ROLE_PASSIVE)
+		return true;
+	if (!match->takes || !(match->config->flags & VIP_SHIM_F_PASSIVE))
+		return false;
+	protocol = vip_transport(packet, &offset);
+	return protocol < 0 || !vip_is_error(packet, protocol, offset);
+}

@@ -27,5 +27,7 @@ struct vip_match {
 bool vip_find(const struct vip_state *state, const struct vip_packet *packet,
 	      struct vip_match *match);
 int vip_transport(const struct vip_packet *packet, int *offset);
+bool vip_is_dropped(const struct vip_state *state, const struct vip_packet *packet,
+		    const struct vip_match *match);
 
 #endif

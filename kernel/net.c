@@ -5,7 +5,7 @@
 #include "net.h"
 
 /**
- * vip_net_switch - put a state in use
+ * vip_net_switch - put a state in use; who changes something by it counts that
  * @vn:		of the namespace, its lock held
  * @state:	the next one; NULL for none
  */
@@ -16,7 +16,6 @@ void vip_net_switch(struct vip_net *vn, struct vip_state *state)
 	if (old && state)
 		vip_state_inherit(state, old);
 	rcu_assign_pointer(vn->state, state);
-	vn->generation++;
 	vip_state_put(old);
 }
 
@@ -62,8 +61,10 @@ void vip_net_unstage(struct vip_net *vn)
 void vip_net_flush(struct vip_net *vn)
 {
 	mutex_lock(&vn->lock);
-	if (vip_state_locked(vn))
+	if (vip_state_locked(vn)) {
 		vip_net_switch(vn, NULL);
+		vn->generation++;
+	}
 	vip_net_unstage(vn);
 	mutex_unlock(&vn->lock);
 }

@@ -19,6 +19,7 @@ static const struct nla_policy vip_policy[VIP_SHIM_A_MAX + 1] = {
 	[VIP_SHIM_A_PREFIXES6] = { .type = NLA_BINARY },
 	[VIP_SHIM_A_STAGED] = { .type = NLA_FLAG },
 	[VIP_SHIM_A_OWNER] = { .type = NLA_BINARY, .len = VIP_SHIM_MAX_OWNER },
+	[VIP_SHIM_A_ROLE] = NLA_POLICY_MAX(NLA_U32, VIP_SHIM_ROLE_PASSIVE),
 };
 
 /**
@@ -195,6 +196,7 @@ static int vip_commit(struct sk_buff *skb, struct genl_info *info)
 		vip_state_own(vn->staged, info->attrs[VIP_SHIM_A_OWNER]);
 		vip_net_switch(vn, vn->staged);
 		vn->staged = NULL;
+		vn->generation++;
 		vip_net_unstage(vn);
 	}
 	mutex_unlock(&vn->lock);
@@ -205,6 +207,25 @@ static int vip_flush(struct sk_buff *skb, struct genl_info *info)
 {
 	vip_net_flush(vip_net(genl_info_net(info)));
 	return 0;
+}
+
+static int vip_set_role(struct sk_buff *skb, struct genl_info *info)
+{
+	struct vip_net *vn = vip_net(genl_info_net(info));
+	struct vip_state *state;
+	int err;
+
+	if (!info->attrs[VIP_SHIM_A_ROLE])
+		return vip_missing(info, VIP_SHIM_A_ROLE);
+	mutex_lock(&vn->lock);
+	state = vip_target(vn, info);
+	err = PTR_ERR_OR_ZERO(state);
+	if (!err) {
+		WRITE_ONCE(state->role, nla_get_u32(info->attrs[VIP_SHIM_A_ROLE]));
+		vip_changed(vn, info);
+	}
+	mutex_unlock(&vn->lock);
+	return err;
 }
 
 static int vip_info(struct sk_buff *skb, struct genl_info *info)
@@ -229,7 +250,9 @@ static int vip_info(struct sk_buff *skb, struct genl_info *info)
 	      nla_put_u64_64bit(reply, VIP_SHIM_A_COUNT,
 				state ? vip_state_count(state) : 0, VIP_SHIM_A_PAD) ?:
 	      nla_put(reply, VIP_SHIM_A_OWNER, state ? state->owner_size : 0,
-		      state ? state->owner : NULL);
+		      state ? state->owner : NULL) ?:
+	      nla_put_u32(reply, VIP_SHIM_A_ROLE,
+			  state ? state->role : VIP_SHIM_ROLE_ACTIVE);
 	mutex_unlock(&vn->lock);
 	if (err)
 		goto free_reply;
@@ -266,6 +289,7 @@ static const struct genl_ops vip_ops[] = {
 	VIP_DO(BEGIN, vip_begin),
 	VIP_DO(COMMIT, vip_commit),
 	VIP_DO(FLUSH, vip_flush),
+	VIP_DO(SET_ROLE, vip_set_role),
 };
 
 struct genl_family vip_family __ro_after_init = {

@@ -95,7 +95,7 @@ static struct vip_config *vip_config_new(u32 flags, const struct nlattr *ports)
 		return NULL;
 	config->flags = flags;
 	config->examined = VIP_SHIM_F_IDLE4 | VIP_SHIM_F_IDLE6;
-	if (!count)
+	if (!count && !(flags & VIP_SHIM_F_PASSIVE))
 		config->examined &= flags;
 	config->count = count;
 	for (i = 0; i < count; i++)

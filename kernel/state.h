@@ -56,6 +56,7 @@ struct vip_state {
 	u32 count;		/* of services */
 	u32 whole;		/* of those that need reassembled fragments */
 	u32 planes;		/* number of the last plane in use, plus one */
+	u32 role;		/* VIP_SHIM_ROLE_… */
 	u16 owner_size;
 	u8 owner[VIP_SHIM_MAX_OWNER];	/* who has committed it */
 	struct mutex *lock;

@@ -28,6 +28,12 @@
  * state is in use. It means nothing to the module: whoever set up the state can
  * tell by it later that nobody else has replaced the state.
  *
+ * A state is active, or passive after SET_ROLE: then packets for its prefixes are
+ * dropped in PREROUTING, and nobody is told. What the host itself sends is still
+ * marked. A service with VIP_SHIM_F_PASSIVE is passive by itself: what it takes is
+ * dropped, but for ICMP errors, which may be about connections of another service.
+ * A staged state is active until it gets a SET_ROLE of its own.
+ *
  * ADD gives prefixes to a service, and takes them from services that had them.
  * DEL removes prefixes from whichever service has them; those that none has are
  * no error. A command does all that it says or nothing. An attribute is at most
@@ -57,7 +63,7 @@
 
 enum vip_shim_command {
 	VIP_SHIM_CMD_UNSPEC,
-	VIP_SHIM_CMD_INFO,		/* VERSION, GENERATION, SERVICES, COUNT, OWNER */
+	VIP_SHIM_CMD_INFO,		/* VERSION, GENERATION, SERVICES, COUNT, OWNER, ROLE */
 	VIP_SHIM_CMD_SET_SERVICE,	/* MARK, FLAGS, PORTS: new or changed */
 	VIP_SHIM_CMD_DEL_SERVICE,	/* MARK; it must have no prefixes */
 	VIP_SHIM_CMD_GET_SERVICE,	/* dump: a message per service */
@@ -67,6 +73,7 @@ enum vip_shim_command {
 	VIP_SHIM_CMD_BEGIN,
 	VIP_SHIM_CMD_COMMIT,		/* OWNER */
 	VIP_SHIM_CMD_FLUSH,		/* removes everything */
+	VIP_SHIM_CMD_SET_ROLE,		/* ROLE */
 
 	__VIP_SHIM_CMD_LAST,
 	VIP_SHIM_CMD_MAX = __VIP_SHIM_CMD_LAST - 1
@@ -90,6 +97,7 @@ enum vip_shim_attribute {
 	VIP_SHIM_A_REFUSED,	/* u64: packets whose source is not valid */
 	VIP_SHIM_A_GENERATION,	/* u32: raised by each change of the state in use */
 	VIP_SHIM_A_OWNER,	/* up to VIP_SHIM_MAX_OWNER bytes; none if absent */
+	VIP_SHIM_A_ROLE,	/* u32: VIP_SHIM_ROLE_… */
 
 	__VIP_SHIM_A_LAST,
 	VIP_SHIM_A_MAX = __VIP_SHIM_A_LAST - 1
@@ -99,8 +107,13 @@ enum vip_shim_attribute {
 #define VIP_SHIM_F_PING		(1 << 1)	/* echo requests are answered */
 #define VIP_SHIM_F_IDLE4	(1 << 2)	/* no IPv4 real server: packets are refused */
 #define VIP_SHIM_F_IDLE6	(1 << 3)	/* likewise for IPv6 */
+#define VIP_SHIM_F_PASSIVE	(1 << 4)	/* packets are dropped */
 #define VIP_SHIM_F_ALL		(VIP_SHIM_F_DROP | VIP_SHIM_F_PING | \
-				 VIP_SHIM_F_IDLE4 | VIP_SHIM_F_IDLE6)
+				 VIP_SHIM_F_IDLE4 | VIP_SHIM_F_IDLE6 | \
+				 VIP_SHIM_F_PASSIVE)
+
+#define VIP_SHIM_ROLE_ACTIVE	0
+#define VIP_SHIM_ROLE_PASSIVE	1
 
 struct vip_shim_port {
 	__be16 number;

@@ -1,6 +1,5 @@
 """The module builds for every kernel without a word from compiler, modpost, sparse, checkpatch."""
 
-import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from tests.harness.module import (
     REPOSITORY,
     SOURCES,
     ModuleError,
+    complaints,
     copy_sources,
     make,
     sources,
@@ -27,7 +27,6 @@ __be32 vip_no_prototype(u32 word)
 	return word + vip_flaw();
 }
 """
-COMPLAINT = re.compile(r"(warning|error):|\.[ch]:\d+:", re.IGNORECASE)
 
 
 @pytest.fixture
@@ -35,11 +34,6 @@ def copy(tmp_path: Path) -> Path:
     """Give the sources to build in, so that the repository's stay clean."""
     copy_sources(tmp_path / "kernel")
     return tmp_path / "kernel"
-
-
-def complaints(output: str) -> list[str]:
-    """Return the lines in which a tool complains; an error is a complaint, too."""
-    return [line for line in output.splitlines() if COMPLAINT.search(line)]
 
 
 @pytest.mark.parametrize("series", METAPACKAGES)
