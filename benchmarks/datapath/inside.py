@@ -78,7 +78,7 @@ def _measure(case: Case, sender: Path) -> list[Cost]:
 
 
 def _load(case: Case, site: Director) -> None:
-    service = _service(case)
+    service = balanced(case)
     if case.method == OWNED:
         _own(case, site)
     else:
@@ -88,10 +88,11 @@ def _load(case: Case, site: Director) -> None:
         _accept(case, site, service)
 
 
-def _service(case: Case) -> Service:
+def balanced(case: Case) -> Service:
     """Both IP versions have a real server, so that nothing is refused for want of one."""
     reals = tuple(RealServer(ip_address(address)) for address in REAL.values())
-    return Service("bench", MARK_VALUE, case.method, forward=Forward.DR, reals=reals)
+    method = case.method if case.method in plan.METHODS else "fwmark"
+    return Service("bench", MARK_VALUE, method, forward=Forward.DR, reals=reals)
 
 
 def _accept(case: Case, site: Director, service: Service) -> None:

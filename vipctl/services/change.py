@@ -6,7 +6,9 @@ from typing import NamedTuple
 from vipctl.addresses.prefixes import VERSIONS, AddressSet
 from vipctl.addresses.spans import Spans
 from vipctl.services.director import UNSET, Director
+from vipctl.services.role import ACTIVE, Role
 from vipctl.services.service import Service
+from vipctl.services.sync import Sync
 
 
 class Place(NamedTuple):
@@ -62,19 +64,37 @@ class Acceptance(NamedTuple):
     """All that a method has to know beside the prefixes themselves.
 
     `witnesses` are a few prefixes, to look for where looking at all would be slow. `owner` is the
-    token of the state directory, which methods leave in the kernel.
+    token of the state directory, which methods leave in the kernel. `passive` are the marks of
+    services that are passive by themselves, whatever `all_passive`, the director's role, is.
     """
 
     services: tuple[Service, ...]
     shapes: frozenset[Shape]
     witnesses: tuple[Entry, ...] = ()
     owner: str = ""
+    passive: frozenset[int] = frozenset()
+    all_passive: bool = False
 
     def active(self) -> bool:
         return bool(self.services and self.shapes)
 
     def has(self, version: int) -> bool:
         return any(shape.version == version for shape in self.shapes)
+
+    def one_by_one(self) -> "Acceptance":
+        """The same, but if the director is passive, each service is by itself."""
+        if not self.all_passive:
+            return self
+        marks = frozenset(service.fwmark for service in self.services)
+        return self._replace(passive=marks, all_passive=False)
+
+    def passive_services(self) -> list[Service]:
+        """Those that are passive by themselves."""
+        return [s for s in self.services if s.fwmark in self.passive]
+
+    def answering_pings(self) -> list[Service]:
+        passive = self.one_by_one().passive
+        return [s for s in self.services if s.ping and s.fwmark not in passive]
 
 
 NOTHING = Acceptance((), frozenset())
@@ -92,17 +112,34 @@ class Change(NamedTuple):
     released: Held = NOBODY
     taken: Held = NOBODY
     director: tuple[Director, Director] = UNSET, UNSET  # before and after
+    sync: tuple[Sync | None, Sync | None] = None, None  # before and after
+    role: tuple[Role, Role] = ACTIVE, ACTIVE
 
     def __bool__(self) -> bool:
         return (
             self.before != self.after
             or self.released != self.taken
             or self.director[0] != self.director[1]
+            or self.sync[0] != self.sync[1]
+            or self.role[0] != self.role[1]
         )
 
     def inverse(self) -> "Change":
-        was, will_be = self.director
-        return Change(self.after, self.before, self.taken, self.released, (will_be, was))
+        director, sync, role = self.director[::-1], self.sync[::-1], self.role[::-1]
+        return Change(self.after, self.before, self.taken, self.released, director, sync, role)
+
+    def role_after(self, role: Role) -> Role:
+        """What becomes of the stored role."""
+        return self.role[1] if self.role[0] != self.role[1] else role
+
+    def following(self, role: Role) -> "Change":
+        """With what it makes of a role: one of a service goes with it, and follows its name."""
+        ended = {s.name for s in self.before} - {s.name for s in self.after}
+        if self.role[0] != self.role[1] or not ended & role.services:
+            return self
+        stay, names = role.services - ended, self.renamed()
+        renamed = {new for old, new in names.items() if old in role.services}
+        return self._replace(role=(role, role._replace(services=stay | renamed)))
 
     def renamed(self) -> dict[str, str]:
         """The renamed services, which have the same mark before and after: old name → new name."""

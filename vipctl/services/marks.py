@@ -11,6 +11,26 @@ ACCEPTANCE_PREFIX = "fwmark-"  # names of acceptance-only services
 MARK_VALUE = 0x1000
 MARK_MASK = 0xFFFFF080
 
+# And for health checks through a VIP, one for each real server: bit 11 set, bits 0-6 and 8-10 free.
+CHECK_VALUE = 0x0800
+CHECK_MASK = 0xFFFFF880
+FIRST_CHECK_PORT, CHECK_PORTS = 61000, 4  # above Linux's own, which end with 60999
+
+
+def is_check_mark(mark: int) -> bool:
+    return mark & CHECK_MASK == CHECK_VALUE
+
+
+def check_marks() -> list[int]:
+    """The whole block, 1024 marks."""
+    return [mark for mark in range(CHECK_VALUE, CHECK_VALUE << 1) if is_check_mark(mark)]
+
+
+def check_ports(mark: int) -> range:
+    """The director's TCP ports that checks with this mark ask from."""
+    at = (mark & 0x7F) | (mark & 0x700) >> 1
+    return range(FIRST_CHECK_PORT + at * CHECK_PORTS, FIRST_CHECK_PORT + (at + 1) * CHECK_PORTS)
+
 
 def free_mark(used: Iterable[int]) -> int:
     """The lowest mark of vipctl's block that is not in use. Raises Refused."""

@@ -50,7 +50,7 @@ METHODS: dict[str, Features] = {
         options={
             "arp": switch(
                 "Method route: the director answers ARP for the VIPs; default no.",
-                default=False, agree=True, lasting=True,
+                default=False, agree=True,
             ),
         },
     ),

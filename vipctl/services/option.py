@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from vipctl.services.syntax import number
+from vipctl.services.syntax import number, seconds
 
 
 class Option(NamedTuple):
@@ -19,7 +19,7 @@ class Option(NamedTuple):
     UsageError. `each` reads one item of a list, so that errors can name it. Options with `ipvs` are
     for services that vipctl balances with IPVS. Two services that share VIPs must have the same
     value if `agree`. A change of a `lasting` option makes methods load all prefixes of the service
-    anew.
+    anew. Two directors of the same service may have different values of a `local` one.
     """
 
     help: str
@@ -36,6 +36,7 @@ class Option(NamedTuple):
     needed: bool = False
     agree: bool = False
     lasting: bool = False
+    local: bool = False
 
     def spelled(self, name: str) -> str:
         """How the command line spells it."""
@@ -46,13 +47,31 @@ def switch(text: str, **more: Any) -> Option:
     return Option(text, bool, _same, _same, **more)
 
 
-def amount(text: str, what: str, metavar: str, low: int, high: int, **more: Any) -> Option:
+def amount(
+    text: str,
+    what: str,
+    metavar: str,
+    low: int,
+    high: int,
+    *,
+    hexadecimal: bool = False,
+    **more: Any,
+) -> Option:
     """A number within bounds; errors call it `what`."""
 
     def read(word: str | int) -> int:
-        return number(str(word), what, low, high)
+        return number(str(word), what, low, high, hexadecimal=hexadecimal)
 
     return Option(text, int, read, int, metavar, bounds=(low, high), **more)
+
+
+def duration(text: str, longest: int, **more: Any) -> Option:
+    """Whole seconds, from 0; written as a number."""
+
+    def read(word: str | int) -> int:
+        return round(seconds(word, 0, longest))
+
+    return Option(text, object, read, int, "SECONDS", bounds=(0, longest), **more)
 
 
 def choice(text: str, names: type[StrEnum], **more: Any) -> Option:

@@ -1,9 +1,10 @@
 """The options of a service, each described here and nowhere else. Pure."""
 
 from vipctl.errors import UsageError
+from vipctl.services import agents, checks
 from vipctl.services.methods import METHODS
-from vipctl.services.option import Option, amount, choice, switch, word, words
-from vipctl.services.real import FORM, parse_real, parse_reals
+from vipctl.services.option import Option, amount, choice, duration, switch, word, words
+from vipctl.services.real import FORM, parse_fallback, parse_real, parse_reals
 from vipctl.services.syntax import (
     parse_persistence,
     parse_port,
@@ -11,7 +12,7 @@ from vipctl.services.syntax import (
     parse_scheduler,
     parse_sources,
 )
-from vipctl.services.values import AUTO, Forward, Leftover, Persistence
+from vipctl.services.values import AUTO, AllDown, CheckVia, Feedback, Forward, Leftover, Persistence
 
 
 def _known(method: str) -> str:
@@ -22,7 +23,12 @@ def _known(method: str) -> str:
 
 OPTIONS: dict[str, Option] = {  # by field of a Service
     "fwmark": amount(
-        "Default: the lowest free one of vipctl's block.", "fwmark", "MARK", 1, 0xFFFFFFFF
+        "Default: the lowest free one of vipctl's block.",
+        "fwmark",
+        "MARK",
+        1,
+        0xFFFFFFFF,
+        hexadecimal=True,
     ),
     "method": word(
         "How packets are accepted; default auto, the best here.",
@@ -31,6 +37,7 @@ OPTIONS: dict[str, Option] = {  # by field of a Service
         choices=(AUTO, *METHODS),
         agree=True,
         lasting=True,
+        local=True,
     ),
     "ports": words(
         "Only this port, or range of ports; repeat. 'all' is every port, the default.",
@@ -75,8 +82,66 @@ OPTIONS: dict[str, Option] = {  # by field of a Service
         parse_sources,
         flag="--source-nat",
         ipvs=True,
+        local=True,
     ),
-    "set_sysctls": switch("Set the sysctls that the service needs; default: only warn.", ipvs=True),
+    "checks": words(
+        "vipctl watch asks each real server this; repeat: all must pass. 'no', the default: none. "
+        "(--check alone is that of all commands.)",
+        checks.FORM,
+        checks.parse_checks,
+        checks.parse_check,
+        flag="--check",
+        ipvs=True,
+    ),
+    "check_via": choice(
+        "Whether checks ask at the real server's address or through IPVS at a VIP; default auto: "
+        "rip with nat, vip with dr and tun.",
+        CheckVia,
+        ipvs=True,
+    ),
+    "fallback": Option(
+        "The server that gets clients while all real servers fail; 'no', the default: none.",
+        str,
+        parse_fallback,
+        lambda real: "no" if real is None else str(real),
+        "RIP[:PORT]|no",
+        ipvs=True,
+    ),
+    "all_down": choice(
+        "While all real servers fail: keep the last that worked (the default), send clients to the "
+        "fallback (the default if there is one), or refuse them.",
+        AllDown,
+        ipvs=True,
+    ),
+    "slow_start": duration(
+        "A real server that comes back gets its weight little by little in so long; 0: at once.",
+        3600,
+        ipvs=True,
+    ),
+    "dead_after": duration(
+        "A real server that fails for so long is removed, which ends its connections; before, it "
+        "only gets no new ones. 0: never.",
+        86400,
+        ipvs=True,
+    ),
+    "agent": Option(
+        "vipctl watch asks a port of each real server how it is, as HAProxy's agent-check does; "
+        "'no', the default: none.",
+        str,
+        agents.parse_agent,
+        lambda agent: "no" if agent is None else str(agent),
+        agents.FORM,
+        ipvs=True,
+    ),
+    "feedback": choice(
+        "load: weights follow the percentages of agents, damped, and a real server that fails fast "
+        "gets less. With wlc, sed, nq and twos. Default no.",
+        Feedback,
+        ipvs=True,
+    ),
+    "set_sysctls": switch(
+        "Set the sysctls that the service needs; default: only warn.", ipvs=True, local=True
+    ),
 }
 
 

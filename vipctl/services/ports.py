@@ -1,4 +1,4 @@
-"""Sets of ports and ranges of ports, sorted, of which no two overlap. Pure."""
+"""Sets of ports, in one form: sorted, none overlapping or next to another. Pure."""
 
 from collections.abc import Iterable, Iterator
 
@@ -12,11 +12,11 @@ def port(protocol: str, first: int, last: int) -> Port:
 
 
 def union(ports: Iterable[Port]) -> Ports:
-    """Joins ranges that overlap; those that are only adjacent stay as they were written."""
+    """Those that overlap or touch become one."""
     found: list[Port] = []
     for one in sorted(ports, key=lambda p: (p.protocol, p.number, -p.end)):
         before = found[-1] if found else None
-        if before and before.protocol == one.protocol and one.number <= before.end:
+        if before and before.protocol == one.protocol and one.number <= before.end + 1:
             found[-1] = port(one.protocol, before.number, max(before.end, one.end))
         else:
             found.append(one)

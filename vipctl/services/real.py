@@ -1,23 +1,32 @@
 """Real servers: what they are, how they are written, their options. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from vipctl.addresses.prefixes import IPAddress
+from vipctl.addresses.prefixes import VERSIONS, IPAddress, bracketed
 from vipctl.errors import Refused, UsageError
 from vipctl.services import option
 from vipctl.services.option import Option, amount
-from vipctl.services.syntax import parse_endpoint
-from vipctl.services.values import Forward
+from vipctl.services.syntax import parse_endpoint, parse_tunnel
+from vipctl.services.values import Forward, Tunnel
 
 SERVICE = "service"  # a real server's forwarding method: that of its service
+OWN, BOTH = "own", "both"  # families of VIPs
+TUNNELLED = {"tunnel": Tunnel(), "family": OWN}  # otherwise only with tun
+
+
+def _one_of(text: str, what: str, known: Sequence[str]) -> str:
+    if text not in known:
+        raise UsageError(f"{text!r} is not {what}", hint="one of " + " ".join(known))
+    return text
 
 
 def _parse_forward(text: str) -> str:
-    known = [*map(str, Forward), SERVICE]
-    if text not in known:
-        raise UsageError(f"{text!r} is not a forwarding method", hint="one of " + " ".join(known))
-    return text
+    return _one_of(text, "a forwarding method", [*Forward, SERVICE])
+
+
+def _parse_family(text: str) -> str:
+    return _one_of(text, "a choice of address families", [OWN, BOTH])
 
 
 OPTIONS: dict[str, Option] = {  # fields of a RealServer, written KEY=VALUE
@@ -40,6 +49,19 @@ OPTIONS: dict[str, Option] = {  # fields of a RealServer, written KEY=VALUE
         "nat|dr|tun|service",
         _parse_forward,
         default=SERVICE,
+    ),
+    "tunnel": option.word(
+        "With tun: how packets are wrapped; PORT is 6080 if none is named. With checksums of the "
+        "tunnel's own: gre+csum, gue:PORT+csum, gue:PORT+remcsum.",
+        "ipip|gre|gue[:PORT]",
+        parse_tunnel,
+        default=Tunnel(),
+    ),
+    "family": option.word(
+        "It serves VIPs of the address family that its own address has, or of both (tun only).",
+        "own|both",
+        _parse_family,
+        default=OWN,
     ),
     "was": amount(
         "Its weight before drain-real, which undrain-real restores.",
@@ -64,18 +86,24 @@ class RealServer(NamedTuple):
     upper: int = 0
     lower: int = 0
     forward: str = SERVICE
+    tunnel: Tunnel = Tunnel()
+    family: str = OWN
     was: int = 0
 
     @property
     def endpoint(self) -> str:
         if not self.port:
             return str(self.address)
-        host = f"[{self.address}]" if self.address.version == 6 else str(self.address)
-        return f"{host}:{self.port}"
+        return f"{bracketed(self.address)}:{self.port}"
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """IP versions of the VIPs that it serves."""
+        return VERSIONS if self.family == BOTH else (self.address.version,)
 
     def in_kernel(self) -> "RealServer":
         """Without the fields that IPVS does not keep for a real server."""
-        return self._replace(was=0, forward=SERVICE)
+        return self._replace(forward=SERVICE, tunnel=Tunnel(), family=OWN, was=0)
 
     def settings(self) -> Settings:
         return {key: getattr(self, key) for key in OPTIONS}
@@ -133,6 +161,14 @@ def _settings(text: str, words: Iterable[str]) -> Settings:
             )
         found[key] = OPTIONS[key].read(value)
     return found
+
+
+def parse_fallback(text: str) -> RealServer | None:
+    """RIP[:PORT], or 'no'."""
+    if text == "no":
+        return None
+    address, port = parse_endpoint(text)
+    return RealServer(address, port or 0)
 
 
 def parse_reals(texts: Iterable[str]) -> tuple[RealServer, ...]:

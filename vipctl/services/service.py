@@ -5,13 +5,24 @@ from typing import Any, NamedTuple
 
 from vipctl.addresses.prefixes import VERSIONS, IPAddress
 from vipctl.errors import Refused
-from vipctl.services import ports
+from vipctl.services import checkable, ports
+from vipctl.services.agents import Agent
+from vipctl.services.checks import Check
 from vipctl.services.marks import ACCEPTANCE_PREFIX
 from vipctl.services.methods import METHODS, SOURCE_NAT, Features, owner_of
 from vipctl.services.option import Option
 from vipctl.services.options import EVERY_OPTION, OPTIONS
-from vipctl.services.real import SERVICE, RealServer, real_key
-from vipctl.services.values import Forward, Leftover, Persistence, Port, Scheduler
+from vipctl.services.real import SERVICE, TUNNELLED, RealServer, real_key
+from vipctl.services.values import (
+    AllDown,
+    CheckVia,
+    Feedback,
+    Forward,
+    Leftover,
+    Persistence,
+    Port,
+    Scheduler,
+)
 
 DEFAULT_METHOD = "fwmark"
 DEFAULT_SCHEDULER = Scheduler()
@@ -38,6 +49,14 @@ class Service(NamedTuple):
     forward: Forward = Forward.NAT
     persistence: Persistence = Persistence()
     source_nat: tuple[IPAddress | str, ...] = ()
+    checks: tuple[Check, ...] = ()
+    check_via: CheckVia = CheckVia.AUTO
+    fallback: RealServer | None = None
+    all_down: AllDown = AllDown.KEEP
+    slow_start: int = 0
+    dead_after: int = 0
+    agent: Agent | None = None
+    feedback: Feedback = Feedback.NO
     set_sysctls: bool = False
     own: Own = ()
 
@@ -62,6 +81,15 @@ class Service(NamedTuple):
         return not (self.accepted_only or self.proxied)
 
     @property
+    def watched(self) -> bool:
+        """Whether others than the operator have a say in its weights."""
+        return self.balanced and bool(self.checks or self.agent or self.feeds_back)
+
+    @property
+    def feeds_back(self) -> bool:
+        return self.feedback is Feedback.LOAD
+
+    @property
     def silent(self) -> bool:
         """Whether ARP requests for its VIPs are dropped: method `route` without --arp."""
         return "arp" in self.features.options and not self.value("arp")
@@ -73,15 +101,36 @@ class Service(NamedTuple):
         return (self.method, SOURCE_NAT) if translated else (self.method,)
 
     def versions(self) -> frozenset[int]:
-        """IP versions for which there is a real server."""
-        return frozenset(real.address.version for real in self.reals)
+        """IP versions of VIPs for which there is a real server."""
+        return frozenset(version for real in self.reals for version in real.versions)
 
     def forward_of(self, real: RealServer) -> Forward:
         return self.forward if real.forward == SERVICE else Forward(real.forward)
 
     def forwards(self) -> frozenset[Forward]:
         """The forwarding methods of its real servers; the service's own if it has none."""
-        return frozenset(map(self.forward_of, self.reals)) or frozenset({self.forward})
+        return frozenset(map(self.forward_of, self.servers)) or frozenset({self.forward})
+
+    def checked_by_vip(self, real: RealServer) -> bool:
+        """Whether its checks ask the real server through IPVS, at a VIP."""
+        if self.check_via is CheckVia.AUTO:
+            return self.forward_of(real) is not Forward.NAT
+        return self.check_via is CheckVia.VIP
+
+    def check_port(self, check: Check, real: RealServer) -> int:
+        """The port that a check asks: its own, the real server's, the only one; 0: none is."""
+        named = [port for port in self.ports if port.protocol == check.protocol]
+        only = named[0].number if len(named) == 1 and not named[0].last else 0
+        return check.port or real.port or only
+
+    @property
+    def servers(self) -> tuple[RealServer, ...]:
+        """All that may get its packets: the real servers, and the fallback."""
+        return self.reals if self.fallback is None else (*self.reals, self.fallback)
+
+    def when_all_down(self) -> AllDown:
+        """What it does then: a fallback is used unless `all_down` says otherwise."""
+        return AllDown.FALLBACK if self.fallback else self.all_down
 
     def options(self) -> dict[str, Option]:
         """The options that apply to a service of this kind, by field."""
@@ -129,9 +178,11 @@ def checked(service: Service) -> Service:
     _refuse_options_of_other_methods(service)
     _refuse_many_ports(service)
     _refuse_translated_ports(service)
+    _refuse_idle_tunnels(service)
     _refuse_forgotten_connections(service)
     _refuse_untranslated_sources(service)
     _refuse_idle_engine(service)
+    checkable.refuse(service)
     return service
 
 
@@ -196,6 +247,18 @@ def _refuse_translated_ports(service: Service) -> None:
                 "cannot translate",
                 hint=f"name it as {real.address}, or use --forward nat",
             )
+
+
+def _refuse_idle_tunnels(service: Service) -> None:
+    for real in service.reals:
+        forward = service.forward_of(real)
+        for key, usual in TUNNELLED.items() if forward is not Forward.TUN else ():
+            if getattr(real, key) != usual:
+                raise Refused(
+                    f"real server {real.endpoint} has {key}={getattr(real, key)}, which is for "
+                    f"--forward tun, not {forward}",
+                    hint=f"add forward=tun to it, use --forward tun, or give it {key}={usual}",
+                )
 
 
 def _refuse_forgotten_connections(service: Service) -> None:

@@ -9,19 +9,27 @@ from vipctl.addresses import prefixes
 from vipctl.addresses.prefixes import IPAddress
 from vipctl.errors import UsageError
 from vipctl.services import ports
-from vipctl.services.marks import ACCEPTANCE_PREFIX
+from vipctl.services.marks import ACCEPTANCE_PREFIX, acceptance_name
 from vipctl.services.values import (
     AUTO,
     EVERY_PORT,
+    GUE_PORT,
     PROTOCOLS,
     SCHEDULERS,
+    TUNNELS,
     Persistence,
     Port,
     Scheduler,
+    Tunnel,
 )
 
 MAX_PERSISTENCE = 31 * 24 * 3600  # seconds; as ipvsadm bounds it
+OF_AN_INTERFACE = (
+    "name a unicast address; of a real server on this director, one that an interface has"
+)
 MASKS = {"mask": 32, "mask6": 128}
+UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+DEVICE = r"[A-Za-z0-9_.-]{1,15}"  # without what files of other programs take for syntax
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}"
 
 
@@ -39,14 +47,34 @@ def check_name(name: str) -> str:
     return name
 
 
-def number(text: str, what: str, low: int, high: int) -> int:
-    """A decimal (or 0x…) number within bounds. Raises UsageError naming `what`."""
+def device(text: str) -> str:
+    if not re.fullmatch(DEVICE, text, re.ASCII):
+        raise UsageError(
+            f"{prefixes.quoted(text)} is not an interface", hint="as ip link names it, such as eth0"
+        )
+    return text
+
+
+def number(text: str, what: str, low: int, high: int, *, hexadecimal: bool = False) -> int:
+    """A decimal number, or one of 0x…, within bounds. Raises UsageError naming `what`."""
     try:
-        value = int(text, 16 if text.lower().startswith("0x") else 10)
+        value = int(text, 16 if hexadecimal and text.lower().startswith("0x") else 10)
     except ValueError:
         value = low - 1
     if not (low <= value <= high and text.isascii() and text.isalnum()):
         raise UsageError(f"{text!r} is not a {what}", hint=f"a number from {low} to {high}")
+    return value
+
+
+def seconds(text: str | float, low: float, high: float) -> float:
+    """A time: 30, 30s, 0.5s, 500ms, 5m; to the millisecond. Raises UsageError."""
+    found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h)?", str(text), re.ASCII)
+    value = round(float(found[1]) * UNITS[found[2] or "s"], 3) if found else -1.0
+    if not low <= value <= high:
+        raise UsageError(
+            f"{str(text)!r} is not a time",
+            hint=f"seconds from {low:g} to {high:g}, such as 30, 0.5s, 500ms, 5m",
+        )
     return value
 
 
@@ -60,7 +88,18 @@ def parse_sources(texts: Sequence[str]) -> tuple[IPAddress | str, ...]:
 
 
 def parse_mark(text: str) -> int:
-    return number(text, "fwmark", 1, 0xFFFFFFFF)
+    return number(text, "fwmark", 1, 0xFFFFFFFF, hexadecimal=True)
+
+
+def acceptance_mark(name: str) -> int:
+    """That of the acceptance-only service of this name. Raises UsageError."""
+    mark = parse_mark(name.removeprefix(ACCEPTANCE_PREFIX))
+    if name != acceptance_name(mark):
+        raise UsageError(
+            f"{name!r} is no name of a service",
+            hint=f"the acceptance-only one of fwmark {mark} is {acceptance_name(mark)}",
+        )
+    return mark
 
 
 def parse_port(text: str) -> Port:
@@ -75,14 +114,14 @@ def parse_port(text: str) -> Port:
     parts.remove(protocol)
     first, _, last = parts[0].partition("-")
     if not (first and last) or _service_port(parts[0], protocol):
-        return Port(protocol, _port_number(parts[0], protocol))
-    low, high = (_port_number(word, protocol) for word in (first, last))
+        return Port(protocol, port_number(parts[0], protocol))
+    low, high = (port_number(word, protocol) for word in (first, last))
     if low > high:
         raise UsageError(f"{text!r}: the range ends before it begins", hint=f"{high}-{low}?")
     return ports.port(protocol, low, high)
 
 
-def _port_number(word: str, protocol: str) -> int:
+def port_number(word: str, protocol: str) -> int:
     found = _service_port(word, protocol)
     if not found and word[:1].isalpha():
         raise UsageError(
@@ -156,11 +195,24 @@ def parse_endpoint(text: str) -> tuple[IPAddress, int | None]:
     elif text.count(":") == 1:
         host, _, port = text.partition(":")
     version, value = prefixes.parse_address(host)
-    prefixes.refuse_reserved(f"real server {host}", version, (value, value))
+    prefixes.refuse_reserved(f"real server {host}", version, (value, value), OF_AN_INTERFACE)
     return (
         prefixes.address(version, value),
         None if port is None else number(port, "port", 1, 65535),
     )
+
+
+def parse_tunnel(text: str) -> Tunnel:
+    """ipip, gre, gre+csum, gue (IANA's port), gue:PORT, gue:PORT+csum, gue+remcsum."""
+    head, plus, checksum = text.partition("+")
+    kind, colon, port = head.partition(":")
+    usual = GUE_PORT if kind == "gue" else 0
+    if checksum not in TUNNELS.get(kind, ()) or (plus and not checksum) or (colon and not usual):
+        raise UsageError(
+            f"{text!r} is not a tunnel",
+            hint="ipip, gre, gre+csum, gue:PORT, gue:PORT+csum or gue:PORT+remcsum",
+        )
+    return Tunnel(kind, number(port, "port", 1, 65535) if colon else usual, checksum)
 
 
 def parse_listener(texts: Iterable[str]) -> tuple[IPAddress, ...]:

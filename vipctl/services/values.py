@@ -10,12 +10,16 @@ SCHEDULERS = (
 )
 # IP_VS_SVC_F_… of include/uapi/linux/ip_vs.h: ONEPACKET; SCHED1 and SCHED2 as they are called.
 EVERY_FLAG = {"ops": 0x04}
+FED_BACK = ("wlc", "sed", "nq", "twos")  # look at connections, and at weights
+WEIGHING = ("wrr", "wlc", "sed", "nq", "twos")  # weights are to each other as shares of clients
 SCHEDULER_FLAGS: dict[str, dict[str, int]] = {
     "sh": {"fallback": 0x08, "port": 0x10},
     "mh": {"fallback": 0x08, "port": 0x10},
 }
 
 
+TUNNELS = {"ipip": ("",), "gre": ("", "csum"), "gue": ("", "csum", "remcsum")}  # with checksums
+GUE_PORT = 6080  # IANA's
 PROTOCOLS = ("tcp", "udp", "sctp")
 EVERY_PORT = (1, 65535)
 
@@ -33,6 +37,29 @@ class Leftover(StrEnum):
 
     REJECT = "reject"
     DROP = "drop"
+
+
+class CheckVia(StrEnum):
+    """Whether health checks ask a real server at its own address, or through IPVS at a VIP."""
+
+    AUTO = "auto"  # rip for real servers by nat, vip for others
+    RIP = "rip"
+    VIP = "vip"
+
+
+class AllDown(StrEnum):
+    """What a service does whose real servers all fail their checks."""
+
+    KEEP = "keep"  # the last working set
+    FALLBACK = "fallback"
+    REFUSE = "refuse"
+
+
+class Feedback(StrEnum):
+    """Whether weights follow what real servers are doing."""
+
+    NO = "no"
+    LOAD = "load"
 
 
 class Port(NamedTuple):
@@ -78,6 +105,18 @@ class Persistence(NamedTuple):
         return self.seconds if str(self) == str(self.seconds) else str(self)
 
 
+class Tunnel(NamedTuple):
+    """How packets for a real server are wrapped; only gue has a port."""
+
+    kind: str = "ipip"
+    port: int = 0
+    checksum: str = ""
+
+    def __str__(self) -> str:
+        port = f":{self.port}" if self.port else ""
+        return self.kind + port + (f"+{self.checksum}" if self.checksum else "")
+
+
 class Scheduler(NamedTuple):
     name: str = "wlc"
     flags: tuple[str, ...] = ()
@@ -96,3 +135,7 @@ class Scheduler(NamedTuple):
     def drains(self) -> bool:
         """Whether a client that hashes to a server of weight 0 gets another server."""
         return self.name != "dh" and (self.name not in SCHEDULER_FLAGS or "fallback" in self.flags)
+
+    def weighs(self) -> bool:
+        """Whether weights count only in proportion to each other, and at once."""
+        return self.name in WEIGHING

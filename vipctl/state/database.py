@@ -3,6 +3,7 @@
 import errno
 import os
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing, suppress
 
 from vipctl import files
@@ -10,6 +11,7 @@ from vipctl.errors import Missing, VipctlError
 from vipctl.files import Where
 from vipctl.state.directory import CURES, cure, trouble
 
+Stamp = tuple[tuple[int, int, int], ...]
 SCHEMA_VERSION = 2
 DAMAGED = (
     "the kernel keeps its VIPs meanwhile: put state.db back from a backup; without a backup, move "
@@ -37,6 +39,7 @@ CREATE TABLE tally (
 ) WITHOUT ROWID;
 CREATE TABLE sysctl (name TEXT PRIMARY KEY, old TEXT NOT NULL, new TEXT NOT NULL) WITHOUT ROWID;
 """
+HELD = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
 SAID = {  # sqlite's failures as errnos, for when a test of the directory finds nothing wrong
     sqlite3.SQLITE_FULL: errno.ENOSPC,
     sqlite3.SQLITE_IOERR: errno.EIO,
@@ -52,6 +55,18 @@ class Unwritten(VipctlError):
     """
 
     certain = True
+
+
+def stamp(directory: Where) -> Stamp:
+    """Of what has been committed: another after each commit."""
+    return tuple(_stamps(path(directory), path(directory) + "-wal"))
+
+
+def _stamps(*paths: str) -> Iterator[tuple[int, int, int]]:
+    for one in paths:
+        with suppress(FileNotFoundError):
+            info = os.stat(one)
+            yield info.st_ino, info.st_size, info.st_mtime_ns
 
 
 def create(directory: Where) -> None:
@@ -99,11 +114,14 @@ def apart(directory: Where) -> sqlite3.Connection:
 
 def is_for_writing(error: Exception) -> bool:
     """Whether sqlite failed because it could not write, which it does even to read."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return code in (
+    return _code(error) in (
         *(sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_FULL),
         *(sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PERM),
     )
+
+
+def _code(error: Exception) -> int:
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
 def failure(verb: str, directory: Where, error: Exception) -> VipctlError:
@@ -115,6 +133,11 @@ def failure(verb: str, directory: Where, error: Exception) -> VipctlError:
     if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_IOERR_FSYNC:
         return _uncertain(directory)
     kind = Unwritten if verb == "write" else VipctlError
+    if _code(error) in HELD:
+        return kind(
+            f"cannot {verb} the state in {directory}: another process has it locked",
+            hint=f"see who: fuser -v {path(directory)}; one that is stopped goes on by kill -CONT",
+        )
     cause = error if isinstance(error, OSError) else None
     if cause is None and is_for_writing(error):
         cause = trouble(directory) or _said(error)

@@ -56,9 +56,13 @@ def trouble(directory: Where) -> OSError | None:
 def identity() -> str:
     """Names this boot and this network namespace, whose cookie is unique within the boot."""
     boot = files.text("/proc/sys/kernel/random/boot_id").strip()
+    return f"{boot}/{cookie()}"
+
+
+def cookie() -> int:
+    """Of this network namespace."""
     with closing(socket.socket()) as s:
-        cookie = s.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8)
-    return f"{boot}/{int.from_bytes(cookie, 'little')}"
+        return int.from_bytes(s.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8), "little")
 
 
 @contextmanager
@@ -67,38 +71,41 @@ def lock(
 ) -> Iterator[None]:
     """Holds the state directory for one changing command. Raises Refused after `timeout` s."""
     prepare(directory)
-    fd = _open_lock(f"{directory}/lock")
+    fd = open_lock(f"{directory}/lock")
     try:
-        _acquire(fd, directory, timeout, waiting)
+        _acquire(fd, f"{directory}/lock", timeout, waiting)
         yield
     finally:
         os.close(fd)
 
 
 @contextmanager
-def alone(directory: Where) -> Iterator[None]:
-    """Of the daemons of a state directory, the only one. Raises Refused if there is one."""
-    prepare(directory)
-    fd = _open_lock(f"{directory}/watch.lock")
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+def weighing(directory: Where) -> Iterator[None]:
+    """Holds the weights of real servers, in IPVS and as health checks leave them, for a moment.
+
+    A command may hold the state for a minute, while a failed real server must not get clients.
+    Without a directory, taken away under a command that undoes its change, nobody else can hold
+    them. Raises Refused after LOCK_TIMEOUT.
+    """
+    if not files.exists(directory):
         yield
-    except BlockingIOError as e:
-        raise Refused(
-            f"vipctl watch runs already for {directory}", hint=f"fuser -v {directory}/watch.lock"
-        ) from e
+        return
+    fd = open_lock(f"{directory}/weights.lock")
+    try:
+        _acquire(fd, f"{directory}/weights.lock", LOCK_TIMEOUT, None)
+        yield
     finally:
         os.close(fd)
 
 
-def _open_lock(path: str) -> int:
+def open_lock(path: str) -> int:
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as e:
         raise VipctlError(f"cannot open the lock {path}: {e.strerror}", hint=cure(e)) from e
 
 
-def _acquire(fd: int, directory: Where, timeout: float, waiting: Callable[[], None] | None) -> None:
+def _acquire(fd: int, path: str, timeout: float, waiting: Callable[[], None] | None) -> None:
     start = time.monotonic()
     while True:
         try:
@@ -107,8 +114,8 @@ def _acquire(fd: int, directory: Where, timeout: float, waiting: Callable[[], No
             waited = time.monotonic() - start
         if waited > timeout:
             raise Refused(
-                f"another vipctl command has held {directory} for {timeout:.0f} s",
-                hint=f"see who: fuser -v {directory}/lock",
+                f"another vipctl command has held {os.path.dirname(path)} for {timeout:.0f} s",
+                hint=f"see who: fuser -v {path}",
             )
         if waiting is not None and waited > LOCK_NOTICE:
             waiting()

@@ -9,7 +9,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from os.path import samestat
 from typing import Self
 
@@ -17,13 +17,16 @@ from vipctl import files
 from vipctl.addresses.spans import Spans
 from vipctl.errors import Missing, Refused, VipctlError
 from vipctl.files import Where
-from vipctl.services import director
+from vipctl.health.verdicts import NONE, Verdicts
+from vipctl.services import director, role, sync
 from vipctl.services.change import Change
 from vipctl.services.director import Director
+from vipctl.services.role import Role
 from vipctl.services.service import Service, from_plain, plain
-from vipctl.state import database
+from vipctl.services.sync import Sync
+from vipctl.state import database, verdicts
 from vipctl.state.database import DAMAGED, SCHEMA_VERSION, failure
-from vipctl.state.directory import identity, prepare, trouble
+from vipctl.state.directory import identity, prepare, trouble, weighing
 from vipctl.state.rows import Rows
 
 
@@ -135,11 +138,23 @@ class Store(Rows):
 
     def in_use(self) -> bool:
         """Whether anything of this state is, or may be, in a kernel."""
-        return bool(self.services() or self.director()) or self.intent() is not None
+        known = self.services() or self.director() or self.sync()
+        return bool(known) or self.intent() is not None
 
     def director(self) -> Director:
         """The director's settings, those that are set."""
         return director.from_plain(json.loads(self.meta("director") or "{}"))
+
+    def sync(self) -> Sync | None:
+        """How connections are synchronised with other directors; None if they are not."""
+        return sync.from_plain(json.loads(self.meta("sync") or "null"))
+
+    def former_syncs(self) -> list[Sync]:
+        """As an unfinished change may have left it in the kernel."""
+        return [Sync(**form) for form in json.loads(self.meta("former_syncs") or "[]")]
+
+    def role(self) -> Role:
+        return role.from_plain(json.loads(self.meta("role") or "{}"))
 
     def services(self) -> Mapping[str, Service]:
         """By name, in order."""
@@ -150,6 +165,17 @@ class Store(Rows):
             }
         found: Mapping[str, Service] = self.derived["services"]
         return found
+
+    def verdicts(self) -> Verdicts:
+        """What health checks say at this moment; not looked for where nothing is checked."""
+        checked = any(service.watched for service in self.services().values())
+        return verdicts.read(self._directory) if checked else NONE
+
+    @contextmanager
+    def weighing(self) -> Iterator[Verdicts]:
+        """The verdicts; but for who only reads, these and weights in IPVS stay as they are."""
+        with nullcontext() if self._file is None else weighing(self._directory):
+            yield self.verdicts()
 
     def sysctls(self) -> dict[str, tuple[str, str]]:
         """The sysctls that vipctl has set: name → (value before, value set)."""
@@ -166,6 +192,7 @@ class Store(Rows):
         with self._transaction():
             pending = {*marks, *(self.intent() or ())}
             self._set_meta("intent", json.dumps(sorted(pending)))
+            self._keep_syncs(change)
             self._set_meta("owner", identity())
             self._set_meta("token", self.token() or os.urandom(8).hex())
             self._apply(change)
@@ -187,7 +214,7 @@ class Store(Rows):
             self._keep(sysctls)
             self._set_meta("seals", json.dumps(seals))
             self._set_meta("epochs", json.dumps(epochs or {}))
-            self._db.execute("DELETE FROM meta WHERE key = 'intent'")
+            self._db.execute("DELETE FROM meta WHERE key IN ('intent', 'former_syncs')")
 
     def check_there(self) -> None:
         """Raises VipctlError if the database was removed or replaced since it was opened."""
@@ -208,6 +235,13 @@ class Store(Rows):
         """Replaces the epochs alone."""
         with self._transaction():
             self._set_meta("epochs", json.dumps(epochs))
+
+    def _keep_syncs(self, change: Change) -> None:
+        if change.sync[0] == change.sync[1]:
+            return
+        former = {*self.former_syncs(), *filter(None, change.sync)}
+        self._set_meta("former_syncs", json.dumps([one._asdict() for one in sorted(former)]))
+        self._set_meta("sync", json.dumps(sync.plain(change.sync[1])))
 
     def _keep(self, sysctls: dict[str, tuple[str, str]]) -> None:
         self._db.execute("DELETE FROM sysctl")
@@ -231,6 +265,8 @@ class Store(Rows):
         self._db.execute("DELETE FROM tally WHERE prefixes = 0")
         if change.director[0] != change.director[1]:
             self._set_meta("director", json.dumps(director.plain(change.director[1])))
+        if change.role[0] != change.role[1]:
+            self._set_meta("role", json.dumps(role.plain(change.role[1])))
 
     def _set_meta(self, key: str, value: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))

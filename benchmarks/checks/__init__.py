@@ -1,0 +1,1 @@
+"""What checking many real servers costs, beside keepalived and ldirectord: `make bench-checks`."""

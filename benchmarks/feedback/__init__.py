@@ -1,0 +1,1 @@
+"""Schedulers with and without feedback, where real servers are unlike each other."""

@@ -1,0 +1,1 @@
+"""How soon `vipctl watch` has put back what others took away."""

@@ -1,0 +1,1 @@
+"""What asking costs the director, by kind of check."""

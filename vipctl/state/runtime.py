@@ -1,0 +1,99 @@
+"""Of each network namespace, the daemon that watches it, as commands find it: a socket below /run.
+
+A command sends a word. CHANGED, and LOADING before prefixes by the thousand, have no answer, and
+cost the same whether a daemon runs or not; STATUS is answered by an object of JSON.
+"""
+
+import _socket as socket
+import errno
+import fcntl
+import json
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from typing import Any
+
+from vipctl.errors import Missing, Refused
+from vipctl.state.directory import cookie, cure, open_lock
+
+DIRECTORY = "/run/vipctl"
+CHANGED, LOADING, STATUS = b"changed", b"loading", b"status"
+PATIENCE = 2.0  # seconds that an answer may take
+LARGEST = 1 << 16  # bytes of an answer
+NOBODY = (errno.ENOENT, errno.ENOTDIR, errno.ECONNREFUSED)
+
+Link = socket.socket
+Answer = dict[str, Any]
+
+
+@contextmanager
+def serving() -> Iterator[Link]:
+    """The daemon's end. Raises Refused if this network namespace has a daemon already."""
+    prepare()
+    path, lock = _path("socket"), open_lock(_path("lock"))
+    try:
+        _be_alone(lock)
+        with suppress(FileNotFoundError):  # of one that was killed
+            os.unlink(path)
+        with closing(_datagrams()) as link:
+            link.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+            link.bind(path)
+            yield link
+        os.unlink(path)
+    finally:
+        os.close(lock)
+
+
+def tell(word: bytes) -> None:
+    """Tells the daemon, if there is one, what a command does."""
+    with suppress(OSError), closing(_datagrams()) as link:
+        link.sendto(word, socket.MSG_DONTWAIT, _path("socket"))
+
+
+def ask() -> Answer | None:
+    """What the daemon says of itself; {} if it does not answer, None if there is none."""
+    try:
+        with closing(_datagrams()) as link:
+            link.bind(b"")  # some address, for the answer
+            link.connect(_path("socket"))  # others than it cannot answer
+            link.settimeout(PATIENCE)
+            link.send(STATUS)
+            found: Answer = json.loads(link.recv(LARGEST))
+            return found
+    except OSError as e:
+        return None if e.errno in NOBODY else {}
+
+
+def _be_alone(lock: int) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as e:
+        known = ask()
+        whose = f", for {known['state_dir']} (process {known['pid']})" if known else ""
+        raise Refused(
+            f"vipctl watch runs already in this network namespace{whose}",
+            hint=f"one is enough; it goes on. Who it is: fuser -v {_path('lock')}",
+        ) from e
+
+
+def _path(kind: str) -> str:
+    return f"{DIRECTORY}/{cookie()}.{kind}"
+
+
+def _datagrams() -> Link:
+    return socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+
+
+def prepare() -> None:
+    """Creates the directory. Raises Missing, or Refused if others may write there."""
+    try:
+        os.makedirs(DIRECTORY, mode=0o700, exist_ok=True)
+        info = os.stat(DIRECTORY)
+    except OSError as e:
+        raise Missing(f"cannot use {DIRECTORY}: {e.strerror}", hint=cure(e)) from e
+    if info.st_uid not in (0, os.geteuid()) or stat.S_IMODE(info.st_mode) & 0o022:
+        raise Refused(
+            f"{DIRECTORY} can be written by others than root",
+            hint=f"chown root: {DIRECTORY} && chmod 0700 {DIRECTORY}",
+        )
