@@ -21,6 +21,9 @@ class Delta:
     def __init__(self, removed: Batch = NONE, added: Batch = NONE, arriving: Batch = NONE) -> None:
         self.removed, self.added, self.arriving = removed, added, arriving
 
+    def parts(self) -> tuple[Batch, Batch, Batch]:
+        return self.removed, self.added, self.arriving
+
 
 def acceptances(store: Store, without: Without = ()) -> dict[str, Acceptance]:
     """What each method in use has to accept."""
@@ -32,7 +35,7 @@ def acceptances(store: Store, without: Without = ()) -> dict[str, Acceptance]:
 
 
 def _acceptances(store: Store, without: Without) -> dict[str, Acceptance]:
-    services = store.services()
+    services, role = store.services(), store.role()
     tallies: dict[str, list[Tally]] = {}
     for name, shape, count in store.tallies():
         for part in services[name].parts:
@@ -44,6 +47,8 @@ def _acceptances(store: Store, without: Without) -> dict[str, Acceptance]:
             _shapes(found, sized=methods.get(method).SIZED),
             tuple(_witnesses(store, found)) if methods.get(method).WITNESSED else (),
             store.token(),
+            frozenset(services[name].fwmark for name, _, _ in found if name in role.services),
+            role.passive,
         )
         for method, found in tallies.items()
     }

@@ -10,10 +10,11 @@ from vipctl.errors import Missing, VipctlError
 from vipctl.linux import ipvs, sysctl
 from vipctl.linux.ipvs.messages import Key
 from vipctl.linux.sysctl import Kept
-from vipctl.services import director
+from vipctl.services import director, sync
 from vipctl.services.change import Change
 from vipctl.services.methods import SOURCE_NAT
 from vipctl.services.service import Service
+from vipctl.services.sync import Sync
 from vipctl.state.store import Store
 
 Sides = set[tuple[str, int]]  # services, and IP versions of which they have ranges
@@ -21,11 +22,12 @@ NO_CHANGE = Change()
 
 
 class Problem(NamedTuple):
-    """One thing that the director cannot have."""
+    """One thing that the director cannot have; `services` need it, none if it is the director's."""
 
     words: str
     cause: VipctlError
     cure: str = ""
+    services: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.words}, as {self.cause.message}"
@@ -42,25 +44,37 @@ class Lacking:
         self.accepted: dict[tuple[str, int], VipctlError] = {}  # by method and IP version
         self.balanced: dict[Key, VipctlError] = {}
         self.sysctls: dict[str, VipctlError] = {}
+        self.sync: VipctlError | None = None
         self.stuck: set[str] = set()  # methods that could not be loaded: their objects are unknown
 
     def problems(self, store: Store, change: Change = NO_CHANGE) -> Iterator[Problem]:
         """What is lacking, told by the services that it concerns, once `change` is made."""
-        if not (self.accepted or self.balanced or self.sysctls):
+        if self.sync and synchronised(store, change):
+            yield Problem("connections are not synchronised with other directors", self.sync)
+        yield from self.unserved(store, change)
+        if not self.sysctls:
             return
-        known, sides = after(store, change), _sides(store, change)
-        for method in dict.fromkeys(method for method, _ in self.accepted):
-            yield from self._of_method(method, [s.name for s in known if method in s.parts], sides)
-        names = {service.fwmark: service.name for service in known}
-        wanted, wanted_of_director = ipvs.desired(known), chosen(store, change)
-        for key, error in self.balanced.items():
-            if key in wanted:
-                yield Problem(f"{names[key.mark]} is not balanced (IPv{key.version})", error)
+        known, wanted_of_director = after(store, change), chosen(store, change)
         for name, error in self.sysctls.items():
             if name in wanted_of_director:
                 yield Problem(f"{name} is not {wanted_of_director[name]}, as it is set", error)
             elif users := [s.name for s in known if name in sysctl.needed([s])]:
-                yield Problem(f"{name} is not as {', '.join(users)} needs it", error)
+                words = f"{name} is not as {', '.join(users)} needs it"
+                yield Problem(words, error, services=tuple(users))
+
+    def unserved(self, store: Store, change: Change = NO_CHANGE) -> Iterator[Problem]:
+        """Those with which VIPs are not accepted, or not balanced."""
+        if not (self.accepted or self.balanced):
+            return
+        known, sides = after(store, change), _sides(store, change)
+        for method in dict.fromkeys(method for method, _ in self.accepted):
+            yield from self._of_method(method, [s.name for s in known if method in s.parts], sides)
+        names, wanted = {service.fwmark: service.name for service in known}, ipvs.desired(known)
+        for key, error in self.balanced.items():
+            if key in wanted:
+                name = names[key.mark]
+                words = f"{name} is not balanced (IPv{key.version})"
+                yield Problem(words, error, services=(name,))
 
     def reasons(self, method: str) -> dict[int, VipctlError]:
         """Why a method cannot accept, by IP version."""
@@ -91,20 +105,27 @@ def planned_sysctls(store: Store, change: Change) -> Kept:
 def chosen(store: Store, change: Change = NO_CHANGE) -> dict[str, str]:
     """The director's settings after the change, by the kernel's names and values."""
     old, new = change.director
-    return director.kernel_values(new if new != old else store.director())
+    values = director.kernel_values(new if new != old else store.director())
+    return {**sync.sysctls(synchronised(store, change)), **values}
+
+
+def synchronised(store: Store, change: Change = NO_CHANGE) -> Sync | None:
+    """How connections are synchronised after the change."""
+    old, new = change.sync
+    return new if new != old else store.sync()
 
 
 def unaccepted(
     method: str, names: Sequence[str], cause: VipctlError, versions: Sequence[int]
 ) -> Problem:
     if method == SOURCE_NAT:
-        return Problem(f"clients' addresses are not translated for {', '.join(names)}", cause)
+        words = f"clients' addresses are not translated for {', '.join(names)}"
+        return Problem(words, cause, services=tuple(names))
     who = f"VIPs of {', '.join(names)} are not accepted"
     if len(versions) == 1:
-        return Problem(f"IPv{versions[0]} {who}", cause)
-    return Problem(
-        who, cause, f"or have another method: vipctl set-service {names[0]} --method auto"
-    )
+        return Problem(f"IPv{versions[0]} {who}", cause, services=tuple(names))
+    cure = f"or have another method: vipctl set-service {names[0]} --method auto"
+    return Problem(who, cause, cure, tuple(names))
 
 
 def _sides(store: Store, change: Change) -> Sides:

@@ -7,14 +7,17 @@ from collections.abc import Iterable
 
 from vipctl import methods
 from vipctl.errors import Missing, Refused
+from vipctl.health.verdicts import NONE, Verdicts
 from vipctl.linux import ipvs, sysctl
+from vipctl.linux.ipvs import daemons, paths
 from vipctl.linux.ipvs.messages import Key, Virtual
 from vipctl.linux.sysctl import Kept
-from vipctl.reconcile import healing
+from vipctl.reconcile import healing, looking
 from vipctl.reconcile.acceptance import Delta, acceptances, differences, while_arriving
 from vipctl.reconcile.epochs import Watch
-from vipctl.reconcile.healing import Found, Notify
+from vipctl.reconcile.healing import Notify
 from vipctl.reconcile.lacking import Lacking, planned_sysctls, unaccepted
+from vipctl.reconcile.looking import Found
 from vipctl.services.change import NOTHING, Acceptance, Change, of_version
 from vipctl.state.database import Unwritten
 from vipctl.state.store import Store
@@ -26,17 +29,24 @@ def check(store: Store, change: Change, lacking: Lacking) -> None:
     """Raises what `commit` would raise before it begins."""
     old, new = _rebalanced(change)
     try:
-        _refuse_foreign(ipvs.read({key.mark for key in (*old, *new)}), old)
+        _refuse_foreign(_others(store, {key.mark for key in (*old, *new)}), old)
     except Missing:
         if _asked(old, new, lacking):
             raise
     _refuse_unacceptable(change, lacking)
+    _refuse_unsyncable(change)
 
 
-def _rebalanced(change: Change) -> tuple[Virtuals, Virtuals]:
+def _refuse_unsyncable(change: Change) -> None:
+    old, new = change.sync
+    if new and new != old:
+        daemons.refuse(new, (old,) if old else ())
+
+
+def _rebalanced(change: Change, verdicts: Verdicts = NONE) -> tuple[Virtuals, Virtuals]:
     """The virtual services of those that change in more than their ranges, before and after."""
     same = {*change.before} & {*change.after}
-    old, new = (ipvs.desired(set(side) - same) for side in (change.before, change.after))
+    old, new = (ipvs.desired(set(side) - same, verdicts) for side in (change.before, change.after))
     return old, new
 
 
@@ -57,6 +67,12 @@ def _lacks_anyway(key: Key, old: Virtuals, new: Virtuals, lacking: Lacking) -> b
     if key not in lacking.balanced or key not in old:
         return False
     return ipvs.settings(old[key]) == ipvs.settings(new[key])
+
+
+def _others(store: Store, marks: Iterable[int]) -> Virtuals:
+    """What IPVS has there; a path of health checks gives way, which then take another mark."""
+    found, owner = ipvs.read(marks), store.token()
+    return {key: one for key, one in found.items() if not paths.is_path(key, one, owner)}
 
 
 def _refuse_foreign(present: Virtuals, ours: Virtuals) -> None:
@@ -88,7 +104,7 @@ def _refuse_unacceptable(change: Change, lacking: Lacking) -> None:
 
 def foresee(store: Store, change: Change, found: Found) -> None:
     """Finds and raises what `heal` and `commit` would, as far as shows without any change."""
-    healing.foresee(store, found)
+    looking.foresee(store, found)
     if not change:
         return
     old, new = _rebalanced(change)
@@ -109,16 +125,15 @@ def commit(store: Store, change: Change, found: Found, notify: Notify) -> None:
     _refuse_unacceptable(change, lacking)  # again: healing may have found more
     healing.announce(notify, sum(map(len, (*change.released.values(), *change.taken.values()))))
     before, kept = acceptances(store, lacking.accepted), store.sysctls()
-    old, new = _rebalanced(change)
-    marks = {key.mark for key in (*old, *new)}
-    present = healing.present(marks)
+    marks = {key.mark for side in _rebalanced(change) for key in side}
     sysctls = planned_sysctls(store, change)
     watch = Watch({*before, *(part for service in change.after for part in service.parts)})
     vouched = _vouched(store, before, watch)
     store.begin(change, marks, kept | sysctls)
     try:
-        _balance(old, new, present, lacking)
+        new, present = _balance(store, change, marks, lacking)
         _permit(sysctl.enforce(kept, sysctls), sysctls, found)
+        _synchronise(change)
         _accept(store, change, before, lacking, watch)
         ipvs.remove(new, present)
         epochs = {name: epoch for name, epoch in watch.undisturbed().items() if name in vouched}
@@ -129,20 +144,35 @@ def commit(store: Store, change: Change, found: Found, notify: Notify) -> None:
         raise
 
 
+def _synchronise(change: Change) -> None:
+    old, new = change.sync
+    if old != new:
+        daemons.bring(new, (old,) if old else ())
+
+
 def _vouched(store: Store, before: Iterable[str], watch: Watch) -> set[str]:
     """Methods whose prefixes are known to be as stored, and those that were not in use before."""
     known = store.epochs()
     return {n for n, epoch in watch.start.items() if n not in before or known.get(n) == epoch}
 
 
-def _balance(old: Virtuals, new: Virtuals, present: Virtuals, lacking: Lacking) -> None:
-    """Adds the virtual services. What IPVS refused before it may refuse again: no failure here."""
-    refused = healing.balance(new, present)
+def _balance(
+    store: Store, change: Change, marks: Iterable[int], lacking: Lacking
+) -> tuple[Virtuals, Virtuals]:
+    """Adds the virtual services; returns them, and what there was.
+
+    What IPVS refused before it may refuse again: no failure here.
+    """
+    with store.weighing() as verdicts:
+        old, new = _rebalanced(change, verdicts)
+        present = healing.present(marks)
+        refused = healing.balance(new, present)
     for key, error in refused.items():
         if not _lacks_anyway(key, old, new, lacking):
             raise error
     for key in new.keys() & lacking.balanced.keys() - refused.keys():
         del lacking.balanced[key]
+    return new, present
 
 
 def _permit(refused: sysctl.Refusals, planned: Kept, found: Found) -> None:
@@ -161,6 +191,7 @@ def _accept(
     """Applies the change in each method; what changes methods is added before it is removed."""
     wanted = acceptances(store, lacking.accepted)
     deltas = differences(store, change, before, wanted, lacking.accepted)
+    healing.forewarn(*(part for delta in deltas.values() for part in delta.parts()))
     between = dict(before)
     for name, delta in deltas.items():
         if delta.arriving:

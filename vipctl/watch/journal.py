@@ -1,11 +1,14 @@
-"""What a daemon says: to the journal with fields, else one line each on stderr."""
+"""What operators read later: entries of the journal or of syslog, else lines on stderr."""
 
+import _socket as socket  # imported faster than `socket`
 import os
-import socket
 import sys
+from contextlib import closing, suppress
 from enum import IntEnum
 
-JOURNAL = "/run/systemd/journal/socket"
+JOURNAL, SYSLOG = "/run/systemd/journal/socket", "/dev/log"
+USER = 1 << 3  # syslog's facility of programs that have none of their own
+PATIENCE = 1.0  # seconds that a journal may take to make room
 
 
 class Level(IntEnum):
@@ -17,14 +20,33 @@ class Level(IntEnum):
 
 
 def say(level: Level, text: str, **fields: object) -> None:
-    """One entry; fields of the journal, such as SERVICE="web", beside the text."""
+    """What a daemon says, with fields of the journal, such as SERVICE="web", beside the text."""
     if _is_journal():
-        known = {"MESSAGE": text, "PRIORITY": int(level), "SYSLOG_IDENTIFIER": "vipctl"} | fields
-        lines = (f"{name}={_one_line(value)}\n" for name, value in known.items())
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
-            out.sendto("".join(lines).encode(), JOURNAL)
+        _send(JOURNAL, _entry(level, text, fields))
         return
     print(f"vipctl: {_one_line(text)}", file=sys.stderr, flush=True)
+
+
+def record(level: Level, text: str, **fields: object) -> None:
+    """What is kept whoever reads stderr; nothing where nobody keeps anything."""
+    line = f"<{USER | level}>vipctl[{os.getpid()}]: {_one_line(text)}"
+    for path, entry in ((JOURNAL, _entry(level, text, fields)), (SYSLOG, line.encode())):
+        with suppress(OSError):
+            return _send(path, entry)
+    return None
+
+
+def _entry(level: Level, text: str, fields: dict[str, object]) -> bytes:
+    """As the journal's native protocol has it: a field a line."""
+    known = {"MESSAGE": text, "PRIORITY": int(level), "SYSLOG_IDENTIFIER": "vipctl"} | fields
+    lines = (f"{name}={_one_line(value)}\n" for name, value in known.items())
+    return "".join(lines).encode(errors="backslashreplace")
+
+
+def _send(path: str, entry: bytes) -> None:
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)) as out:
+        out.settimeout(PATIENCE)
+        out.sendto(entry, path)
 
 
 def _one_line(value: object) -> str:
