@@ -1,4 +1,4 @@
-"""Short digests of text, to tell whether two texts are the same."""
+"""Short digests of text or bytes, to tell whether two are the same."""
 
 try:
     from _blake2 import blake2b  # `hashlib` has the same, but loads OpenSSL
@@ -8,5 +8,6 @@ except ImportError:
 SIZE = 16  # bytes
 
 
-def of(words: str) -> str:
-    return blake2b(words.encode(), digest_size=SIZE).hexdigest()
+def of(words: str | bytes) -> str:
+    data = words.encode() if isinstance(words, str) else words
+    return blake2b(data, digest_size=SIZE).hexdigest()

@@ -22,6 +22,11 @@ class VipctlError(Exception):
         self.message = message
         self.hint = hint
 
+    @property
+    def in_a_line(self) -> str:
+        """Message and hint, where there is one line for both."""
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
 
 def nearest(name: str, known: Iterable[str], otherwise: str = "vipctl --help") -> str:
     """The hint for an unknown name: similar names that are known, else `otherwise`."""

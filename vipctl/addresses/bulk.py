@@ -85,6 +85,17 @@ def _steps(by: int, bounds: tuple[Columns, Columns], counted: bool) -> NDArray[n
     return np.full(len(bounds[0][0]), by if counted else 0, np.int8)
 
 
+def widened(version: int, data: bytes, hosts: int) -> bytes:
+    """The spans with the bits of `hosts` cleared in first addresses and set in last ones."""
+    masks = tuple(np.uint64(hosts >> by & int(FULL)) for by in ((0,) if version == 4 else (64, 0)))
+    first, last = firsts_and_lasts(version, data)
+    return as_bytes(
+        version,
+        tuple(column & ~mask for column, mask in zip(first, masks, strict=True)),
+        tuple(column | mask for column, mask in zip(last, masks, strict=True)),
+    )
+
+
 def near(version: int, data: bytes, others: bytes, gap: int) -> bytes:
     """The spans that share an address with one of `others`, each widened by `gap` (0 or 1)."""
     low, high = firsts_and_lasts(version, others)

@@ -16,6 +16,7 @@ AF = {4: socket.AF_INET, 6: socket.AF_INET6}
 VERSIONS = (4, 6)
 NOTHING = {version: Spans(version) for version in VERSIONS}
 MAX_QUOTED = 100  # characters
+LEAVE_OUT = "these can never be VIPs; leave them out"
 BOM = "\ufeff"
 
 
@@ -104,6 +105,11 @@ def span_text(version: int, span: Span) -> str:
         prefix = network(version, *pieces[0])
         return str(prefix.network_address if prefix.num_addresses == 1 else prefix)
     return f"{address(version, span[0])}-{address(version, span[1])}"
+
+
+def bracketed(value: IPAddress) -> str:
+    """As it stands before a colon and a port."""
+    return f"[{value}]" if value.version == 6 else str(value)
 
 
 def parse_address(text: str) -> tuple[int, int]:
@@ -211,8 +217,8 @@ def reserved(version: int) -> Iterator[Span]:
     return (found for other, found, _, _ in _RESERVED if other == version)
 
 
-def refuse_reserved(text: str, version: int, span: Span) -> None:
-    """Raises Refused for a range that no VIP can be in."""
+def refuse_reserved(text: str, version: int, span: Span, hint: str = LEAVE_OUT) -> None:
+    """Raises Refused for a range that no VIP can be in, nor a real server."""
     first, last = span
     if first == 0 and last == (1 << BITS[version]) - 1:
         raise Refused(
@@ -220,7 +226,4 @@ def refuse_reserved(text: str, version: int, span: Span) -> None:
         )
     for other, (low, high), block, what in _RESERVED:
         if version == other and first <= high and low <= last:
-            raise Refused(
-                f"{text} holds {what} addresses ({block})",
-                hint="these can never be VIPs; leave them out",
-            )
+            raise Refused(f"{text} holds {what} addresses ({block})", hint=hint)

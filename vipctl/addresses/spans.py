@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Final, Self
 
-from vipctl.addresses.few import WIDTH, Span, cut, difference, normalise, packed, unpacked
+from vipctl.addresses.few import BITS, WIDTH, Span, cut, difference, normalise, packed, unpacked
 
 NUMPY_FROM = 8_000  # spans for which it pays to import numpy
 LAST = b"\xff" * 16
@@ -131,6 +131,16 @@ class Spans:
         return type(self)(
             self.version, b"".join(self.data[at * size : at * size + size] for at in sorted(found))
         )
+
+    def widened(self, length: int) -> Self:
+        """The whole prefixes of a length in which the set has any address."""
+        hosts = (1 << BITS[self.version] - length) - 1
+        if _are_many(self.version, self.data):
+            from vipctl.addresses import bulk
+
+            return self.of(self.version, bulk.widened(self.version, self.data, hosts))
+        ends = ((first & ~hosts, last | hosts) for first, last in self)
+        return self.from_pairs(self.version, ends)
 
     def parts(self, bounds: Iterable[bytes]) -> list[Self]:
         """Cuts the set at packed addresses, which are in order: one part more than bounds.

@@ -8,35 +8,42 @@ from collections.abc import Sequence
 
 import click
 
-from vipctl.cli import output
+from vipctl.cli import audit, changing, output, showing  # noqa: F401 - two register commands
 from vipctl.cli.base import group
-from vipctl.cli.commands import MADE
 from vipctl.cli.output import Unprinted, printable, printable_lines
+from vipctl.cli.result import MADE
 from vipctl.errors import UsageError, VipctlError
 
 
 def main() -> None:
     output.prepare()
-    code = run(sys.argv[1:])
+    code = run(sys.argv[1:], audit.journal)
     output.finish()
     sys.exit(code)
 
 
-def run(words: Sequence[str]) -> int:
-    """Runs one command, prints its result or error, and returns the exit code."""
+def run(words: Sequence[str], write: audit.Write = audit.silent) -> int:
+    """Runs one command, prints its result or error, and returns the exit code.
+
+    `write` keeps what it was, if it may change something.
+    """
+    entry = audit.Audit(words, write)
     try:
-        group.main(list(words), prog_name="vipctl", standalone_mode=False)
+        code: int | None = group.main(
+            list(words), prog_name="vipctl", standalone_mode=False, obj=entry
+        )
     except click.exceptions.NoArgsIsHelpError as e:
         output.tell(e.format_message())
         return UsageError.exit_code
     except (Exception, KeyboardInterrupt, SystemExit) as e:
-        return _failed(e, words)
-    return 0
+        return _failed(e, words, entry)
+    return code or 0
 
 
-def _failed(cause: BaseException, words: Sequence[str]) -> int:
+def _failed(cause: BaseException, words: Sequence[str], entry: audit.Audit) -> int:
     """Prints an error and returns the exit code: 0 if only the reader of a report has gone."""
     error = _known(cause)
+    entry.done(f"{error.kind}: {'; '.join([error.message, *getattr(error, '__notes__', ())])}")
     made = MADE in getattr(error, "__notes__", ())
     if isinstance(error, Unprinted) and error.closed and not made:
         return 0
@@ -82,9 +89,9 @@ def _show(error: VipctlError, *, as_json: bool) -> bool:
             return True
         except Unprinted:
             pass  # then as text
-    if sys.stderr is not None and sys.stderr.isatty():
+    if output.watched():
         output.tell("\r\x1b[K", nl=False)  # a line of progress
-    said = output.tell(click.style("error: ", fg="red") + printable(message))
+    said = output.tell(output.styled("error: ", fg="red") + printable(message))
     if error.hint:
         output.tell(f"hint: {printable(error.hint)}")
     return said

@@ -1,24 +1,25 @@
 """What all commands have in common: the options before them, and how each is made."""
 
-import sys
+from collections import deque
 from collections.abc import Callable
 from functools import reduce
-from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
 from vipctl import __version__, log
-from vipctl.cli.output import printable, tell, trace
+from vipctl.cli.audit import Audit
+from vipctl.cli.output import printable, styled, tell, trace, watched
 from vipctl.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from vipctl.operate.controller import Controller
 
 STATE_DIR = "/var/lib/vipctl"
+WITH_SERVICE_OPTIONS = ("add-range", "add-service", "set-service")
 COMMON = ("--json", "--check", "--diff", "-v", "--verbose")
 Part = Callable[[Any], Any]  # click's: of a command
-F = TypeVar("F", bound=Callable[..., None])
+F = TypeVar("F", bound=Callable[..., int | None])
 
 
 class Settings(NamedTuple):
@@ -28,18 +29,20 @@ class Settings(NamedTuple):
     check: bool
     diff: bool
     state_dir: str
+    audit: Audit = Audit()
 
     def controller(self, *, force: bool = False) -> "Controller":
         from vipctl.operate.controller import Controller
 
+        self.audit.tries = not self.check
         return Controller(
             self.state_dir, check=self.check, force=force, diff=self.diff, notify=self.notify
         )
 
     def notify(self, text: str) -> None:
         """One line of progress, replaced by the next; nothing where nobody watches."""
-        if not self.json and sys.stderr is not None and sys.stderr.isatty():
-            sign = click.style(f"{printable(text)} …", dim=True) if text else ""
+        if not self.json and watched():
+            sign = styled(f"{printable(text)} …", dim=True) if text else ""
             tell(f"\r\x1b[K{sign}", nl=False)
 
 
@@ -81,7 +84,7 @@ class Commands(click.Group):
     def of(self, name: str, *parts: Part) -> Callable[[F], F]:
         """Registers a function as a command with these arguments and options.
 
-        The function gets the Settings as its first argument.
+        The function gets the Settings as its first argument, and may return an exit code.
         """
 
         def known(function: F) -> F:
@@ -127,17 +130,31 @@ class Commands(click.Group):
 def _common_first(words: list[str]) -> list[str]:
     first: list[str] = []
     rest: list[str] = []
-    left = iter(words)
-    for word in left:
+    left = deque(words)
+    while left:
+        word = left.popleft()
         if word == "--":
             return [*first, *rest, word, *left]
-        if word == "--state-dir":
-            first += [word, *islice(left, 1)]
-        elif word in COMMON or word.startswith("--state-dir="):
+        if word == "--check" and left and _is_health_check(rest, left[0]):
+            rest += [word, left.popleft()]
+        elif word == "--state-dir" and left:
+            first += [word, left.popleft()]
+        elif word in (*COMMON, "--state-dir") or word.startswith("--state-dir="):
             first.append(word)
         else:
             rest.append(word)
     return first + rest
+
+
+def _is_health_check(before: list[str], value: str) -> bool:
+    """Whether `--check VALUE` is an option of a service, and not the one of all commands."""
+    if not before or before[0] not in WITH_SERVICE_OPTIONS:
+        return False
+    import re
+
+    from vipctl.services.checks import KINDS
+
+    return value == "no" or re.split("[:,]", value)[0] in KINDS
 
 
 @click.group(cls=Commands, add_help_option=False)
@@ -167,4 +184,4 @@ def group(
     Exit codes: 0 done, 1 unexpected, 2 usage, 3 refused, 4 the kernel said no, 5 something missing.
     """
     log.listener = trace if verbose else None
-    context.obj = Settings(as_json, check, diff, state_dir)
+    context.obj = Settings(as_json, check, diff, state_dir, context.obj)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from vipctl.services.service import Given
 
 Command = Callable[..., Any]
+Words = tuple[str, ...]
 _SWITCHED: dict[str, Any] = {"yes": True, "no": False}
 
 force = click.option("--force", is_flag=True, help="Also if it may cut the director off.")
@@ -21,6 +22,10 @@ name = click.argument("name", metavar="NAME")
 ports = click.argument("ports", metavar="PORT…", nargs=-1, required=True)
 all_services = click.option(
     "--all-services", is_flag=True, help="In all services that have it, instead of NAME."
+)
+
+whose_role = click.option(
+    "--service", "name", metavar="NAME", help="Of this service alone; default: of the director."
 )
 
 
@@ -65,16 +70,25 @@ def service(command: Command) -> Command:
     """Adds the service options; the command gets those typed as `given`: values by field."""
     from vipctl.services.options import EVERY_OPTION
 
-    @wraps(command)
-    def gather(**words: Any) -> Any:
-        typed = {field: words.pop(field) for field in EVERY_OPTION}
-        given = {n: EVERY_OPTION[n].read(w) for n, w in typed.items() if w not in (None, ())}
-        return command(given=given, **words)
+    return _given(EVERY_OPTION)(command)
 
-    decorated: Command = gather
-    for field in reversed(EVERY_OPTION):
-        decorated = _typed(field, EVERY_OPTION[field])(decorated)
-    return decorated
+
+def _given(options: "dict[str, Option]") -> Callable[[Command], Command]:
+    """Adds these options; the command gets those typed as `given`: values by field."""
+
+    def decorate(command: Command) -> Command:
+        @wraps(command)
+        def gather(**words: Any) -> Any:
+            typed = {field: words.pop(field) for field in options}
+            given = {n: options[n].read(w) for n, w in typed.items() if w not in (None, ())}
+            return command(given=given, **words)
+
+        decorated: Command = gather
+        for field in reversed(options):
+            decorated = _typed(field, options[field])(decorated)
+        return decorated
+
+    return decorate
 
 
 def _typed(field: str, option: "Option") -> Callable[[Command], Command]:
@@ -85,6 +99,46 @@ def _typed(field: str, option: "Option") -> Callable[[Command], Command]:
         return click.option(said, field, type=click.Choice(option.choices), help=option.help)
     many = option.typed is list
     return click.option(said, field, multiple=many, metavar=option.metavar, help=option.help)
+
+
+def local(command: Command) -> Command:
+    """Adds the settings of one director of several; the command gets those typed as `given`."""
+    from vipctl.announcing.local import OPTIONS
+
+    return _given(OPTIONS)(command)
+
+
+def alive(command: Command) -> Command:
+    """Adds the device of `watch`; the command gets it, with what it needs, as `needs`, or None."""
+
+    @wraps(command)
+    def gather(device: str | None, interfaces: Words, services: Words, **words: Any) -> Any:
+        from vipctl.operate.fitness import Needs
+        from vipctl.services import syntax
+
+        if device is None:
+            if interfaces or services:
+                raise UsageError("there is no device that needs it", hint="add --alive DEVICE")
+            return command(needs=None, **words)
+        known = tuple(map(syntax.device, interfaces))
+        return command(needs=Needs(syntax.device(device), known, services), **words)
+
+    decorated: Command = gather
+    for said, field, metavar, what in (
+        ("--needs-service", "services", "NAME", "unless this service has a real server left"),
+        ("--needs-interface", "interfaces", "DEVICE", "unless this interface is up"),
+    ):
+        help_text = f"With --alive, the director is not fit {what}; repeat."
+        decorated = click.option(said, field, multiple=True, metavar=metavar, help=help_text)(
+            decorated
+        )
+    return click.option(
+        "--alive",
+        "device",
+        metavar="DEVICE",
+        help="Make a tun device that is up while this director is fit, and goes with this process: "
+        "for keepalived's track_interface, and routes of BIRD and FRR.",
+    )(decorated)
 
 
 def director(command: Command) -> Command:
@@ -114,22 +168,34 @@ def director(command: Command) -> Command:
     return decorated
 
 
-def target(name: str | None, given: "Given") -> str:
-    """The service's name; without one, that of the acceptance-only service of the mark."""
+def target(name: str | None, given: "Given") -> "tuple[str, Given]":
+    """The service's name and options; without one, the acceptance-only service of the mark."""
     from vipctl.services import marks, syntax
-    from vipctl.services.options import OPTIONS
 
-    if name is not None:
-        return syntax.check_name(name)
-    if "fwmark" not in given:
+    if name is not None and not name.startswith(marks.ACCEPTANCE_PREFIX):
+        return syntax.check_name(name), given
+    if name is None and "fwmark" not in given:
         raise UsageError(
             "no service is named", hint="give --service NAME, or for acceptance only --fwmark MARK"
+        )
+    mark = given["fwmark"] if name is None else syntax.acceptance_mark(name)
+    _refuse_balancing(mark, given)
+    return marks.acceptance_name(mark), {**given, "fwmark": mark}
+
+
+def _refuse_balancing(mark: int, given: "Given") -> None:
+    """Options that an acceptance-only service of that mark has not."""
+    from vipctl.services.options import OPTIONS
+
+    if given.get("fwmark", mark) != mark:
+        raise UsageError(
+            f"--fwmark {given['fwmark']} is not that of service fwmark-{mark}",
+            hint="leave one of them out",
         )
     for field, option in OPTIONS.items():
         if option.ipvs and field in given:
             said = option.spelled(field)
             raise UsageError(
-                f"--fwmark without --service is acceptance only and takes no {said}",
-                hint="add --service NAME for vipctl to own the IPVS service too",
+                f"fwmark {mark} without a service is acceptance only and takes no {said}",
+                hint="give --service another name for vipctl to own the IPVS service too",
             )
-    return marks.acceptance_name(given["fwmark"])

@@ -5,6 +5,7 @@ import errno
 import os
 import sys
 from contextlib import suppress
+from typing import Any
 
 import click
 
@@ -78,8 +79,20 @@ def trace(text: str) -> None:
     tell(printable_lines(text))
 
 
+def watched() -> bool:
+    """Whether standard error is a terminal on which a line can be written over."""
+    on_terminal = sys.stderr is not None and sys.stderr.isatty()
+    return on_terminal and os.environ.get("TERM") != "dumb"
+
+
+def styled(text: str, **how: Any) -> str:
+    """In colour, unless NO_COLOR is set (https://no-color.org), or the terminal has none."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return text if plain else click.style(text, **how)
+
+
 def warn(text: str) -> None:
-    tell(click.style("warning: ", fg="yellow") + printable(text))
+    tell(styled("warning: ", fg="yellow") + printable(text))
 
 
 def printable(text: str) -> str:

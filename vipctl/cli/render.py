@@ -1,16 +1,17 @@
 """Reports as text for people: tables, differences, and a last line that says what changed."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import groupby
 from typing import Any
 
-import click
-
-from vipctl.cli.output import printable
+from vipctl.cli.output import printable, styled
 from vipctl.operate.outcome import Report, large
 from vipctl.services.methods import METHODS
 from vipctl.services.real import OPTIONS
 
 MOST_SHOWN = 1000  # ranges that a person looks at
+MOST_DIFFERENCES = 20  # with one cure
 ALL_OF_THEM = "one by one: vipctl --json list-ranges, or vipctl export"
 PENDING = "an earlier command was interrupted; the next changing command repairs what it left"
 
@@ -20,9 +21,9 @@ def table(headers: list[str], rows: Iterable[Iterable[object]]) -> str:
 
     cells = [[printable(str(cell)) for cell in row] for row in rows]
     numeric = ["right" if h in RIGHT else "left" for h in headers]
-    styled = [click.style(h, bold=True) for h in headers]
+    bold = [styled(h, bold=True) for h in headers]
     aligned = numeric if cells else None  # tabulate 0.9 has no columns where there are no rows
-    return tabulate(cells, styled, tablefmt="plain", disable_numparse=True, colalign=aligned)
+    return tabulate(cells, bold, tablefmt="plain", disable_numparse=True, colalign=aligned)
 
 
 COUNTERS = {
@@ -32,8 +33,10 @@ COUNTERS = {
     "PACKETS IN": "packets_in",
     "PACKETS OUT": "packets_out",
 }
+SOURCE_PORTS = "SOURCE PORTS USED", "OF"
+HEALTH = ["SERVICE", "REAL SERVER", "CHECKS", "WEIGHT", "IN IPVS", "SINCE", "WHY"]
 SETTINGS = tuple(map(str.upper, OPTIONS))  # of a real server
-RIGHT = {*SETTINGS, "PREFIXES", "ADDRESSES", *COUNTERS}
+RIGHT = {*SETTINGS, "IN IPVS", "PREFIXES", "ADDRESSES", *COUNTERS, *SOURCE_PORTS}
 
 
 def difference(before: str, after: str) -> str:
@@ -43,7 +46,7 @@ def difference(before: str, after: str) -> str:
         before.splitlines(), after.splitlines(), "before", "after", lineterm=""
     )
     colours = {"+": "green", "-": "red", "@": "cyan"}
-    return "\n".join(click.style(printable(line), fg=colours.get(line[0])) for line in lines)
+    return "\n".join(styled(printable(line), fg=colours.get(line[0])) for line in lines)
 
 
 def outcome(report: Report) -> str:
@@ -52,7 +55,7 @@ def outcome(report: Report) -> str:
         why = f": {report['idle']}" if report["idle"] else ""
         return printable(f"unchanged{why}")
     verb = "would change" if report["check"] else "changed"
-    return click.style(verb, fg="yellow") + ": " + printable("; ".join(report["changes"]))
+    return styled(verb, fg="yellow") + ": " + printable("; ".join(report["changes"]))
 
 
 def ranges(report: Report) -> str:
@@ -84,6 +87,13 @@ def _holder(found: Report) -> list[str]:
 
 
 def services(report: Report) -> str:
+    """With the role, unless all is active."""
+    listed = _services(report)
+    passive = any(form["role"] != "active" for form in (report, *report["services"].values()))
+    return f"{listed}\n\n{_role(report)}" if passive else listed
+
+
+def _services(report: Report) -> str:
     return table(
         [
             "SERVICE",
@@ -109,15 +119,24 @@ def _service_row(name: str, form: dict[str, Any]) -> list[str]:
 
 
 def status(report: Report) -> str:
-    parts = [services(report)] if report["services"] else ["no services"]
-    reals = list(_real_rows(report))
-    if reals:
-        parts.append(table(["SERVICE", "REAL SERVER", *SETTINGS, *COUNTERS], reals))
+    parts = [_services(report)] if report["services"] else ["no services"]
+    if reals := list(_real_rows(report)):
+        headers, *rows = _told(["SERVICE", "REAL SERVER", *SETTINGS, *COUNTERS], reals)
+        parts.append(table(headers, rows))
+    if checked := list(_health_rows(report)):
+        parts.append(table(HEALTH, checked))
+    translated = [
+        [name, endpoint, f"{found['used']:,}", f"{found['ports']:,}"]
+        for name, form in report["services"].items()
+        for endpoint, found in form.get("source_ports", {}).items()
+    ]
+    if translated:
+        parts.append(table(["SERVICE", "REAL SERVER", *SOURCE_PORTS], translated))
     for method, features in METHODS.items():
         packets = [
             [name, *(f"{form[method][key]:,}" for key in features.counters)]
             for name, form in report["services"].items()
-            if method in form
+            if features.counters and method in form  # `fwmark` is a field, too
         ]
         if packets:
             parts.append(table(["SERVICE", *map(str.upper, features.counters.values())], packets))
@@ -132,23 +151,114 @@ def status(report: Report) -> str:
         for note in found["notes"]
     ]
     parts += map(printable, report["findings"])
-    parts += map(printable, report["problems"])
-    colour = "green" if report["kernel"] == "as stored" else "red"
-    parts.append("kernel: " + click.style(printable(report["kernel"]), fg=colour))
+    parts += [printable(f"sync: {_sync(found)}") for found in [report["sync"]] if found]
+    parts.append(f"digest: {report['digest']} (of what all directors of these services must have)")
+    parts.append(_role(report))
+    parts.append(printable(f"watch: {_watch(report['watch'])}"))
+    parts += map(printable, _alive(report["watch"]))
+    parts.append(kernel(report))
     return "\n\n".join(parts)
+
+
+def kernel(report: Report) -> str:
+    """What differs, each thing once with what to do about it."""
+    colour = "green" if report["kernel"] == "as stored" else "red"
+    lines = ["kernel: " + styled(printable(report["kernel"]), fg=colour)]
+    for hint, some in groupby(report["differences"], key=lambda one: one["hint"]):
+        found = list(some)
+        lines += [f"  {printable(_difference(one))}" for one in found[:MOST_DIFFERENCES]]
+        if len(found) > MOST_DIFFERENCES:
+            lines.append(f"  and {len(found) - MOST_DIFFERENCES} more (vipctl --json status)")
+        lines += [f"  → {printable(hint)}"] if hint else []
+    return "\n".join(lines)
+
+
+def _difference(one: Report) -> str:
+    """With the service's name, unless it is the director's, or of many."""
+    names = one["services"]
+    return f"{names[0]}: {one['what']}" if len(names) == 1 else str(one["what"])
+
+
+def _sync(found: Report) -> str:
+    idle = [role for role in ("master", "backup") if not found[role]]
+    lost = f"; but there is no {' and no '.join(idle)} so" if idle else ""
+    return (
+        f"connections go to and come from directors on {found['interface']}, id {found['id']}{lost}"
+    )
+
+
+def comparison(report: Report) -> str:
+    lines = map(printable, report["differences"])
+    return "equal" if report["equal"] else "\n".join(lines)
+
+
+def _role(report: Report) -> str:
+    if report["role"] == "passive":
+        passive = "passive: what is for its VIPs is dropped (vipctl activate)"
+        return "role: " + styled(passive, fg="yellow")
+    names = [name for name, form in report["services"].items() if form["role"] == "passive"]
+    return printable("role: active" + (f", but passive for {', '.join(names)}" if names else ""))
+
+
+def _watch(found: Report | None) -> str:
+    if found is None:
+        return "nobody puts back what others change (vipctl watch does)"
+    if not found["answers"]:
+        return "the daemon runs, but does not answer"
+    whose = f"process {found['pid']} since {found['since']}"
+    if not found["ours"]:
+        return f"another state directory is watched, {found['state_dir']}: {whose}"
+    last = found["last"]
+    done = f"; last, {last['at']}: {last['what']}" if last else ""
+    return f"{whose}{', which only reports' if found['check'] else ''}{done}"
+
+
+def _alive(found: Report | None) -> Iterator[str]:
+    """The device that the daemon has up while this director is fit, if any."""
+    if alive := found and found.get("alive"):
+        why = "this director is fit" if alive["fit"] else "; ".join(alive["why"]) or "not yet"
+        stands = "up" if alive["fit"] else "down"
+        yield f"{alive['device']}: {stands} since {alive['since']}: {why}"
+
+
+def _health_rows(report: Report) -> Iterator[list[str]]:
+    for name, form in report["services"].items():
+        for endpoint, found in form.get("health", {}).items():
+            left = "-" if found["effective"] is None else str(found["effective"])
+            weights = [str(found["configured"]), left]
+            yield [name, endpoint, found["state"], *weights, found["since"] or "-", found["why"]]
+
+
+def checks(report: Report) -> str:
+    headers = ["SERVICE", "REAL SERVER", "CHECK", "STATE", "SINCE", "WHY"]
+    rows = (
+        [
+            *(found[key] for key in ("service", "real", "check", "state")),
+            found["since"] or "-",
+            found["doubt"] or found["why"],
+        ]
+        for found in report["checks"]
+    )
+    return table(headers, rows)
+
+
+def _told(headers: list[str], rows: list[list[str]]) -> list[list[str]]:
+    """Without the settings, but weights, that all real servers have by default."""
+    usual = {key.upper(): str(o.default) for key, o in OPTIONS.items() if key != "weight"}
+    shown = [n for n, name in enumerate(headers) if any(row[n] != usual.get(name) for row in rows)]
+    return [[row[n] for n in shown] for row in (headers, *rows)]
 
 
 def _real_rows(report: Report) -> Iterator[list[str]]:
     for name, form in report["services"].items():
-        counters = {
-            endpoint: found
-            for family in form.get("ipvs", {}).values()
-            for endpoint, found in family["reals"].items()
-        }
+        counters: dict[str, Counter[str]] = {}
+        for family in form.get("ipvs", {}).values():
+            for endpoint, found in family["reals"].items():
+                counters.setdefault(endpoint, Counter()).update(found)
         for real in form.get("reals", ()):
             endpoint, *settings = real.split(",")
             told = dict(setting.partition("=")[::2] for setting in settings)
             shown = [told.get(key, str(option.default)) for key, option in OPTIONS.items()]
-            found = counters.get(endpoint)
-            numbers = [f"{found[k]:,}" if found else "-" for k in COUNTERS.values()]
+            known = counters.get(endpoint)
+            numbers = [f"{known[k]:,}" if known is not None else "-" for k in COUNTERS.values()]
             yield [name, endpoint, *shown, *numbers]

@@ -7,11 +7,21 @@ tables and the module are not: whoever wants to know has to look.
 import _socket as socket
 import errno
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from typing import NamedTuple
 
-from vipctl.linux.netlink import NETLINK_NETFILTER, SO_RCVBUFFORCE, Link, attributes, messages
+from vipctl import files
+from vipctl.linux.netlink import (
+    NETLINK_NETFILTER,
+    SO_RCVBUFFORCE,
+    SOL_NETLINK,
+    Link,
+    attributes,
+    is_signed,
+    messages,
+    ports,
+)
 from vipctl.linux.nftables.transactions import SUBSYSTEM
 from vipctl.linux.routing.localroutes import PROTOCOL, RTM_DELROUTE, RTM_NEWROUTE
 from vipctl.linux.routing.rules import FRA_PROTOCOL, RTM_DELRULE, RTM_NEWRULE
@@ -19,6 +29,7 @@ from vipctl.linux.routing.rules import FRA_PROTOCOL, RTM_DELRULE, RTM_NEWRULE
 BUFFER = 64 << 10  # bytes: netlink's own notifications have at most a page, or 32 KiB
 BACKLOG = 8 << 20  # bytes that may wait
 MINE = b"vipctl"  # how names of tables begin
+NETLINK_ADD_MEMBERSHIP, NETLINK_DROP_MEMBERSHIP = 1, 2  # include/uapi/linux/netlink.h
 
 # include/uapi/linux/rtnetlink.h: enum rtnetlink_groups, types of messages
 GROUPS_OF_ROUTING = (1, 5, 7, 8, 9, 11, 19)  # links; addresses, routes, rules of IPv4 and IPv6
@@ -38,26 +49,44 @@ NFGENMSG = 4  # struct nfgenmsg
 class Heard(NamedTuple):
     """Something may be other than before.
 
-    `prefixes`: of what only a comparison of all prefixes tells. `by` is the process that did it,
-    if the kernel tells.
+    `prefixes`: of what only a comparison of all prefixes tells. `by` and `pid` are the process that
+    did it, if the kernel tells: its name with the number, and the number. Of routing, `pid` is the
+    port of a socket, which the kernel gives a process's first one after the process. `ours`: the
+    daemon itself did it, or a command.
     """
 
     what: str
     prefixes: bool = False
     by: str = ""
+    pid: int = 0
+    ours: bool = False
 
 
 LOST = Heard("more than could be heard", prefixes=True)
 
 
 class Source:
-    """Announcements of one of netlink's families."""
+    """Announcements of one of netlink's families, from now on."""
 
-    def __init__(self, link: Link, read: Callable[[bytes], Iterator[Heard]]) -> None:
-        self.link, self._read = link, read
+    def __init__(
+        self, link: Link, groups: Iterable[int], read: Callable[[bytes], Iterator[Heard]]
+    ) -> None:
+        self.link, self._groups, self._read = link, groups, read
+        self.listen()
 
     def fileno(self) -> int:
         return self.link.fileno()
+
+    def listen(self) -> None:
+        self._all_groups(NETLINK_ADD_MEMBERSHIP)
+
+    def stop(self) -> None:
+        """Until `listen`, nothing more comes: the kernel makes nothing that nobody wants."""
+        self._all_groups(NETLINK_DROP_MEMBERSHIP)
+
+    def _all_groups(self, option: int) -> None:
+        for group in self._groups:
+            self.link.setsockopt(SOL_NETLINK, option, group)
 
     def heard(self) -> Iterator[Heard]:
         """All that waits; it never blocks."""
@@ -79,19 +108,22 @@ def listening() -> Iterator[tuple[Source, ...]]:
     """To all, from now on, in the network namespace of the calling thread."""
     tables = Tables()
     with (
-        closing(_subscribed(NETLINK_NETFILTER, (NFNLGRP_NFTABLES,))) as nftables,
-        closing(_subscribed(socket.NETLINK_ROUTE, GROUPS_OF_ROUTING)) as routing,
+        closing(_roomy(NETLINK_NETFILTER)) as nftables,
+        closing(_roomy(socket.NETLINK_ROUTE)) as routing,
     ):
-        yield Source(nftables, tables.heard), Source(routing, of_routing)
+        yield (
+            Source(nftables, (NFNLGRP_NFTABLES,), tables.heard),
+            Source(routing, GROUPS_OF_ROUTING, of_routing),
+        )
 
 
-def _subscribed(protocol: int, groups: tuple[int, ...]) -> Link:
+def _roomy(protocol: int) -> Link:
     link = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
     try:
         link.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BACKLOG)
     except PermissionError:  # root of a user namespace: what is lost is heard as such
         link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BACKLOG)
-    link.bind((0, sum(1 << group - 1 for group in groups)))
+    link.bind((0, 0))  # one without a port is not told what the kernel itself does
     return link
 
 
@@ -103,13 +135,14 @@ class Tables:
         self._prefixes = False
 
     def heard(self, buffer: bytes) -> Iterator[Heard]:
-        for kind, _, _, content in messages(buffer):
+        for (kind, _, _, content), port in zip(messages(buffer), ports(buffer), strict=True):
             if kind >> 8 != SUBSYSTEM:
                 continue
             if kind & 0xFF != NFT_MSG_NEWGEN:
                 self._note(kind & 0xFF, content)
             elif self._touched:
-                yield Heard(" ".join(sorted(self._touched)), self._prefixes, _process(content))
+                what = " ".join(sorted(self._touched))
+                yield Heard(what, self._prefixes, *_process(content), ours=is_signed(port))
                 self._touched, self._prefixes = set(), False
 
     def _note(self, kind: int, content: bytes) -> None:
@@ -119,28 +152,38 @@ class Tables:
             self._prefixes |= kind in (NFT_MSG_NEWSETELEM, NFT_MSG_DELSETELEM)
 
 
-def _process(content: bytes) -> str:
+def _process(content: bytes) -> tuple[str, int]:
     found = dict(attributes(content, NFGENMSG))
     name = found.get(NFTA_GEN_PROC_NAME, b"").rstrip(b"\0").decode(errors="replace")
     pid = int.from_bytes(found.get(NFTA_GEN_PROC_PID, b""), "big")
-    return f"{name}[{pid}]" if name else ""
+    return f"{name}[{pid}]" if name else "", pid
 
 
 def of_routing(buffer: bytes) -> Iterator[Heard]:
     """Of rules and routes those of our protocol number; of links and addresses any."""
-    for kind, _, _, content in messages(buffer):
+    for (kind, _, _, content), port in zip(messages(buffer), ports(buffer), strict=True):
         if kind in (RTM_NEWRULE, RTM_DELRULE):
             if _first(content, RULE_HEADER, FRA_PROTOCOL) == bytes([PROTOCOL]):
-                yield Heard("policy rules")
+                yield Heard("policy rules", pid=port, ours=is_signed(port))
         elif kind in (RTM_NEWROUTE, RTM_DELROUTE):
             if content[PROTOCOL_AT] == PROTOCOL:
-                yield Heard("routes", prefixes=True)
+                yield Heard("routes", prefixes=True, pid=port, ours=is_signed(port))
         elif kind in (RTM_NEWLINK, RTM_DELLINK):
             # The routes of one that goes down go unsaid; those of VIPs are lo's.
             index = int.from_bytes(content[INDEX_AT : INDEX_AT + 4], sys.byteorder)
             yield Heard("links", prefixes=index == LOOPBACK)
         elif kind in (RTM_NEWADDR, RTM_DELADDR):
             yield Heard("addresses")
+
+
+def who(heard: Heard) -> str:
+    """The process that did it, if it can be told; one that has ended has no name any more."""
+    if heard.by or not heard.pid:
+        return heard.by
+    try:
+        return f"{files.text(f'/proc/{heard.pid}/comm').strip()}[{heard.pid}]"
+    except OSError:
+        return ""
 
 
 def _first(content: bytes, at: int, wanted: int) -> bytes:

@@ -8,6 +8,7 @@ import errno
 import os
 import select
 import struct
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from typing import NamedTuple
@@ -27,7 +28,10 @@ NLA_F_NESTED, NLA_F_NET_BYTEORDER, NLA_TYPE_MASK = 0x8000, 0x4000, 0x3FFF
 BUFFER = 4 << 20  # bytes
 OVERHEAD = 32  # bytes of what is sent: netlink_sendmsg() of net/netlink/af_netlink.c
 PATIENCE = 60.0  # seconds for the kernel's answer
+ALL = sys.maxsize
 TRIES = 100  # at reading what others change meanwhile
+READINGS = 20  # that are enough to see all that stays; of 300, 26 missed something
+OURS = 0x76000000  # how ports of our own sockets begin; the kernel gives others, to all programs
 LAST = 1  # sequence number of the message that is to be acknowledged
 
 # With these a dump may end if there is nothing; the second is for IPv6 in a kernel without it.
@@ -83,6 +87,25 @@ def connect(
         raise Missing(f"{what}: no permission", hint="run as root (CAP_NET_ADMIN)") from e
     except OSError as e:
         raise KernelError(f"{what}: {e.strerror or e}", hint="try again") from e
+
+
+def sign(link: Link) -> None:
+    """Gives a new socket a port by which whoever hears of its changes knows that they are vipctl's.
+
+    Numbers of processes do not tell: the kernel may count them in another namespace.
+    """
+    for _ in range(TRIES):
+        try:
+            link.bind((OURS | int.from_bytes(os.urandom(3)), 0))
+        except OSError as e:
+            if e.errno != errno.EADDRINUSE:
+                raise
+        else:
+            return
+
+
+def is_signed(port: int) -> bool:
+    return port & ~0xFFFFFF == OURS
 
 
 def _make_room(link: Link, forced: int, allowed: int, size: int) -> None:
@@ -156,6 +179,12 @@ def messages(buffer: bytes) -> Iterator[Message]:
         yield Message(kind, flags, sequence, buffer[at + HEADER.size : at + size])
 
 
+def ports(buffer: bytes) -> Iterator[int]:
+    """Of each of these messages, the port of the socket that asked for what it tells."""
+    for at, *_ in _headers(buffer):
+        yield HEADER.unpack_from(buffer, at)[-1]
+
+
 def _headers(buffer: bytes) -> Iterator[tuple[int, int, int, int, int]]:
     """Where each message begins, and what its header says."""
     at = 0
@@ -181,27 +210,32 @@ def failures(link: Link) -> Iterator[Message]:
                 return
 
 
-def dump(link: Link, kind: int, request: bytes) -> Iterator[bytes]:
+class Large(Exception):
+    """There is more than is wanted; the socket, on which the rest may come, is of no more use."""
+
+
+def dump(link: Link, kind: int, request: bytes, most: int = ALL) -> Iterator[bytes]:
     """The content of each message; nothing if what is asked for does not exist.
 
     Where something was changed meanwhile, entries may be missing, and the kernel is asked again.
-    Raises KernelError.
+    Raises KernelError, or Large where there are more than `most`.
     """
     for _ in range(TRIES):
-        found, whole = once(link, kind, request)
+        found, whole = once(link, kind, request, most)
         if whole:
             return found
     raise KernelError("netlink: what is read changes all the time", hint="try again")
 
 
-def once(link: Link, kind: int, request: bytes) -> tuple[Iterator[bytes], bool]:
+def once(link: Link, kind: int, request: bytes, most: int = ALL) -> tuple[Iterator[bytes], bool]:
     """The content of each message, and whether nothing was changed meanwhile.
 
     The kernel continues a dump by counting entries: if some are deleted between two parts, it skips
-    as many that are still there. Raises KernelError.
+    as many that are still there. Raises KernelError, or Large where there are more than `most`; the
+    kernel reads little more than those.
     """
     link.sendall(pack(kind, NLM_F_DUMP, request))
-    buffers, flags, failure = _gathered(link)
+    buffers, flags, failure = _gathered(link, most)
     if failure in ABSENT:
         return iter(()), True
     if failure:
@@ -213,14 +247,18 @@ def once(link: Link, kind: int, request: bytes) -> tuple[Iterator[bytes], bool]:
 def staying(read: Callable[[], tuple[Iterable[bytes], bool]]) -> Iterable[bytes]:
     """All entries that are there the whole time.
 
-    `read` returns entries and whether these are complete. If others change them all the time, the
-    result is all that was seen: also entries that came or went meanwhile.
+    `read` returns entries and whether these are complete, as far as the kernel has told. It tells
+    of a change a moment after making it, so two readings in a row have to agree. If others change
+    entries all the time, the result is all that was seen, also what came or went meanwhile.
     """
     seen: dict[bytes, None] = {}
-    for _ in range(TRIES):
-        found, whole = read()
-        if whole:
+    before: list[bytes] | None = None
+    for _ in range(READINGS):
+        entries, whole = read()
+        found = list(entries)
+        if whole and found == before:
             return found
+        before = found if whole else None
         seen |= dict.fromkeys(found)
     return seen
 
@@ -230,16 +268,18 @@ def heard(link: Link) -> bool:
     return bool(select.select([link], [], [], 0)[0])
 
 
-def _gathered(link: Link) -> tuple[list[bytes], int, int]:
+def _gathered(link: Link, most: int) -> tuple[list[bytes], int, int]:
     """The answers to a dump as they came, their flags, and the errno that they ended with."""
-    buffers, all_flags = list[bytes](), 0
-    while True:
+    buffers, all_flags, number = list[bytes](), 0, 0
+    while number <= most:
         buffer = link.recv(BUFFER)
         buffers.append(buffer)
         for at, _, kind, flags, _ in _headers(buffer):
             all_flags |= flags
-            if kind in ENDS:
+            if kind in ENDS and number <= most:
                 return buffers, all_flags, _failure(buffer, at + HEADER.size)
+            number += 1
+    raise Large
 
 
 def _contents(buffer: bytes) -> Iterator[bytes]:

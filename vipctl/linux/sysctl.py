@@ -31,7 +31,8 @@ def needed(services: Iterable[Service]) -> dict[str, str]:
 
     nat rewrites addresses, so a firewall that drops `ct state invalid` must see IPVS's connections.
     With dr and tun it must not, as it sees one direction only. With both, no value is right, and
-    the sysctl is left out, as any that services need to be different.
+    the sysctl is left out, as any that services need to be different. Source NAT needs them seen,
+    firewall or not.
     """
     known, wanted = list(services), dict[str, set[str]]()
     for service in known:
@@ -40,8 +41,9 @@ def needed(services: Iterable[Service]) -> dict[str, str]:
         if service.balanced and service.reals:
             tracked_by = {"1" if way is Forward.NAT else "0" for way in service.forwards()}
             wanted.setdefault(CONNTRACK, set()).update(tracked_by)
-    tracked = read(TRACKED) is not None or any(s.source_nat for s in known)
-    if CONNTRACK in wanted and not tracked:
+    if any(service.source_nat for service in known):
+        wanted[CONNTRACK] = {"1"}
+    elif CONNTRACK in wanted and read(TRACKED) is None:
         del wanted[CONNTRACK]
     return {name: values.pop() for name, values in wanted.items() if len(values) == 1}
 
@@ -51,7 +53,7 @@ def _of_one(service: Service) -> dict[str, str]:
     if not (service.balanced and service.reals):
         return found
     found[EXPIRE_NODEST] = "1"
-    for real in service.reals:
+    for real in service.servers:
         if service.forward_of(real) is Forward.NAT:
             found["net.ipv4.ip_forward" if real.address.version == 4 else FORWARD6] = "1"
     if Forward.TUN in service.forwards():
@@ -66,7 +68,7 @@ def read(name: str) -> str | None:
     if name in timeouts.NAMES:
         return timeouts.read(name)
     try:
-        return files.text(_path(name)).strip()
+        return " ".join(files.text(_path(name)).split())  # of several numbers, with tabs between
     except FileNotFoundError:
         return None
 
@@ -84,7 +86,7 @@ def _probe(name: str, value: str) -> None:
     if name not in timeouts.NAMES:
         _open_and_write(name, value, "")
     elif timeouts.read(name) is None:
-        raise Missing(f"{name}: this kernel has no IPVS", hint="modprobe ip_vs")
+        raise Missing(f"{name}: this kernel has no IPVS", hint=timeouts.LOAD)
 
 
 def _open_and_write(name: str, value: str, text: str) -> None:

@@ -10,6 +10,7 @@ from vipctl.linux import genetlink, netlink
 from vipctl.linux.genetlink import Family
 from vipctl.linux.netlink import NUMBER, attribute
 
+LOAD = "modprobe ip_vs, or boot a kernel that has IPVS, as Debian's own do"
 SET_CONFIG, GET_CONFIG = 12, 13  # IPVS_CMD_…
 NAMES = {  # IPVS_CMD_ATTR_TIMEOUT_TCP, _TCP_FIN, _UDP
     "ipvs timeout tcp": 4,
@@ -41,4 +42,4 @@ def write(name: str, value: str) -> None:
 def connect() -> AbstractContextManager[Family]:
     """IPVS's family. Raises Missing where there is none."""
     words = "this kernel has no IPVS, or its module is not loaded"
-    return genetlink.connect("IPVS", 1, Missing(words, hint="modprobe ip_vs"))
+    return genetlink.connect("IPVS", 1, Missing(words, hint=LOAD))

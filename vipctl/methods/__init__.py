@@ -45,6 +45,12 @@ class Method(Protocol):
         Where the kernel tells nothing about all prefixes, `acceptance.witnesses` stand for them.
         """
 
+    def unlike(self, acceptance: "Acceptance") -> Iterable[str]:
+        """What `seal` finds otherwise, in words; nothing if all that is wanted is there.
+
+        It was made anew then, or changed in a way that `seal` alone notices.
+        """
+
     def apply(
         self, before: "Acceptance", after: "Acceptance", removed: "Batch", added: "Batch"
     ) -> int:
@@ -87,6 +93,16 @@ class Counting(Protocol):
         """How many prefixes each of its services has, by mark. Raises Missing."""
 
 
+class Rerouting(Protocol):
+    """A method whose prefixes are not routes."""
+
+    def reroute(self, after: "Acceptance") -> bool:
+        """Restores its rules and routes; or returns False, as something else is missing too.
+
+        The prefixes are known to be those of `after`: they are not read.
+        """
+
+
 def get(name: str) -> Method:
     """The module of a method. Raises UsageError for a name that is not a method."""
     if name not in PARTS:
@@ -100,6 +116,12 @@ def counters(name: str) -> Mapping[int, dict[str, int]]:
 
 def sizes(name: str) -> Mapping[int, int]:
     return cast(Counting, get(name)).sizes()
+
+
+def rerouted(name: str, after: "Acceptance") -> bool:
+    """Whether a method whose prefixes are as they should be needed no more than its routes."""
+    module = get(name)
+    return hasattr(module, "reroute") and cast(Rerouting, module).reroute(after)
 
 
 def unusable(name: str) -> Missing | None:

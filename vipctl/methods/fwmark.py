@@ -23,6 +23,10 @@ the packet. With the mark that packet would be accepted as one for a VIP, and th
 An IPv4 packet whose TTL ends here is not accepted. It is routed as if it were not for a VIP, so
 that the kernel's forwarding tells its sender. IPVS would tell it with the VIP as source, which the
 kernel refuses to send: the VIP is not in table `local`. (For IPv6 it takes the director's address.)
+
+A passive director drops by a rule before the one that accepts: a message for each IP version. What
+is for services that are passive by themselves is dropped at LOCAL_IN, 97, where it is known which
+service a port belongs to.
 """
 
 from functools import lru_cache
@@ -70,4 +74,4 @@ TABLE = tables.Table(METHODS["fwmark"].table, chains)
 _METHOD = Marking(TABLE, BLOCK)
 probe, owner, seal, apply = _METHOD.probe, _METHOD.owner, _METHOD.seal, _METHOD.apply
 load, epoch, holds = _METHOD.load, _METHOD.epoch, _METHOD.holds
-has = _METHOD.has
+has, reroute, unlike = _METHOD.has, _METHOD.reroute, _METHOD.unlike

@@ -84,6 +84,21 @@ def seal(acceptance: Acceptance) -> Seal:
     return Seal(" ".join(sets))
 
 
+def unlike(acceptance: Acceptance) -> Iterator[str]:
+    yield from fwmarks.unlike(BLOCK, acceptance)
+    present, sets = _our_sets(), ruleset.sets_of(acceptance)
+    yield from (f"the ipset {name} is not there" for name in sorted(sets.keys() - present))
+    yield from (f"the ipset {name} is not vipctl's" for name in sorted(present - sets.keys()))
+    if sets.keys() <= present:
+        for entry in acceptance.witnesses:
+            if not _present(entry):
+                yield f"the ipset {ruleset.set_name(entry.shape)} lacks {_prefix(entry)}"
+    wanted, found = ruleset.tables(acceptance), _read()
+    for version, table in sorted(wanted.keys() | found.keys()):
+        if wanted.get((version, table)) != found.get((version, table)):
+            yield f"vipctl's chains in table {table} of legacy iptables (IPv{version})"
+
+
 def _present(entry: Entry) -> bool:
     version, length = entry.shape.version, entry.shape.length
     address = entry.start.to_bytes(WIDTH[version], "big")
@@ -172,7 +187,11 @@ def _together(before: Acceptance, after: Acceptance) -> Acceptance:
     """Both states at once, so that neither's packets are refused or let through meanwhile."""
     marks = {service.fwmark for service in after.services}
     gone = tuple(service for service in before.services if service.fwmark not in marks)
-    return after._replace(services=after.services + gone, shapes=before.shapes | after.shapes)
+    return after._replace(
+        services=after.services + gone,
+        shapes=before.shapes | after.shapes,
+        passive=before.passive | after.passive,
+    )
 
 
 def _enforce(acceptance: Acceptance, names: tuple[str, ...] = (*GUARDING, *MARKING)) -> None:

@@ -1,5 +1,6 @@
 """What `fwmark` and `tproxy` share: nftables marks in PREROUTING, a rule accepts the mark."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from vipctl.linux.nftables import tables, transactions
@@ -30,6 +31,10 @@ class Marking(NamedTuple):
             return OTHER
         return self.table.seal(acceptance)
 
+    def unlike(self, acceptance: Acceptance) -> Iterator[str]:
+        yield from self.table.unlike(acceptance)
+        yield from fwmarks.unlike(self.block, acceptance)
+
     def apply(self, before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -> int:
         work = self.table.changing(before, after, removed, added)
         if self.block.accepting(before) == self.block.accepting(after):
@@ -38,6 +43,13 @@ class Marking(NamedTuple):
 
     def load(self, after: Acceptance, batch: Batch) -> int:
         return self._commit(after, self.table.replacing(after, batch))
+
+    def reroute(self, after: Acceptance) -> bool:
+        """Restores the rules alone, if the table has what `after` needs."""
+        if not self.table.seal(after).fits:
+            return False
+        with fwmarks.changing(self.block, self.block.accepting(after)):
+            return True
 
     def epoch(self) -> str:
         return transactions.generation()

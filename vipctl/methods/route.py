@@ -8,7 +8,8 @@ Forwarded traffic pays nothing: there is no rule, and no chain that it passes. T
                                        not name; refuses those of services without real servers
         after_ipvs   LOCAL_IN, 100     the guard: refuses packets for VIPs that IPVS did not take
     arp vipctl_route
-        requests     ARP input         ignores requests for VIPs of services without --arp
+        requests     ARP input         ignores requests for VIPs of services without --arp, and of
+                                       passive ones
 
 The routes are in table `local`, so the kernel takes VIPs for addresses of the director. It can send
 ICMP errors from them. The director's own sockets would answer on them too: the guard prevents that.
@@ -16,8 +17,10 @@ And the kernel drops IPv4 answers that a real server (dr, tun) sends through the
 source, the VIP, is a martian.
 """
 
+from collections.abc import Collection, Iterator
 from functools import lru_cache
 
+from vipctl.addresses.prefixes import network
 from vipctl.linux.nftables import ruleset, tables, transactions
 from vipctl.linux.nftables.ruleset import Chains
 from vipctl.linux.nftables.tables import Work
@@ -27,6 +30,7 @@ from vipctl.services.batch import Batch
 from vipctl.services.change import Acceptance, Entry
 from vipctl.services.methods import METHODS
 from vipctl.services.seal import OTHER, Seal
+from vipctl.services.service import Service
 
 
 def probe() -> tuple[str, ...]:
@@ -40,10 +44,19 @@ def owner() -> str:
 
 def seal(acceptance: Acceptance) -> Seal:
     """The routes at both ends of a service's ranges stand for all of them."""
-    found = [MARKS.seal(acceptance), SILENCE.seal(_silent(acceptance))]
+    found = [MARKS.seal(acceptance), SILENCE.seal(_requested(acceptance))]
     if OTHER in found or not all(map(localroutes.present, acceptance.witnesses)):
         return OTHER
     return Seal("".join(one.digest for one in found))
+
+
+def unlike(acceptance: Acceptance) -> Iterator[str]:
+    yield from MARKS.unlike(acceptance)
+    yield from SILENCE.unlike(_requested(acceptance))
+    for entry in acceptance.witnesses:
+        if not localroutes.present(entry):
+            prefix = network(entry.shape.version, entry.start, entry.shape.length)
+            yield f"the local route of {prefix} is not there"
 
 
 def apply(before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -> int:
@@ -77,9 +90,8 @@ def epoch() -> str:
 
 
 def holds(acceptance: Acceptance, wanted: Batch, since: str) -> bool:
-    silent = _silent(acceptance)
     marked = since == epoch() or (
-        MARKS.holds(acceptance, wanted) and SILENCE.holds(silent, _of(silent, wanted))
+        MARKS.holds(acceptance, wanted) and SILENCE.holds(_requested(acceptance), _ipv4(wanted))
     )
     return marked and localroutes.are(localroutes.read(), _routes(wanted))
 
@@ -95,39 +107,37 @@ def _routes(wanted: Batch) -> localroutes.Routes:
 def _changing(
     before: Acceptance, after: Acceptance, removed: Batch, added: Batch
 ) -> tuple[Work, Work]:
-    old, new = _silent(before), _silent(after)
-    quiet = SILENCE.changing(old, new, _of(old, removed), _of(new, added))
+    old, new = _requested(before), _requested(after)
+    quiet = SILENCE.changing(old, new, _ipv4(removed), _ipv4(added))
     return MARKS.changing(before, after, removed, added), quiet
 
 
 def _replacing(after: Acceptance, wanted: Batch) -> tuple[Work, Work]:
-    silent = _silent(after)
-    return MARKS.replacing(after, wanted), SILENCE.replacing(silent, _of(silent, wanted))
+    quiet = SILENCE.replacing(_requested(after), _ipv4(wanted))
+    return MARKS.replacing(after, wanted), quiet
 
 
-def _silent(acceptance: Acceptance) -> Acceptance:
-    """The part whose VIPs are not answered for by ARP."""
+def _requested(acceptance: Acceptance) -> Acceptance:
+    """The part that others ask for by ARP.
+
+    All of it is in the table, with --arp too: then a director is made passive by its rules alone.
+    """
     return acceptance._replace(
-        services=tuple(s for s in acceptance.services if s.silent),
-        shapes=frozenset(shape for shape in acceptance.shapes if shape.version == 4),
+        shapes=frozenset(shape for shape in acceptance.shapes if shape.version == 4)
     )
 
 
-def _of(silent: Acceptance, wanted: Batch) -> Batch:
-    marks = {service.fwmark for service in silent.services}
-    return {
-        (shape, mark): found
-        for (shape, mark), found in wanted.items()
-        if shape.version == 4 and mark in marks
-    }
+def _ipv4(wanted: Batch) -> Batch:
+    return {key: found for key, found in wanted.items() if key[0].version == 4}
 
 
 @lru_cache(maxsize=ruleset.KEPT)
 def chains(acceptance: Acceptance) -> Chains:
     if not acceptance.active():
         return {}
+    acceptance = acceptance.one_by_one()
     guard = ruleset.guard(acceptance)
-    if pinged := [s for s in acceptance.services if s.ping]:
+    if pinged := acceptance.answering_pings():
         marks = ruleset.marks(pinged)
         answered = [f"{marks} {kind} type echo-request accept" for kind in ("icmp", "icmpv6")]
         guard["leftover"] = ("", [*answered, *guard["leftover"][1]])
@@ -140,19 +150,30 @@ def chains(acceptance: Acceptance) -> Chains:
 
 
 @lru_cache(maxsize=ruleset.KEPT)
-def silent_chains(silent: Acceptance) -> Chains:
-    if not silent.active():
+def silent_chains(requested: Acceptance) -> Chains:
+    """An address that services share is answered for if one with --arp is active.
+
+    The mark is only to find the service: the kernel looks up routes for requests by it.
+    """
+    if not requested.active():
         return {}
-    return {
-        "requests": (
-            "filter hook input priority 0",
-            [
-                f"arp operation request meta mark set {ruleset.masked('arp daddr ip', shape)} "
-                f"map @{ruleset.map_name(shape)} drop"
-                for shape in sorted(silent.shapes)
-            ],
-        )
-    }
+    services, passive = requested.services, requested.one_by_one().passive
+    silent = [s for s in services if s.silent]
+    answered = [s for s in services if not s.silent and s.fwmark not in passive]
+    rules = ["arp operation != request accept", *_requests(requested, silent, "drop")]
+    if len(silent) + len(answered) < len(services):
+        rules += _requests(requested, answered, "meta mark set 0 accept")
+        rules += _requests(requested, services, "drop")
+    return {"requests": ("filter hook input priority 0", [*rules, "meta mark set 0"])}
+
+
+def _requests(requested: Acceptance, of: Collection[Service], verdict: str) -> list[str]:
+    """Rules for requests for VIPs of these services."""
+    return [
+        f"meta mark set {ruleset.masked('arp daddr ip', shape)} map @{ruleset.map_name(shape)} "
+        f"{ruleset.marks(of)} {verdict}"
+        for shape in sorted(requested.shapes if of else ())
+    ]
 
 
 WITNESSED = True

@@ -6,6 +6,8 @@ No rules, no tables: the module has hooks of its own.
     LOCAL_OUT, -150      sets the mark of what the director itself sends to a VIP
     LOCAL_IN, 100        refuses what came by that route and IPVS did not take
 
+A passive director drops in PREROUTING, as the module is told in one message.
+
 The route saves the kernel's own lookup: a packet for a VIP costs less than one for an address of
 the director. The module validates sources as the kernel would. It is in kernel/.
 """
@@ -46,15 +48,31 @@ def owner() -> str:
 
 def seal(acceptance: Acceptance) -> Seal:
     wanted = _wanted(acceptance)
-    generation, owned, found = shim.snapshot()
+    generation, owned, passive, found = shim.snapshot()
     if found and owned not in (None, acceptance.owner):
         return OTHER
     if wanted != {mark: loaded.settings for mark, loaded in found.items()}:
         return OTHER
     if not found:
         return ABSENT
+    if passive != acceptance.all_passive:
+        return OTHER
     counts = sorted((mark, loaded.prefixes) for mark, loaded in found.items())
     return Seal(digests.of(f"{generation} {counts}"))
+
+
+def unlike(acceptance: Acceptance) -> Iterator[str]:
+    wanted = _wanted(acceptance)
+    _, _, passive, found = shim.snapshot()
+    for mark in sorted(wanted.keys() | found.keys()):
+        if mark not in found:
+            yield f"the module has no service of fwmark {mark:#x}"
+        elif mark not in wanted:
+            yield f"the module has a service of fwmark {mark:#x}, and should not"
+        elif found[mark].settings != wanted[mark]:
+            yield f"the module has other settings for the service of fwmark {mark:#x}"
+    if found and passive != acceptance.all_passive:
+        yield f"the module is {'passive' if passive else 'active'}, and should not be"
 
 
 def apply(before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -> int:
@@ -64,6 +82,8 @@ def apply(before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -
     old, new = _wanted(before), _wanted(after)
     changed = {mark for mark, settings in new.items() if settings != old.get(mark)}
     with shim.changing() as commands:
+        if after.all_passive and not before.all_passive:
+            commands.set_role(passive=True)
         for mark in changed:
             commands.set_service(mark, _wider(old.get(mark, new[mark]), new[mark]))
         commands.add(added)
@@ -72,6 +92,8 @@ def apply(before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -
             commands.set_service(mark, new[mark])
         for mark in old.keys() - new.keys():
             commands.delete_service(mark)
+        if before.all_passive and not after.all_passive:
+            commands.set_role(passive=False)
     return commands.steps
 
 
@@ -79,6 +101,8 @@ def load(after: Acceptance, wanted: Batch) -> int:
     if not after.active():
         return shim.flush()
     with shim.replacing(after.owner) as commands:
+        if after.all_passive:
+            commands.set_role(passive=True)
         for mark, settings in _wanted(after).items():
             commands.set_service(mark, settings)
         commands.add(wanted)
@@ -113,13 +137,15 @@ def _wanted(acceptance: Acceptance) -> dict[int, Settings]:
     """The settings of each service, by mark."""
     if not acceptance.active():
         return {}
-    return {service.fwmark: _settings(service) for service in acceptance.services}
+    passive = acceptance.passive
+    return {s.fwmark: _settings(s, passive=s.fwmark in passive) for s in acceptance.services}
 
 
-def _settings(service: Service) -> Settings:
+def _settings(service: Service, *, passive: bool) -> Settings:
     flags = sum(IDLE[version] for version in idle_versions(service))
     flags |= shim.DROP if service.leftover is Leftover.DROP else 0
     flags |= shim.PING if service.ping else 0
+    flags |= shim.PASSIVE if passive else 0
     return Settings(flags, tuple(sorted(_each(service))))
 
 

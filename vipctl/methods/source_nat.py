@@ -75,6 +75,10 @@ def seal(acceptance: Acceptance) -> Seal:
     return TABLE.seal(_services_of(acceptance))
 
 
+def unlike(acceptance: Acceptance) -> Iterator[str]:
+    return TABLE.unlike(_services_of(acceptance))
+
+
 def apply(before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -> int:
     return tables.commit(TABLE.changing(_services_of(before), _services_of(after), {}, {}))
 

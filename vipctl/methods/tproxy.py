@@ -37,10 +37,11 @@ ERRORS = {
 def chains(acceptance: Acceptance) -> Chains:
     if not acceptance.active():
         return {}
+    acceptance = acceptance.one_by_one()
     services = acceptance.services
     return {
         **_refusing(acceptance),
-        "proxied": ("", _proxied(services)),
+        "proxied": ("", _proxied(acceptance)),
         "prerouting": (
             "filter hook prerouting priority dstnat + 10",
             [
@@ -66,17 +67,21 @@ def _answers_to_the_proxy(services: tuple[Service, ...]) -> str:
     return f"meta mark 0 socket transparent 1 socket wildcard 0 meta mark set {mark:#x} accept"
 
 
-def _proxied(services: tuple[Service, ...]) -> list[str]:
+def _proxied(acceptance: Acceptance) -> list[str]:
     """Accepts what has a listener, errors of its connections, and pings; returns the rest."""
     rules = [f"{kind} type {types} accept" for kind, types in ERRORS.items()]
-    if pinged := [s for s in services if s.ping]:
+    if pinged := acceptance.answering_pings():
         marks = ruleset.marks(pinged)
         rules += [f"{marks} {kind} type echo-request accept" for kind in ERRORS]
     return rules + [
-        f"meta mark {service.fwmark:#x} {_ports(service, protocol)} {listener} accept"
-        for service in services
+        f"meta mark {service.fwmark:#x} {_ports(service, protocol)} {verdict}"
+        for service in acceptance.services
         for protocol in _protocols(service)
-        for listener in _listeners(service)
+        for verdict in (
+            ["drop"]
+            if service.fwmark in acceptance.passive
+            else [f"{listener} accept" for listener in _listeners(service)]
+        )
     ]
 
 
@@ -110,4 +115,4 @@ TABLE = tables.Table(METHODS["tproxy"].table, chains)
 _METHOD = Marking(TABLE, BLOCK)
 probe, owner, seal, apply = _METHOD.probe, _METHOD.owner, _METHOD.seal, _METHOD.apply
 load, epoch, holds = _METHOD.load, _METHOD.epoch, _METHOD.holds
-has = _METHOD.has
+has, reroute, unlike = _METHOD.has, _METHOD.reroute, _METHOD.unlike

@@ -1,15 +1,14 @@
 """Warnings about a change that is allowed: what else the operator may have to do."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from vipctl import methods
 from vipctl.linux import sysctl
-from vipctl.linux.nftables import firewall
-from vipctl.operate import arrival
+from vipctl.operate import arrival, checking, filtering, peers
 from vipctl.reconcile import lacking
 from vipctl.reconcile.acceptance import with_ranges
 from vipctl.services.change import Change
-from vipctl.services.methods import METHODS
+from vipctl.services.role import Role
 from vipctl.services.service import Service, idle_versions
 from vipctl.services.values import Forward
 from vipctl.state.store import Store
@@ -30,17 +29,20 @@ def warnings(store: Store, change: Change, *, done: bool = True) -> Iterator[str
     others = {s.method for s in change.after if before.get(s.name) != s.method}
     for name in sorted(others):
         yield from methods.get(name).probe()
-    yield from _not_local(change.after)
+    yield from filtering.findings(store, pending, change.after, coming.get(sysctl.CONNTRACK))
     yield from _overruled(store, change, pending)
+    yield from peers.warnings(store, pending, coming)
+    yield from _passive(pending.role_after(store.role()), change)
     chosen = lacking.chosen(store, pending)
     for service in change.after:
         yield from _martians(service)
+        yield from checking.warnings(store, service)
         yield from _hidden_clients(service, change)
         for version in idle_versions(service):
             if (service.name, version) in ranges:
                 yield (
                     f"service {service.name!r} has IPv{version} ranges and no IPv{version} real "
-                    "server: their clients are refused"
+                    f"server: their clients are refused{_cure(service)}"
                 )
         wanted = {n: v for n, v in sysctl.needed([service]).items() if n not in chosen}
         missed = {n: v for n, v in sysctl.missed(wanted, [service]).items() if n not in coming}
@@ -55,6 +57,16 @@ def warnings(store: Store, change: Change, *, done: bool = True) -> Iterator[str
                     f"service {service.name!r} needs {name}={value}: set {listening}it, or "
                     f"vipctl set-service {service.name} --set-sysctls"
                 )
+
+
+def _passive(role: Role, change: Change) -> Iterator[str]:
+    """Where VIPs may be thought to be accepted now, and are not."""
+    (old, new), named = change.role, {service.name for service in change.after}
+    if role.passive and (named or old.services - new.services):
+        yield "this director is passive: what is for its VIPs is dropped until vipctl activate"
+        return
+    for name in sorted(role.services if old.passive > new.passive else role.services & named):
+        yield f"service {name!r} is passive: vipctl activate --service {name}"
 
 
 def _overruled(store: Store, change: Change, pending: Change) -> Iterator[str]:
@@ -78,23 +90,6 @@ def _sysctls_to_come(store: Store, change: Change) -> dict[str, str]:
     return back | {name: new for name, (_, new) in planned.items()}
 
 
-def _not_local(services: Iterable[Service]) -> Iterator[str]:
-    routed = [s for s in services if not (s.features.local or s.proxied)]
-    chain = firewall.drops_what_is_not_local() if routed else None
-    for service in routed if chain else ():
-        yield (
-            f"ufw drops packets for VIPs of service {service.name!r} (chain {chain}), as they are "
-            "no addresses of the director: in /etc/ufw/before.rules, before `-j ufw-not-local`, "
-            f"add -A ufw-before-input -m mark --mark {service.fwmark:#x} -j ACCEPT; "
-            f"or use --method {_local()}"
-        )
-
-
-def _local() -> str:
-    """The methods by which VIPs are local."""
-    return " or ".join(name for name, method in METHODS.items() if method.local)
-
-
 def _hidden_clients(service: Service, change: Change) -> Iterator[str]:
     had = {before.name for before in change.before if before.source_nat}
     if service.source_nat and service.name not in had:
@@ -104,8 +99,15 @@ def _hidden_clients(service: Service, change: Change) -> Iterator[str]:
         )
 
 
+def _cure(service: Service) -> str:
+    tunnelled = [r for r in service.reals if service.forward_of(r) is Forward.TUN]
+    if not tunnelled:
+        return ""
+    return f" (set-real {service.name} {tunnelled[0].endpoint},family=both: by a tunnel)"
+
+
 def _martians(service: Service) -> Iterator[str]:
-    ways = [service.forward_of(real) for real in service.reals if real.address.version == 4]
+    ways = [service.forward_of(real) for real in service.servers if 4 in real.versions]
     direct = [way for way in ways if way is not Forward.NAT]
     if service.features.local and direct and sysctl.read(ACCEPT_LOCAL) != "1":
         yield (

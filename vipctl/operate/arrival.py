@@ -63,9 +63,17 @@ def findings(store: Store, change: Change) -> Iterator[str]:
         yield f"whether packets for VIPs arrive could not be found out: {e.message}"
 
 
+def own_vips(store: Store) -> Iterator[str]:
+    """VIPs that are addresses of this director."""
+    try:
+        yield from _own_vips(store, ways.own())
+    except KernelError as e:
+        yield f"whether VIPs are addresses of the director could not be found out: {e.message}"
+
+
 def _astray(store: Store, change: Change, own: list[Own]) -> Iterator[str]:
     accepted = list(_accepted(store, change))
-    if not accepted:
+    if not accepted or change.role_after(store.role()).passive:
         return
     present = rules.read()
     hops = ways.defaults(ways.tables_of(present))
@@ -73,8 +81,8 @@ def _astray(store: Store, change: Change, own: list[Own]) -> Iterator[str]:
         ahead = _ahead(present, version, table)
         vips = Vips(store, change, version)
         targets = dict.fromkeys(_targets(vips, table, services, ahead.rules))
-        sources = _sources(version, hops, own)
-        yield from _lost(list(targets)[:MOST_TARGETS], sources, ahead)
+        found = sources(version, hops, own)
+        yield from _lost(list(targets)[:MOST_TARGETS], found, ahead)
 
 
 def _own_vips(store: Store, own: Iterable[Own]) -> Iterator[str]:
@@ -176,7 +184,7 @@ class Vips(NamedTuple):
         return None
 
 
-def _sources(version: int, hops: Iterable[Hop], own: Iterable[Own]) -> list[Source]:
+def sources(version: int, hops: Iterable[Hop], own: Iterable[Own]) -> list[Source]:
     """A remote client for each device of a default route; without such a route, neighbours."""
     mine = {found.address for found in own}
     leading = {hop.device: hop for hop in hops if hop.version == version}

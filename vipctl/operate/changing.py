@@ -6,12 +6,14 @@ from functools import partial
 from typing import NamedTuple
 
 from vipctl import files, methods
-from vipctl.errors import Missing, Refused, VipctlError
+from vipctl.errors import KernelError, Missing, Refused, VipctlError
 from vipctl.files import Where
+from vipctl.linux.ipvs import paths
 from vipctl.operate import advice, safety
-from vipctl.reconcile import healing, lacking, transaction
-from vipctl.reconcile.healing import Found
+from vipctl.reconcile import healing, lacking, looking, transaction
+from vipctl.reconcile.looking import Found
 from vipctl.services.change import NOBODY, Change, Held
+from vipctl.state import runtime
 from vipctl.state.directory import identity, lock
 from vipctl.state.store import Store
 
@@ -58,13 +60,15 @@ class Changing(NamedTuple):
         """
         with self._session() as store:
             foreign = refuse_foreign_state(store, adopt=adopt)
-            change = plan(store)
+            change = plan(store).following(store.role())
             safety.check_arp(store, change)
-            found = healing.look(store, change, whole=methods.PARTS if full else ())
+            found = looking.look(store, change, whole=methods.PARTS if full else ())
             found.everything |= foreign
             self._refuse_taking_over(store, found, adopt=adopt)
             transaction.check(store, change, found.lacking)
             restored = self._carry_out(store, change, found, adopt=foreign)
+            if not self.check:
+                found.warnings += _forget_paths(store, change, full=full)
             problems = list(found.lacking.problems(store, change if self.check else Change()))
             if problems and adopt:
                 raise lacking.raised(problems)
@@ -78,7 +82,7 @@ class Changing(NamedTuple):
         if found.differs() and not (store.in_use() or (adopt and self.force)):
             raise self._nothing_stored()
         if found.differs() and not adopt:
-            healing.refuse_taken_over(store)
+            looking.refuse_taken_over(store)
 
     def _carry_out(self, store: Store, change: Change, found: Found, *, adopt: bool) -> bool:
         """Heals, then commits; or only foresees both. Returns whether anything was restored."""
@@ -86,8 +90,25 @@ class Changing(NamedTuple):
             transaction.foresee(store, change, found)
             return found.differs()
         restored = healing.heal(store, found, self.notify, adopt=adopt)
-        transaction.commit(store, change, found, self.notify)
+        restored |= self._commit(store, change, found)
+        if change or restored:
+            runtime.tell(runtime.CHANGED)  # while the state is locked: all this is done by then
         return restored
+
+    def _commit(self, store: Store, change: Change, found: Found) -> bool:
+        """Commits; returns whether it had to restore prefixes that others have deleted.
+
+        Whether they are there shows when they are to go. On the way back from that failure, all of
+        the method's prefixes were loaded.
+        """
+        try:
+            transaction.commit(store, change, found, self.notify)
+            return False
+        except KernelError:
+            if store.intent() is not None or found.knows(change):
+                raise
+        transaction.commit(store, change, looking.look(store, change), self.notify)
+        return True
 
     def _advice(self, store: Store, change: Change) -> tuple[str, ...]:
         """The warnings; after a change, failing to find them out is only a warning itself."""
@@ -133,6 +154,16 @@ class Changing(NamedTuple):
             hint="name the right one with --state-dir, or put its state.db back; to end what is in "
             "the kernel: vipctl restore --force",
         )
+
+
+def _forget_paths(store: Store, change: Change, *, full: bool) -> Iterator[str]:
+    """Removes the ways of health checks that nobody takes any more; failing to is a warning."""
+    gone = {*paths.wanted(change.before)} - {*paths.wanted(change.after)}
+    try:
+        if gone or full:
+            paths.prune(paths.wanted(store.services().values()), store.token())
+    except VipctlError as e:
+        yield f"IPVS may keep services for health checks that nobody needs: {e.message}"
 
 
 def _privileged() -> bool:

@@ -12,7 +12,7 @@ from vipctl.addresses.prefixes import AddressSet, IPAddress
 from vipctl.errors import Refused
 from vipctl.operate import asked, safety
 from vipctl.operate.changing import Changing, Outcome
-from vipctl.services import moving, planner
+from vipctl.services import moving, planner, role
 from vipctl.services import reals as servers
 from vipctl.services.change import Change
 from vipctl.services.director import Director
@@ -20,6 +20,7 @@ from vipctl.services.marks import ACCEPTANCE_PREFIX
 from vipctl.services.ports import Ports, difference, union
 from vipctl.services.real import RealServer, Settings
 from vipctl.services.service import Given, Service, made
+from vipctl.services.sync import Sync
 from vipctl.state.store import Store
 
 Endpoint = tuple[IPAddress, int | None]
@@ -91,8 +92,7 @@ class Controller(Changing):
         """Adds ports to those that the service has."""
 
         def edit(service: Service) -> Ports:
-            takes_all = not service.ports or not difference(ports, service.ports)
-            return service.ports if takes_all else union((*service.ports, *ports))
+            return union((*service.ports, *ports)) if service.ports else ()
 
         return self._change_ports(name, edit, f"{name} takes these already")
 
@@ -120,11 +120,16 @@ class Controller(Changing):
         return self.change(plan, idle=idle)
 
     def remove_services(self, names: Sequence[str]) -> Outcome:
-        def plan(store: Store) -> Change:
-            found = [store.services().get(name) for name in dict.fromkeys(names)]
-            return planner.merged(planner.end(store, service) for service in found if service)
+        absent: list[str] = []
 
-        return self.change(plan, idle=f"there is no service {' or '.join(names)}")
+        def plan(store: Store) -> Change:
+            services, wanted = store.services(), dict.fromkeys(names)
+            absent[:] = [name for name in wanted if name not in services]
+            return planner.merged(planner.end(store, services[n]) for n in wanted if n in services)
+
+        done = self.change(plan, idle=f"there is no service {' or '.join(names)}")
+        more = (f"there is no service {name!r}" for name in absent if done.change)
+        return done._replace(warnings=(*done.warnings, *more))
 
     def rename_service(self, old: str, new: str) -> Outcome:
         def plan(store: Store) -> Change:
@@ -155,17 +160,16 @@ class Controller(Changing):
         self, name: str | None, settings: Iterable[tuple[IPAddress, int | None, Settings]]
     ) -> Outcome:
         """Changes options, given by address and port (None: any port); no name: all services."""
-        return self._edit_each(name, settings, servers.change)
+        return self._edit_each(name, settings, servers.change, " with other options")
 
     def remove_real(self, name: str | None, endpoints: Endpoints) -> Outcome:
-        idle = f"{name} has none of these" if name else "no service has any of these"
-        return self._edit_each(name, endpoints, servers.remove, idle=idle)
+        return self._edit_each(name, endpoints, servers.remove)
 
     def drain_real(self, name: str | None, endpoints: Endpoints) -> Outcome:
-        return self._edit_each(name, endpoints, servers.drain)
+        return self._edit_each(name, endpoints, servers.drain, " that is not drained")
 
     def undrain_real(self, name: str | None, endpoints: Endpoints) -> Outcome:
-        return self._edit_each(name, endpoints, servers.undrain)
+        return self._edit_each(name, endpoints, servers.undrain, " that is drained")
 
     def replace_real(
         self, name: str | None, old: Endpoint, new: tuple[IPAddress, int | None, Settings]
@@ -173,18 +177,21 @@ class Controller(Changing):
         def replace(service: Service, address: IPAddress, port: int | None) -> Service:
             return servers.replace(service, (address, port), new[:2], new[2])
 
-        return self._edit_each(name, [old], replace)
+        return self._edit_each(name, [old], replace, " to be replaced")
 
     def _edit_each(
         self,
         name: str | None,
         found: Iterable[Any],
         edit: Callable[..., Service],
-        *,
-        idle: str = "",
+        kind: str = "",
     ) -> Outcome:
-        """Edits each (address, port, …) of a service or, without a name, of all that have it."""
+        """Edits each (address, port, …) of a service or, without a name, of all that have it.
+
+        `kind` says of which of these there is none where nothing changes.
+        """
         each = list(found)
+        none = f"{name} has none of these" if name else "no service has any of these"
 
         def edit_all(service: Service) -> Service:
             for address, port, *more in each:
@@ -192,7 +199,7 @@ class Controller(Changing):
                     service = edit(service, address, port, *more)
             return service
 
-        return self.edit_reals(name, edit_all, idle=idle)
+        return self.edit_reals(name, edit_all, idle=none + kind)
 
     # everything
 
@@ -205,6 +212,22 @@ class Controller(Changing):
             return Change(director=(old, new))
 
         return self.change(plan)
+
+    def set_sync(self, sync: Sync | None) -> Outcome:
+        """Connections are synchronised with other directors so, or no more."""
+        return self.change(lambda store: Change(sync=(store.sync(), sync)))
+
+    def set_role(self, name: str | None, *, passive: bool) -> Outcome:
+        """Of one service or, without a name, of the director: those of services stay."""
+
+        def plan(store: Store) -> Change:
+            if name is not None:
+                asked.known(store.services(), name)
+            old = store.role()
+            return Change(role=(old, old.switched(name, passive=passive)))
+
+        whose = "this director" if name is None else f"service {name}"
+        return self.change(plan, idle=f"{whose} is {role.word(passive=passive)} already")
 
     def apply(
         self,

@@ -33,7 +33,6 @@ from vipctl.services.service import Service, from_plain, plain
 from vipctl.services.values import AUTO
 
 NONE: Mapping[str, int] = {}
-SLOW_IN_YAML = 10_000  # prefixes: more take YAML seconds
 Held = tuple[Service, AddressSet]
 Wanted = dict[str, Held]
 
@@ -50,12 +49,22 @@ def load(path: Path) -> Read:
 
     Raises UsageError naming file and field.
     """
+    return understood(*parsed(path))
+
+
+def parsed(path: Path) -> tuple[Path, Path, object]:
+    """The name in messages, what the @FILEs in it are relative to, and what is in the file."""
     base = _base(path)
     if path == Path("-"):
         path, text = notation.INPUT, notation.read_input()
     else:
         text = notation.read(path)
-    document = forms.validate(path, Document, (), notation.parse(path, text))
+    return path, base, notation.parse(path, text)
+
+
+def understood(path: Path, base: Path, value: object) -> Read:
+    """A document, from what `parsed` returns. Raises UsageError naming file and field."""
+    document = forms.validate(path, Document, (), value)
     found, addresses = {}, {}
     for name, fields in document.services.items():
         with _naming(path, name):
@@ -78,7 +87,7 @@ def _addresses(path: Path, base: Path, name: str, form: Form) -> AddressSet:
     where, problems = f"services.{name}.ranges", list[str]()
     texts = (f"@{base / text[1:]}" if text.startswith("@") else text for text in form.ranges)
     addresses = rangelist.collect(
-        texts, lambda at, e: problems.append(f"{where}.{at}: {e.message} ({e.hint})")
+        texts, lambda at, e: problems.append(f"{where}.{at}: {e.in_a_line}")
     )
     if problems:
         raise forms.wrong(path, problems)
@@ -111,7 +120,7 @@ def _listed(addresses: AddressSet, most: int, unlisted: int) -> list[str]:
 
 def dump(services: Sequence[Held], director: Director = UNSET) -> Iterator[str]:
     """What `load` reads back, in pieces; JSON where YAML would take seconds."""
-    if sum(addresses.count() for _, addresses in services) > SLOW_IN_YAML:
+    if sum(addresses.count() for _, addresses in services) > notation.SLOW_IN_YAML:
         yield from in_json({}, services, director, indent=1)
     else:
         listed = ((service, list(addresses.prefixes())) for service, addresses in services)

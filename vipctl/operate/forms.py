@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from vipctl.errors import UsageError, VipctlError
 from vipctl.operate import asked
-from vipctl.services import marks, syntax
+from vipctl.services import syntax
 from vipctl.services.director import SETTINGS, Director, from_plain
 from vipctl.services.marks import ACCEPTANCE_PREFIX
 from vipctl.services.methods import METHODS
@@ -29,7 +29,7 @@ def _readable(read: Callable[[Any], object]) -> AfterValidator:
         try:
             read(text)
         except VipctlError as e:
-            raise ValueError(f"{e.message} ({e.hint})") from e
+            raise ValueError(e.in_a_line) from e
         return text
 
     return AfterValidator(check)
@@ -102,12 +102,22 @@ def director(path: Path, fields: dict[str, Any]) -> Director:
     return from_plain(fields)
 
 
+def local(path: Path, fields: object) -> dict[str, Any]:
+    """The settings of one director of several that a file names. Raises UsageError."""
+    from vipctl.announcing import local as this
+
+    forms: dict[str, Any] = {name: (_form_of(o), None) for name, o in this.OPTIONS.items()}
+    kind = create_model("LocalForm", __config__=STRICT, **forms)
+    named = validate(path, kind, (), fields).model_dump(exclude_unset=True)
+    return {name: this.OPTIONS[name].read(value) for name, value in named.items()}
+
+
 def form(path: Path, name: str, fields: dict[str, Any]) -> Form:
     where = ("services", name)
     if name.startswith(ACCEPTANCE_PREFIX):
         found = validate(path, accepted(), where, fields)
-        mark = syntax.parse_mark(name.removeprefix(ACCEPTANCE_PREFIX))
-        if name != marks.acceptance_name(mark) or found.fwmark not in (None, mark):
+        mark = syntax.acceptance_mark(name)
+        if found.fwmark not in (None, mark):
             raise UsageError(
                 f"{path}: services.{name}.fwmark: is {mark} by its name",
                 hint=f"the service of fwmark N is called {ACCEPTANCE_PREFIX}N",

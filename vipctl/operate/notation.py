@@ -16,11 +16,13 @@ from vipctl.operate import rangelist
 INPUT = Path("standard input")  # its name in messages
 MAX_BYTES = 256 << 20
 MAX_DEPTH = 8
+SLOW_IN_YAML = 10_000  # lines that take YAML seconds
 
 
 def to_yaml(value: object) -> str:
     stream = StringIO()
     yaml = YAML(typ="safe", pure=True)
+    yaml.width = sys.maxsize  # where ruamel breaks a line behind a backslash, a space is lost
     yaml.default_flow_style = False
     yaml.allow_unicode = False  # some characters would reverse the text on a terminal
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
@@ -63,7 +65,7 @@ def _text(path: Path, file: BinaryIO) -> str:
 
 
 def _cannot_read(path: Path, reason: str) -> UsageError:
-    return UsageError(f"cannot read {path}: {reason}", hint="give a YAML file")
+    return UsageError(f"cannot read {path}: {reason}", hint="give a file of text")
 
 
 def parse(path: Path, text: str) -> object:

@@ -8,10 +8,13 @@ from vipctl import methods
 from vipctl.addresses.prefixes import AddressSet
 from vipctl.addresses.spans import Spans
 from vipctl.operate.changing import Outcome
+from vipctl.services import sync
 from vipctl.services.change import Change, Held, Place, all_of
 from vipctl.services.director import DEFAULT, SETTINGS, Director
 from vipctl.services.real import Settings
+from vipctl.services.role import Role, word
 from vipctl.services.service import Service, plain
+from vipctl.services.sync import Sync
 
 Report = dict[str, Any]
 MOST_SHOWN = 1000  # ranges that a difference shows
@@ -67,6 +70,11 @@ def _changes(done: Outcome, by_service: dict[str, dict[str, Report]]) -> Iterato
     if done.restored:
         yield "kernel restored to the stored state"
     yield from (f"director: {words}" for words in _settings(*done.change.director))
+    if done.change.sync[0] != done.change.sync[1]:
+        old, new = (str(one or "none") for one in done.change.sync)
+        yield f"connection sync: {old} → {new}"
+    if not before:
+        yield from _roles(*done.change.role)
     for name, sizes in by_service.items():
         whose = f"{name}: " if len(by_service) > 1 else ""
         for sign, size in sizes.items():
@@ -85,6 +93,13 @@ def _settings(old: Director, new: Director) -> Iterator[str]:
     for name in SETTINGS:
         if old.get(name) != new.get(name):
             yield f"{name} {old.get(name, DEFAULT)} → {new.get(name, DEFAULT)}"
+
+
+def _roles(old: Role, new: Role) -> Iterator[str]:
+    if old.passive != new.passive:
+        yield f"this director is {word(passive=new.passive)}"
+    for name in sorted(old.services ^ new.services):
+        yield f"service {name} is {word(passive=name in new.services)}"
 
 
 def _by(method: str, better: dict[str, str]) -> str:
@@ -137,10 +152,17 @@ def difference(done: Outcome) -> tuple[str, str]:
     counts = {name: all_of(held).count() for name, held in stay.items()}
     unlisted = {name: count for name, count in counts.items() if count > MOST_SHOWN}
     kept = {name: held for name, held in stay.items() if name not in unlisted}
+    old, new = map(_sync_shown, change.sync) if change.sync[0] != change.sync[1] else ("", "")
     return (
-        _shown(change.director[0], change.before, _grouped(change.released), kept, unlisted),
-        _shown(change.director[1], change.after, _grouped(change.taken), kept, unlisted),
+        old + _shown(change.director[0], change.before, _grouped(change.released), kept, unlisted),
+        new + _shown(change.director[1], change.after, _grouped(change.taken), kept, unlisted),
     )
+
+
+def _sync_shown(found: Sync | None) -> str:
+    from vipctl.operate import notation
+
+    return notation.to_yaml({"sync": sync.plain(found)}) if found else ""
 
 
 def _shown(

@@ -1,20 +1,35 @@
 """Use cases that only look: each returns what `--json` prints, and changes nothing."""
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
 from vipctl import methods
 from vipctl.addresses.few import BITS
-from vipctl.errors import Missing, Refused, VipctlError
+from vipctl.errors import Missing
 from vipctl.files import Where
 from vipctl.linux import ipvs, sysctl
-from vipctl.operate import arrival, asked
+from vipctl.linux.ipvs.messages import Key, Seen
+from vipctl.operate import (
+    arrival,
+    asked,
+    checking,
+    comparing,
+    drift,
+    filtering,
+    judged,
+    peers,
+    translation,
+)
 from vipctl.operate.changing import refuse_foreign_state
 from vipctl.operate.outcome import Report
-from vipctl.reconcile import healing, lacking
+from vipctl.reconcile import lacking
 from vipctl.services.change import Change, Shape, all_of
+from vipctl.services.naming import naturally
+from vipctl.services.role import word
 from vipctl.services.service import Service, plain
+from vipctl.state import runtime
 from vipctl.state.store import Store
 
 
@@ -48,12 +63,12 @@ class Reporter(NamedTuple):
 
     def services(self) -> Report:
         with Store.read(self.state_dir) as store:
-            sizes = _sizes(store)
+            sizes, role = _sizes(store), store.role()
             listed = {
-                name: plain(service) | sizes.get(name, _no_size())
-                for name, service in store.services().items()
+                name: plain(service) | {"role": role.of(name)} | sizes.get(name, _no_size())
+                for name, service in _chosen(store, ()).items()
             }
-            return {"services": listed} | _pending(store)
+            return {"role": word(passive=role.passive), "services": listed} | _pending(store)
 
     def export(self, *, as_json: bool) -> Iterator[str]:
         """The state as YAML, or the same structure as JSON, in pieces."""
@@ -66,27 +81,55 @@ class Reporter(NamedTuple):
             return document.in_json({"changed": False}, held, director)
         return document.dump(held, director)
 
-    def status(self) -> Report:
+    def status(self, names: Iterable[str] = ()) -> Report:
+        """Of these services and the director; of all services if none is named."""
         with Store.read(self.state_dir) as store:
             refuse_foreign_state(store, adopt=False)
-            services, sizes = store.services(), _sizes(store)
-            kernel, problems = _kernel(store)
-            in_kernel, packets = _counters(services.values()), _packets(services.values())
+            services, sizes = _chosen(store, names), _sizes(store)
+            seen = _seen(services.values())
+            found = drift.of(store, seen, services)
+            in_kernel, packets = _counters(seen or {}), _packets(services.values())
+            translated = translation.used(services.values(), in_kernel)
+            said, side, role = store.verdicts(), comparing.here(store), store.role()
             listed = {
                 name: plain(service)
+                | {"role": role.of(name)}
                 | sizes.get(name, _no_size())
+                | {"ranges_digest": side.ranges[name]}
+                | ({"source_ports": translated[name]} if name in translated else {})
+                | ({"health": judged.of_service(service, said)} if service.watched else {})
                 | ({"ipvs": in_kernel[service.fwmark]} if service.fwmark in in_kernel else {})
                 | ({service.method: packets[name]} if name in packets else {})
                 for name, service in services.items()
             }
             return {
-                "kernel": kernel,
-                "problems": problems,
+                "kernel": found.kernel,
+                "differences": [one._asdict() for one in found.differences],
+                "problems": list(found.problems),
+                "digest": side.digest(),
+                "director": dict(side.director),
+                "sync": peers.seen(store),
+                "role": word(passive=role.passive),
                 "services": listed,
                 "methods": _methods({service.method for service in services.values()}),
                 "sysctls": _sysctls(services.values(), lacking.chosen(store)),
-                "findings": list(arrival.findings(store, Change())),
+                "findings": [
+                    *(words for s in services.values() for words in judged.troubles(s, said)),
+                    *arrival.findings(store, Change()),
+                    *filtering.findings(store, Change(), services.values()),
+                    *translation.warnings(translated),
+                    *(words for s in services.values() for words in checking.warnings(store, s)),
+                    *peers.warnings(store),
+                ],
+                "watch": _watch(self.state_dir),
             } | _pending(store)
+
+
+def _chosen(store: Store, names: Iterable[str]) -> dict[str, Service]:
+    """The services with these names, or all, in natural order. Raises Refused."""
+    known = store.services()
+    chosen = {name: asked.known(known, name) for name in names} or known
+    return {name: chosen[name] for name in sorted(chosen, key=naturally)}
 
 
 def _names(store: Store, name: str | None) -> set[str]:
@@ -96,7 +139,7 @@ def _names(store: Store, name: str | None) -> set[str]:
 
 
 def _listed(store: Store, names: Iterable[str]) -> Iterator[dict[str, str]]:
-    for name in sorted(names):
+    for name in sorted(names, key=naturally):
         for prefix in all_of(store.held(name)).prefixes():
             yield {"service": name, "range": prefix}
 
@@ -109,23 +152,10 @@ def _summary(counts: Iterable[tuple[str, Shape, int]]) -> list[Report]:
         found[key] = found.get(key, 0) + number
     return [
         {"service": name, "version": version, "length": length, "prefixes": number}
-        for (name, version, length), number in sorted(found.items())
+        for (name, version, length), number in sorted(
+            found.items(), key=lambda one: (naturally(one[0][0]), one[0])
+        )
     ]
-
-
-def _kernel(store: Store) -> tuple[str, list[str]]:
-    """Whether the kernel is as stored, and what the director cannot have of that."""
-    try:
-        found = healing.look(store)
-        healing.foresee(store, found)
-        if found.differs():
-            healing.refuse_taken_over(store)
-    except Refused as e:
-        return f"differs: {e.message}", []
-    except VipctlError as e:
-        return f"unknown: {e.message}", []
-    problems = [str(problem) for problem in found.lacking.problems(store)]
-    return "differs" if found.differs() or problems else "as stored", problems
 
 
 def _methods(used: set[str]) -> dict[str, Report]:
@@ -154,14 +184,18 @@ def _sizes(store: Store) -> dict[str, Report]:
     return sizes
 
 
-def _counters(services: Iterable[Service]) -> dict[int, Report]:
-    marks = {key.mark for key in ipvs.desired(services)}
+def _seen(services: Iterable[Service]) -> dict[Key, Seen] | None:
+    """What IPVS has of them; None where there is no IPVS."""
     try:
-        found = ipvs.counters(marks) if marks else {}
+        return ipvs.look(key.mark for key in ipvs.desired(services))
     except Missing:
-        return {}
+        return None
+
+
+def _counters(seen: Mapping[Key, Seen]) -> dict[int, Report]:
     report: dict[int, Report] = {}
-    for key, (total, reals) in found.items():
+    for key, one in seen.items():
+        total, reals = one.counters()
         report.setdefault(key.mark, {})[f"ipv{key.version}"] = total._asdict() | {
             "reals": {endpoint: counters._asdict() for endpoint, counters in reals.items()}
         }
@@ -189,6 +223,15 @@ def _sysctls(services: Iterable[Service], chosen: dict[str, str]) -> dict[str, R
         n: {"value": sysctl.read(n), "needed": value, "ok": n not in missed}
         for n, value in wanted.items()
     }
+
+
+def _watch(state_dir: Where) -> Report | None:
+    """The daemon of this network namespace, `ours` if it watches this state; None without one."""
+    found = runtime.ask()
+    if not found:
+        return None if found is None else {"answers": False}
+    ours = found["state_dir"] == os.path.realpath(state_dir)
+    return {"answers": True, "ours": ours} | found
 
 
 def _pending(store: Store) -> Report:

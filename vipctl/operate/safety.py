@@ -21,10 +21,10 @@ MAX_ANCESTORS = 32
 
 
 def check_ranges(wanted: AddressSet, services: Iterable[Service]) -> None:
-    """Raises Refused for ranges with an address that the director needs: see `_precious`."""
+    """Raises Refused for ranges with an address that the director needs: see `precious`."""
     if not wanted:
         return
-    for owner, addresses in _precious(services):
+    for owner, addresses in precious(services):
         for found in addresses:
             if found in wanted:
                 raise Refused(
@@ -49,8 +49,8 @@ def check_reals(
     _refuse_undrainable(after)
     if not force:
         check_sources(after)
-    old = {(r.address, before.forward_of(r)) for r in before.reals} if before else set()
-    new = [real for real in after.reals if (real.address, after.forward_of(real)) not in old]
+    old = {(r.address, before.forward_of(r)) for r in before.servers} if before else set()
+    new = [real for real in after.servers if (real.address, after.forward_of(real)) not in old]
     for rip in (real.address for real in new):
         if not force and (name := holder(rip)):
             raise Refused(
@@ -173,8 +173,9 @@ def _refuse_remote_reals(reals: Iterable[RealServer], service: Service) -> None:
             )
 
 
-def _precious(services: Iterable[Service]) -> Iterator[tuple[str, set[IPAddress]]]:
-    reals = {real.address for service in services for real in service.reals}
+def precious(services: Iterable[Service]) -> Iterator[tuple[str, set[IPAddress]]]:
+    """Whose addresses must not become VIPs, in words, and which these are."""
+    reals = {real.address for service in services for real in service.servers}
     yield "an address of this director", ways.addresses()
     yield "a real server", reals
     yield "the default gateway", ways.gateways()

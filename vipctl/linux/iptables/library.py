@@ -15,7 +15,7 @@ from vipctl.errors import Missing
 from vipctl.linux.iptables.ipset import SEARCH
 
 WIDER = (1, 8, 11)  # of iptables: options of its extensions have one more field
-INSTALL = "apt install iptables gcc python3-dev; pip install python-iptables"
+INSTALL = f"apt install iptables gcc python3-dev; {sys.prefix}/bin/pip install python-iptables"
 
 
 @cache

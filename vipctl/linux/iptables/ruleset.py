@@ -31,11 +31,11 @@ def tables(acceptance: Acceptance) -> Tables:
     found: Tables = {}
     for version in VERSIONS if acceptance.active() else ():
         if sets := [name for name, v in sets_of(acceptance).items() if v == version]:
-            found[version, "filter"] = _filter(version, sets, acceptance.services)
+            found[version, "filter"] = _filter(version, sets, acceptance)
             found[version, "mangle"] = _mangle(version, sets, acceptance.services)
             if acceptance.owner:
                 found[version, "mangle"][OF + acceptance.owner] = []
-            if pinged := [s for s in acceptance.services if s.ping]:
+            if pinged := acceptance.answering_pings():
                 found[version, "nat"] = _nat(version, pinged)
     return found
 
@@ -92,14 +92,16 @@ def _nat(version: int, services: Iterable[Service]) -> Chains:
     return {"PREROUTING": [f"-j {CHAIN}"], CHAIN: rules}
 
 
-def _filter(version: int, sets: list[str], services: tuple[Service, ...]) -> Chains:
+def _filter(version: int, sets: list[str], acceptance: Acceptance) -> Chains:
     """ICMP errors must reach IPVS. A mark alone is not believed: others set some."""
+    services = acceptance.services
     errors = [f"-p {ICMP[version]} {_icmp(version, kind)} -j RETURN" for kind in ERRORS[version]]
     to_vips = [f"-m set --match-set {name} dst -j {CHECK}" for name in sets]
     return {
         "INPUT": [f"-j {CHAIN}"],
         CHAIN: [*errors, *to_vips],
         CHECK: [
+            *(f"{_marked(s)} -j DROP" for s in acceptance.passive_services()),
             *(rule for service in services for rule in _served(version, service)),
             *(f"-p {protocol} -j RETURN" for protocol in IPVS_TAKES),
             f"-j {REFUSE}",

@@ -10,24 +10,30 @@ from contextlib import nullcontext
 from vipctl import files
 from vipctl.addresses.prefixes import VERSIONS
 from vipctl.errors import KernelError, Missing, VipctlError
+from vipctl.health.verdicts import NONE, Verdicts, effective
 from vipctl.linux import sysctl
 from vipctl.linux.genetlink import Family
 from vipctl.linux.ipvs import messages
-from vipctl.linux.ipvs.messages import Counters, Dest, Key, Virtual
+from vipctl.linux.ipvs.messages import Dest, Key, Seen, Tunnel, Virtual
 from vipctl.linux.netlink import NUMBER
-from vipctl.services.real import real_key
+from vipctl.services.real import RealServer, real_key
 from vipctl.services.service import Service
 from vipctl.services.values import Forward, Persistence
 
 IP_VS_SVC_F_PERSISTENT = 0x0001
 FORWARD_FLAG = {Forward.NAT: 0, Forward.TUN: 2, Forward.DR: 3}
+TUNNEL_TYPE = {"ipip": 0, "gue": 1, "gre": 2}  # IP_VS_CONN_F_TUNNEL_TYPE_…
+TUNNEL_FLAG = {"": 0, "csum": 1, "remcsum": 2}  # IP_VS_TUNNEL_ENCAP_FLAG_…
 MODULES = "/lib/modules"
 
 
-def desired(services: Iterable[Service]) -> dict[Key, Virtual]:
-    """A service has one IPVS service for each IP version of its real servers."""
+def desired(services: Iterable[Service], verdicts: Verdicts = NONE) -> dict[Key, Virtual]:
+    """What IPVS is to have of services, with the weights that health checks leave them.
+
+    A service has one IPVS service for each IP version of its real servers, working or not.
+    """
     return {
-        Key(service.fwmark, version): _virtual(service, version)
+        Key(service.fwmark, version): _virtual(effective(service, verdicts), version)
         for service in services
         if service.balanced
         for version in sorted(service.versions())
@@ -38,16 +44,21 @@ def _virtual(service: Service, version: int) -> Virtual:
     flags = service.scheduler.bits()
     if service.persistence.seconds:
         flags |= IP_VS_SVC_F_PERSISTENT
-    reals = (real for real in service.reals if real.address.version == version)
-    dests = (Dest(real.in_kernel(), FORWARD_FLAG[service.forward_of(real)]) for real in reals)
+    reals = (real for real in service.reals if version in real.versions)
     return Virtual(
         service.scheduler.name,
         flags,
         service.persistence.seconds,
         _netmask(service.persistence, version),
-        tuple(dests),
+        tuple(_dest(service, real) for real in reals),
         service.persistence.pe,
     )
+
+
+def _dest(service: Service, real: RealServer) -> Dest:
+    kind, port, checksum = real.tunnel
+    tunnel = Tunnel(TUNNEL_TYPE[kind], port, TUNNEL_FLAG[checksum])
+    return Dest(real.in_kernel(), FORWARD_FLAG[service.forward_of(real)], tunnel)
 
 
 def _netmask(persistence: Persistence, version: int) -> bytes:
@@ -58,14 +69,19 @@ def _netmask(persistence: Persistence, version: int) -> bytes:
 
 
 def read(marks: Iterable[int]) -> dict[Key, Virtual]:
-    """The kernel's services with one of these fwmarks; {} where IPVS is not there at all."""
+    """The kernel's services with one of these fwmarks."""
+    return {key: seen.virtual() for key, seen in look(marks).items()}
+
+
+def look(marks: Iterable[int]) -> dict[Key, Seen]:
+    """The same, with their counters."""
     wanted = sorted(set(marks))
     if not wanted:
         return {}
     with messages.connect() as family:
         keys = [Key(mark, version) for mark in wanted for version in VERSIONS]
-        found = {key: messages.read(family, key) for key in keys}
-    return {key: virtual for key, virtual in found.items() if virtual is not None}
+        found = {key: messages.look(family, key) for key in keys}
+    return {key: seen for key, seen in found.items() if seen is not None}
 
 
 def services(wanted: Collection[Key]) -> dict[Key, Virtual]:
@@ -81,22 +97,6 @@ def services(wanted: Collection[Key]) -> dict[Key, Virtual]:
         for key in wanted:
             if key not in found and (one := messages.get(family, key)) is not None:
                 found[key] = messages.parsed_service(one)
-    return found
-
-
-def counters(marks: Iterable[int]) -> dict[Key, tuple[Counters, dict[str, Counters]]]:
-    """The counters of each service, and of its real servers by endpoint."""
-    found = {}
-    with messages.connect() as family:
-        for mark in sorted(set(marks)):
-            for version in VERSIONS:
-                key = Key(mark, version)
-                if (service := messages.get(family, key)) is not None:
-                    reals = {
-                        messages.real(d).endpoint: messages.counted(d)
-                        for d in messages.dests(family, key)
-                    }
-                    found[key] = Counters(*messages.totals(service)), reals
     return found
 
 

@@ -27,7 +27,7 @@ COMMANDS = {
 SVC_AF, SVC_FWMARK, SVC_SCHED, SVC_FLAGS, SVC_TIMEOUT, SVC_NETMASK, SVC_PE = 1, 5, 6, 7, 8, 9, 11
 DEST_ADDR, DEST_PORT, DEST_FWD, DEST_WEIGHT, DEST_UPPER, DEST_LOWER = 1, 2, 3, 4, 5, 6
 DEST_ACTIVE, DEST_INACTIVE, DEST_AF = 7, 8, 11
-DEST_TUNNEL = 13, 14, 15  # type, port, flags
+DEST_TUN_TYPE, DEST_TUN_PORT, DEST_TUN_FLAGS = 13, 14, 15
 STATS64 = 12  # of either
 STATISTICS = 1, 2, 3, 4, 5  # IPVS_STATS_ATTR_CONNS, INPKTS, OUTPKTS, INBYTES, OUTBYTES
 IP_VS_SVC_F_HASHED = 0x0002  # the kernel's own
@@ -37,6 +37,7 @@ IP_VS_CONN_F_FWD_MASK = 0x0007
 FLAGS = struct.Struct("=II")  # struct ip_vs_flags
 LONG = struct.Struct("=Q")
 PORT = struct.Struct(">H")
+BYTE = struct.Struct("B")
 
 
 class Key(NamedTuple):
@@ -46,12 +47,20 @@ class Key(NamedTuple):
     version: int
 
 
+class Tunnel(NamedTuple):
+    """How IPVS has one; by default IP in IP."""
+
+    kind: int = 0  # IP_VS_CONN_F_TUNNEL_TYPE_…
+    port: int = 0
+    flags: int = 0  # IP_VS_TUNNEL_ENCAP_FLAG_…
+
+
 class Dest(NamedTuple):
-    """A real server. vipctl never sets `tunnel`: it shows what others have set."""
+    """A real server."""
 
     real: RealServer
     forward: int
-    tunnel: tuple[int, ...] = (0, 0, 0)  # type, port, flags
+    tunnel: Tunnel = Tunnel()
 
 
 class Virtual(NamedTuple):
@@ -103,15 +112,27 @@ def lacks_engine(engine: str) -> Missing:
     )
 
 
-def read(family: Family, key: Key) -> Virtual | None:
+class Seen(NamedTuple):
+    """One service and its real servers, as they were added."""
+
+    service: Attributes
+    dests: list[Attributes]
+
+    def virtual(self) -> Virtual:
+        found, dests = parsed_service(self.service), list(map(_parsed_dest, self.dests))
+        if found.scheduler not in BY_ORDER:
+            dests.sort(key=lambda dest: real_key(dest.real))
+        return found._replace(dests=tuple(dests))
+
+    def counters(self) -> tuple[Counters, dict[str, Counters]]:
+        """Of the service, and of its real servers by endpoint."""
+        reals = {real(dest).endpoint: counted(dest) for dest in self.dests}
+        return Counters(*totals(self.service)), reals
+
+
+def look(family: Family, key: Key) -> Seen | None:
     service = get(family, key)
-    if service is None:
-        return None
-    found, dests = parsed_service(service), as_added(family, key)
-    in_order = found.scheduler in BY_ORDER
-    return found._replace(
-        dests=dests if in_order else tuple(sorted(dests, key=lambda d: real_key(d.real)))
-    )
+    return None if service is None else Seen(service, dests(family, key)[::-1])
 
 
 def parsed_service(service: Attributes) -> Virtual:
@@ -164,8 +185,13 @@ def _parsed_dest(dest: Attributes) -> Dest:
     return Dest(
         real(dest),
         _number(dest, DEST_FWD) & IP_VS_CONN_F_FWD_MASK,
-        tuple(int.from_bytes(dest.get(kind, b""), "big") for kind in DEST_TUNNEL),
+        _tunnel(dest) if DEST_TUN_TYPE in dest else Tunnel(),
     )
+
+
+def _tunnel(dest: Attributes) -> Tunnel:
+    (kind,), (port,) = BYTE.unpack(dest[DEST_TUN_TYPE]), PORT.unpack(dest[DEST_TUN_PORT])
+    return Tunnel(kind, port, *SHORT.unpack(dest[DEST_TUN_FLAGS]))
 
 
 def _number(found: Attributes, kind: int) -> int:
@@ -227,18 +253,29 @@ def change_dest(family: Family, verb: str, key: Key, dest: Dest) -> None:
         (DEST_WEIGHT, NUMBER.pack(real.weight)),
         (DEST_UPPER, NUMBER.pack(real.upper)),
         (DEST_LOWER, NUMBER.pack(real.lower)),
+        (DEST_TUN_TYPE, BYTE.pack(dest.tunnel.kind)),
+        (DEST_TUN_PORT, PORT.pack(dest.tunnel.port)),
+        (DEST_TUN_FLAGS, SHORT.pack(dest.tunnel.flags)),
     )
     content = b"".join(attribute(*setting) for setting in settings)
     failure = family.do(
         COMMANDS[f"{verb} real server"], _identity(key) + attribute(DEST | NLA_F_NESTED, content)
     )
     if failure:
-        raise _refused(f"{verb} real server {real} of {_text(key)}", failure)
+        mixed = real.address.version != key.version
+        raise _refused(f"{verb} real server {real} of {_text(key)}", failure, mixed=mixed)
 
 
 def _text(key: Key) -> str:
     return f"fwmark {key.mark:#x} (IPv{key.version})"
 
 
-def _refused(what: str, code: int) -> KernelError:
-    return netlink.refusal(f"IPVS: {what}", code, "see what is there: ipvsadm -Ln")
+def _refused(what: str, code: int, *, mixed: bool = False) -> KernelError:
+    """`mixed` is for a real server of another address family."""
+    hint = "see what is there: ipvsadm -Ln"
+    if mixed and code == errno.EINVAL:
+        hint = (
+            "IPVS's sync daemon (ipvsadm -L --daemon) does not know real servers of another "
+            "address family than the VIP: stop it, or use family=own"
+        )
+    return netlink.refusal(f"IPVS: {what}", code, hint)

@@ -1,4 +1,1 @@
-"""nftables: vipctl's own tables, from the text of their rules to one transaction over netlink.
-
-Of others' rules only one chain is looked up, in `firewall`.
-"""
+"""nftables: vipctl's own tables, from the text of their rules to one transaction over netlink."""

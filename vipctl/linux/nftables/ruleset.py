@@ -4,6 +4,7 @@ lookup        destination → fwmark of its service; one hash map per prefix len
 still_vip     the lookups again: others may set marks too, so no mark is trusted alone
 ports         checks the port of packets for services that name ports
 leftover      refuses or drops
+passive       drops what is for services that are passive by themselves
 local_out     marks what the director itself sends to a VIP
 
 A packet for a port that no service names only loses its mark: then IPVS begins no connection, but
@@ -83,20 +84,21 @@ def guard(acceptance: Acceptance) -> Chains:
 def refusal(acceptance: Acceptance) -> Chains:
     """`still_vip` refuses packets for VIPs and returns the others."""
     return {
-        "leftover": ("", _leftover(acceptance.services)),
+        "leftover": ("", _leftover(acceptance)),
         "still_vip": ("", [f"{line} goto leftover" for line in lookups(acceptance)]),
     }
 
 
-def _leftover(services: Iterable[Service]) -> list[str]:
-    dropped = [s for s in services if s.leftover is Leftover.DROP]
+def _leftover(acceptance: Acceptance) -> list[str]:
+    services, passive = acceptance.services, acceptance.passive
+    dropped = [s for s in services if s.leftover is Leftover.DROP or s.fwmark in passive]
     quiet = [f"{marks(dropped)} drop"] if dropped else []
     return [*quiet, "meta l4proto tcp reject with tcp reset", "reject with icmpx port-unreachable"]
 
 
 def pings_redirected(acceptance: Acceptance, *first: str) -> Chains:
     """Echo requests of services with ping go to the director itself."""
-    pinged = [s for s in acceptance.services if s.ping]
+    pinged = acceptance.answering_pings()
     if not pinged:
         return {}
     rules = [f"{NO_ICMP} return", *first, *lookups(acceptance)]
@@ -106,11 +108,12 @@ def pings_redirected(acceptance: Acceptance, *first: str) -> Chains:
 
 def checks_before_ipvs(acceptance: Acceptance) -> Chains:
     """Checks ports, and refuses what has no real server. All ICMP passes: IPVS needs errors."""
-    ported = _ported(acceptance)
-    rules = [*_to_ports(ported), *_refusing_idle(acceptance)]
+    ported, passive = _ported(acceptance), acceptance.passive_services()
+    rules = [*_to_ports(ported), *_to_passive(passive), *_refusing_idle(acceptance)]
     if not rules:
         return {}
     return {
+        **({"passive": ("", [f"{line} drop" for line in lookups(acceptance)])} if passive else {}),
         **({"ports": ("", _ports(acceptance, ported))} if ported else {}),
         "before_ipvs": ("filter hook input priority 97", rules),
     }
@@ -132,6 +135,10 @@ def _ported(acceptance: Acceptance) -> list[Service]:
 
 def _to_ports(ported: list[Service]) -> list[str]:
     return [f"{marks(ported)} jump ports"] if ported else []
+
+
+def _to_passive(passive: list[Service]) -> list[str]:
+    return [f"{NO_ICMP} {marks(passive)} jump passive"] if passive else []
 
 
 def _ports(acceptance: Acceptance, ported: list[Service]) -> list[str]:

@@ -1,6 +1,6 @@
 """A method's nftables table, and how it gets from one state to another in one transaction."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from vipctl import digests
@@ -54,6 +54,28 @@ class Table(NamedTuple):
         if not found.complete or (found.comment, found.maps, found.lengths()) != wanted:
             return seal.OTHER
         return Seal(digests.of(found.words()))
+
+    def unlike(self, acceptance: Acceptance) -> Iterator[str]:
+        """What `seal` finds otherwise than it should be, in words."""
+        chains = self.ruleset(acceptance)
+        found, table = listing.read(self.owned, chains), f"the nftables table {self.path}"
+        if found is None or not acceptance.active():
+            if (found is None) is acceptance.active():
+                yield f"{table} is {'there, and should not be' if found else 'not there'}"
+            return
+        if found.comment != _comment(acceptance):
+            yield f"{table} has the comment {found.comment!r}, not that of this state directory"
+        wanted = set(map(map_name, acceptance.shapes))
+        yield from (f"{table}: map {name} is not there" for name in sorted(wanted - found.maps))
+        yield from (f"{table}: map {name} is not vipctl's" for name in sorted(found.maps - wanted))
+        present = found.lengths()
+        for name, (_, lines) in chains.items():
+            if name not in present:
+                yield f"{table}: chain {name} is not there"
+            elif present[name] != len(lines):
+                yield f"{table}: chain {name} has {present[name]} rules, should have {len(lines)}"
+        if not found.complete:
+            yield f"{table} has a chain that is not vipctl's"
 
     def changing(
         self, before: Acceptance, after: Acceptance, removed: Batch, added: Batch
@@ -186,7 +208,11 @@ def both(before: Acceptance, after: Acceptance) -> Acceptance:
     """What accepts the VIPs of both states."""
     stay = {service.fwmark for service in after.services}
     leaving = [service for service in before.services if service.fwmark not in stay]
-    return after._replace(services=(*leaving, *after.services), shapes=before.shapes | after.shapes)
+    return after._replace(
+        services=(*leaving, *after.services),
+        shapes=before.shapes | after.shapes,
+        passive=before.passive | after.passive,
+    )
 
 
 def probe() -> None:

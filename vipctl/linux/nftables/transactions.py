@@ -87,6 +87,7 @@ def send(messages: Sequence[Message]) -> int:
                 f"nftables: {len(data):,} bytes of rules are more than may be sent at once here",
                 hint=f"on the host: sysctl -w net.core.wmem_max={len(data)}",
             )
+        netlink.sign(link)
         link.sendall(data)
         for answer in netlink.failures(link):
             at = -1 if answer.sequence == netlink.LAST else answer.sequence - FIRST

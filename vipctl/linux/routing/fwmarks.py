@@ -14,6 +14,7 @@ from vipctl.linux.netlink import NLM_F_ACK, NLM_F_CREATE, TRIES
 from vipctl.linux.routing import localroutes, rules
 from vipctl.linux.routing.localroutes import PROTOCOL, RTM_DELROUTE, RTM_NEWROUTE
 from vipctl.linux.routing.rules import (
+    FR_ACT_BLACKHOLE,
     FR_ACT_GOTO,
     FR_ACT_NOP,
     FR_ACT_TO_TBL,
@@ -59,15 +60,17 @@ Owned = Rule | LocalDefault | AlteredRoute
 class Block(NamedTuple):
     """What one method has to itself: three rule priorities from `priority` on, and a table.
 
-    The priorities come after those of VRFs (1000) and before Tailscale's (5210).
+    The priorities come after those of VRFs (1000) and before Tailscale's (5210). If it `closes`, a
+    passive director drops here what is for any VIP.
     """
 
     priority: int
     table: int
+    closes: bool = True
 
     @classmethod
     def of(cls, features: Features) -> Self:
-        return cls(features.priority, features.routes)
+        return cls(features.priority, features.routes, not features.proxied)
 
     def accepting(self, acceptance: Acceptance) -> set[Owned]:
         """Rules and routes that make packets with these services' marks local."""
@@ -76,16 +79,21 @@ class Block(NamedTuple):
             item
             for version in VERSIONS
             if masked and acceptance.has(version)
-            for item in self._accepting(version, sorted(masked))
+            for item in self._accepting(
+                version, sorted(masked), closed=self.closes and acceptance.all_passive
+            )
         }
 
-    def _accepting(self, version: int, marks: list[tuple[int, int]]) -> set[Owned]:
+    def _accepting(self, version: int, marks: list[tuple[int, int]], *, closed: bool) -> set[Owned]:
         """The rules and the route of one IP version.
 
         Reverse-path lookups come from `lo`: the `goto` leads them past the accepting rule. Where
         src_valid_mark is set they carry the packet's mark, and would find every source local, which
         makes every packet a martian. A jump goes on behind its target whatever that matches; the
         target has a mark so that other lookups pass it sooner.
+
+        A closed way stays accepting behind the rules that close it. Without it, packets would go on
+        to whoever sent them here, and back, until their TTL ends.
         """
         skip, accept, end = self.priorities
         target = Rule(version, end, FR_ACT_NOP, MARK_VALUE, MARK_MASK)
@@ -93,12 +101,14 @@ class Block(NamedTuple):
         for mark, mask in marks:
             owned.add(Rule(version, skip, FR_ACT_GOTO, mark, mask, goto=end, iif="lo"))
             owned.add(Rule(version, accept, FR_ACT_TO_TBL, mark, mask, table=self.table))
+            if closed:
+                owned.add(Rule(version, skip, FR_ACT_BLACKHOLE, mark, mask))
         return owned
 
     def could_have_made(self, item: Owned) -> bool:
         if isinstance(item, Rule):
             marks = [(item.mark, item.mask)] if item.mark and item.mask else []
-            return item in self._accepting(item.version, marks)
+            return item in self._accepting(item.version, marks, closed=self.closes)
         return isinstance(item, LocalDefault)
 
     @property
@@ -127,6 +137,15 @@ def read(block: Block) -> set[Owned]:
         for rule in rules.read()
         if rule.protocol == PROTOCOL and rule.priority in block.priorities
     }
+
+
+def unlike(block: Block, acceptance: Acceptance) -> Iterator[str]:
+    """What of its rules and routes is not as it should be, in words."""
+    present, wanted = read(block), block.accepting(acceptance)
+    for item in sorted(wanted - present, key=_order):
+        yield f"not there: {item}"
+    for item in sorted(present - wanted, key=_order):
+        yield f"there, and should not be: {item}"
 
 
 @contextmanager
@@ -174,10 +193,11 @@ def delete(owned: set[Owned]) -> None:
 
 
 def _order(item: Owned) -> tuple[int, int, str]:
-    """Routes and jump targets first, then the rules that jump, then those that accept."""
+    """Routes and jump targets first, then rules that jump or drop, then those that accept."""
     if not isinstance(item, Rule):
         return 0, 0, str(item)
-    return {FR_ACT_NOP: 1, FR_ACT_GOTO: 2}.get(item.action, 3), item.mark, str(item)
+    ranks = {FR_ACT_NOP: 1, FR_ACT_GOTO: 2, FR_ACT_BLACKHOLE: 2}
+    return ranks.get(item.action, 3), item.mark, str(item)
 
 
 def _change(verb: str, flags: int, owned: list[Owned], kinds: tuple[int, int]) -> None:
@@ -185,6 +205,7 @@ def _change(verb: str, flags: int, owned: list[Owned], kinds: tuple[int, int]) -
     if not owned:
         return
     with netlink.connect() as link:
+        netlink.sign(link)
         for item in owned:
             log.debug("routing: %s %s", verb, item)
             kind = kinds[not isinstance(item, Rule)]

@@ -161,6 +161,7 @@ def default(version: int, table: int) -> bytes:
 
 def _change(kind: int, flags: int, routes: Routes) -> None:
     with netlink.connect() as link:
+        netlink.sign(link)
         loopback = attribute(RTA_OIF, netlink.NUMBER.pack(socket.if_nametoindex("lo")))
         for shape, addresses in sorted(routes.items()):
             size = CHUNK * WIDTH[shape.version]

@@ -14,8 +14,8 @@ from vipctl.linux import netlink
 from vipctl.linux.netlink import attribute
 from vipctl.linux.routing.localroutes import PROTOCOL
 
-FR_ACT_TO_TBL, FR_ACT_GOTO, FR_ACT_NOP = 1, 2, 3
-ACTIONS = {FR_ACT_NOP: "nop", 6: "blackhole", 7: "unreachable", 8: "prohibit"}
+FR_ACT_TO_TBL, FR_ACT_GOTO, FR_ACT_NOP, FR_ACT_BLACKHOLE = 1, 2, 3, 6
+ACTIONS = {FR_ACT_NOP: "nop", FR_ACT_BLACKHOLE: "blackhole", 7: "unreachable", 8: "prohibit"}
 FIB_RULE_INVERT = 2
 FRA_DST, FRA_SRC, FRA_IIFNAME, FRA_GOTO, FRA_PRIORITY, FRA_FWMARK = 1, 2, 3, 4, 6, 10
 FRA_SUPPRESS_PREFIXLEN, FRA_TABLE, FRA_FWMASK, FRA_PAD, FRA_L3MDEV = 14, 15, 16, 18, 19

@@ -228,13 +228,20 @@ def advertised() -> set[str]:
 
 def gateway_to(where: IPAddress) -> IPAddress | None:
     """The gateway of the kernel's route to an address; None if there is no gateway, or no route."""
+    return _gateway(_route_to(where))
+
+
+def device_to(where: IPAddress) -> int | None:
+    device = _route_to(where).get(RTA_OIF)
+    return _number(device) if device else None
+
+
+def _route_to(where: IPAddress) -> Attributes:
     version = where.version
     request = ROUTE.pack(AF[version], BITS[version], 0, 0, 0, 0, 0, 0, 0)
     request += attribute(RTA_DST, where.packed)
     with netlink.connect() as link:
         answer = netlink.ask(link, RTM_GETROUTE, 0, request)
     if answer.kind != RTM_NEWROUTE:
-        return None
-    found = dict(netlink.attributes(answer.content, ROUTE.size))
-    via = found.get(RTA_GATEWAY) or found.get(RTA_VIA, b"")[2:]
-    return ip_address(via) if via else None
+        return {}
+    return dict(netlink.attributes(answer.content, ROUTE.size))

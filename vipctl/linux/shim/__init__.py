@@ -28,12 +28,16 @@ from vipctl.services.batch import Batch
 from vipctl.services.change import Entry, Shape
 from vipctl.services.values import Port
 
-DROP, PING, IDLE4, IDLE6 = 1, 2, 4, 8  # VIP_SHIM_F_…
+DROP, PING, IDLE4, IDLE6, PASSIVE = 1, 2, 4, 8, 16  # VIP_SHIM_F_…
+REPLACE = (
+    "install the module that came with this vipctl (README, The kernel module), then "
+    f"modprobe -r {NAME}; modprobe {NAME}; vipctl restore"
+)
 MODULES, MODULE = Path("/lib/modules"), Path("/sys/module") / NAME
 
 
 class Settings(NamedTuple):
-    """How the module treats a service's packets; `flags` are of DROP, PING, IDLE4 and IDLE6."""
+    """How the module treats a service's packets; `flags` are of those above."""
 
     flags: int
     ports: tuple[Port, ...]
@@ -59,10 +63,12 @@ class Snapshot(NamedTuple):
     """The services by mark, and a counter that each change in the namespace raises.
 
     `owner` is the token of the state directory; None if the module is too old to keep one.
+    `passive`: the whole state is.
     """
 
     generation: int
     owner: str | None
+    passive: bool
     services: dict[int, Loaded]
 
 
@@ -73,11 +79,8 @@ def check() -> None:
     with _netlink() as link:
         found = info(link)["VERSION"]
     if found < VERSION:
-        cure = (
-            "install the module that came with this vipctl (README, The kernel module), then "
-            f"modprobe -r {NAME}; modprobe {NAME}; vipctl restore"
-        )
-        raise Missing(f"the loaded module vip_shim is too old for this vipctl ({found})", hint=cure)
+        words = f"the loaded module vip_shim is too old for this vipctl ({found})"
+        raise Missing(words, hint=REPLACE)
     if found > VERSION:
         cure = "install the vipctl that the module came with"
         raise Missing(f"this vipctl is too old for the loaded module vip_shim ({found})", hint=cure)
@@ -106,7 +109,7 @@ def snapshot() -> Snapshot:
     with _netlink() as link:
         told = info(link)
         services = {found["MARK"]: _loaded(found) for found in dump(link, "GET_SERVICE")}
-        return Snapshot(told["GENERATION"], _owner(told), services)
+        return Snapshot(told["GENERATION"], _owner(told), bool(told.get("ROLE")), services)
 
 
 def owner() -> str:
@@ -147,11 +150,12 @@ def _entries(dumped: Iterable[Told]) -> Iterator[Entry]:
 class Commands:
     """Changes the state in use, each command at once, or a staged one.
 
-    `steps` is by how much that has raised the generation.
+    `steps` is by how much that has raised the generation. A module that is too old has no `roles`.
     """
 
-    def __init__(self, link: Family, *, staged: bool = False) -> None:
+    def __init__(self, link: Family, *, staged: bool = False, roles: bool = True) -> None:
         self._link = link
+        self._roles = roles
         self._where = {"STAGED": True} if staged else {}
         self.steps = 0
 
@@ -159,7 +163,19 @@ class Commands:
         do(self._link, command, **attributes, **self._where)
         self.steps += not self._where
 
+    def set_role(self, *, passive: bool) -> None:
+        """Of all services. Raises Missing if the module is too old."""
+        self._need_roles()
+        self._do("SET_ROLE", ROLE=int(passive))
+
+    def _need_roles(self) -> None:
+        if not self._roles:
+            raise Missing("the loaded module vip_shim is too old to be passive", hint=REPLACE)
+
     def set_service(self, mark: int, settings: Settings) -> None:
+        """Raises Missing if it is to be passive and the module is too old."""
+        if settings.flags & PASSIVE:
+            self._need_roles()
         ports = b"".join(
             PORT.pack(port.number, PROTOCOLS[port.protocol]) for port in settings.ports
         )
@@ -186,16 +202,17 @@ class Commands:
 def changing() -> Iterator[Commands]:
     """Changes of the state in use."""
     with _netlink() as link:
-        yield Commands(link)
+        yield Commands(link, roles="ROLE" in info(link))
 
 
 @contextmanager
 def replacing(owner: str = "") -> Iterator[Commands]:
     """Stages a new state, which replaces the one in use when the body ends without an error."""
     with _netlink() as link:
-        named = {} if _owner(info(link)) is None else {"OWNER": owner.encode()}
+        told = info(link)
+        named = {} if _owner(told) is None else {"OWNER": owner.encode()}
         do(link, "BEGIN")
-        commands = Commands(link, staged=True)
+        commands = Commands(link, staged=True, roles="ROLE" in told)
         yield commands
         do(link, "COMMIT", **named)
         commands.steps += 1

@@ -19,7 +19,7 @@ VERSION = 1
 
 COMMANDS = (
     "UNSPEC", "INFO", "SET_SERVICE", "DEL_SERVICE", "GET_SERVICE", "ADD", "DEL", "GET", "BEGIN",
-    "COMMIT", "FLUSH",
+    "COMMIT", "FLUSH", "SET_ROLE",
 )  # fmt: skip
 ATTRIBUTES = (
     ("UNSPEC", "none"),
@@ -39,6 +39,7 @@ ATTRIBUTES = (
     ("REFUSED", "uint64"),
     ("GENERATION", "uint32"),
     ("OWNER", "bytes"),
+    ("ROLE", "uint32"),
 )
 LONG = struct.Struct("=Q")
 NUMBERS = {name: number for number, (name, _) in enumerate(ATTRIBUTES)}

@@ -1,69 +1,19 @@
-"""The commands: each parses its words, makes one call, and renders the result."""
+"""The commands that change something: each parses its words, and makes one call."""
 
-import json
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import click
 
 from vipctl.cli import options
 from vipctl.cli.base import Settings, group
-from vipctl.cli.output import say, warn
+from vipctl.cli.result import finish
 from vipctl.errors import UsageError
 
 if TYPE_CHECKING:
-    from vipctl.operate.changing import Outcome
     from vipctl.operate.controller import Endpoint
+    from vipctl.operate.fitness import Needs
     from vipctl.services.service import Given
-
-MADE = "the change is made"
-
-
-def _finish(settings: Settings, done: "Outcome") -> None:
-    try:
-        _report(settings, done)
-    except (Exception, KeyboardInterrupt) as e:
-        if done.changed and not settings.check:
-            e.add_note(MADE)
-        raise
-
-
-def _report(settings: Settings, done: "Outcome") -> None:
-    from vipctl.cli import render
-    from vipctl.operate import outcome
-
-    result = outcome.report(done, check=settings.check, diff=settings.diff)
-    settings.notify("")
-    if settings.json:
-        say(json.dumps(result))
-        return
-    for warning in result["warnings"]:
-        warn(warning)
-    if settings.diff:
-        say(render.difference(**result["diff"]))
-    say(render.outcome(result))
-
-
-def _show(
-    settings: Settings, result: dict[str, Any], draw: Callable[[dict[str, Any]], str]
-) -> None:
-    from vipctl.cli.render import PENDING
-
-    if settings.json:
-        say(json.dumps({"changed": False} | result))
-        return
-    say(draw(result))
-    if result.get("pending"):
-        warn(PENDING)
-
-
-def _print(pieces: Iterable[str]) -> None:
-    """Prints piece by piece what would be too large in memory."""
-    last = ""
-    for piece in pieces:
-        say(piece, nl=False)
-        last = piece
-    say("", nl=not last.endswith("\n"))
 
 
 @group.of(
@@ -84,12 +34,13 @@ def add_range(
     """Accept RANGE… for a service.
 
     With --fwmark and no --service, acceptance only: keepalived or ipvsadm owns the IPVS service.
+    It is called fwmark-MARK.
     """
     from vipctl.operate import rangelist
 
-    target = options.target(name, given)
+    target, given = options.target(name, given)
     wanted = rangelist.read(ranges, settings.notify)
-    _finish(settings, settings.controller(force=force).add_range(wanted, target, given))
+    finish(settings, settings.controller(force=force).add_range(wanted, target, given))
 
 
 @group.of(
@@ -101,36 +52,9 @@ def remove_range(settings: Settings, ranges: tuple[str, ...], name: str | None) 
     """Accept RANGE… no longer. The last range ends an acceptance-only service."""
     from vipctl.operate import rangelist
 
-    _finish(
+    finish(
         settings, settings.controller().remove_range(rangelist.read(ranges, settings.notify), name)
     )
-
-
-@group.of("list-ranges", click.option("--service", "name", metavar="NAME"))
-def list_ranges(settings: Settings, name: str | None) -> None:
-    """Show the accepted ranges, as the shortest list of prefixes; of many, how many.
-
-    --json shows all.
-    """
-    from vipctl.cli import render
-    from vipctl.operate import report
-
-    reporter = report.Reporter(settings.state_dir)
-    if settings.json:
-        _print(reporter.listing(name))
-    else:
-        _show(settings, reporter.ranges(name, most=render.MOST_SHOWN), render.ranges)
-
-
-@group.of("lookup", click.argument("addresses", metavar="ADDRESS…", nargs=-1, required=True))
-def lookup(settings: Settings, addresses: tuple[str, ...]) -> None:
-    """Show which services have an address, by which range, and whether the kernel has that."""
-    from vipctl.addresses import prefixes
-    from vipctl.cli import render
-    from vipctl.operate import holders
-
-    asked = [prefixes.address(*prefixes.parse_address(text)) for text in addresses]
-    _show(settings, holders.lookup(settings.state_dir, asked), render.holders)
 
 
 @group.of("add-service", options.name, options.service, options.force)
@@ -139,7 +63,7 @@ def add_service(settings: Settings, name: str, given: "Given", force: bool) -> N
     from vipctl.services import syntax
 
     syntax.check_name(name)
-    _finish(settings, settings.controller(force=force).add_service(name, given))
+    finish(settings, settings.controller(force=force).add_service(name, given))
 
 
 @group.of("set-service", options.name, options.service, options.force)
@@ -147,7 +71,7 @@ def set_service(settings: Settings, name: str, given: "Given", force: bool) -> N
     """Change the options that are given; --real and --port replace the whole list."""
     if not given:
         raise UsageError("nothing to set", hint="vipctl set-service --help")
-    _finish(settings, settings.controller(force=force).set_service(name, given))
+    finish(settings, settings.controller(force=force).set_service(name, given))
 
 
 @group.of("add-port", options.name, options.ports)
@@ -155,7 +79,7 @@ def add_port(settings: Settings, name: str, ports: tuple[str, ...]) -> None:
     """Have a service take these ports as well; set-service --port replaces all."""
     from vipctl.services import syntax
 
-    _finish(settings, settings.controller().add_port(name, syntax.parse_ports(ports)))
+    finish(settings, settings.controller().add_port(name, syntax.parse_ports(ports)))
 
 
 @group.of("remove-port", options.name, options.ports)
@@ -163,13 +87,13 @@ def remove_port(settings: Settings, name: str, ports: tuple[str, ...]) -> None:
     """Have a service take these ports no longer."""
     from vipctl.services import syntax
 
-    _finish(settings, settings.controller().remove_port(name, syntax.parse_ports(ports)))
+    finish(settings, settings.controller().remove_port(name, syntax.parse_ports(ports)))
 
 
 @group.of("remove-service", click.argument("names", metavar="NAME…", nargs=-1, required=True))
 def remove_service(settings: Settings, names: tuple[str, ...]) -> None:
     """Remove services, with their ranges and real servers."""
-    _finish(settings, settings.controller().remove_services(names))
+    finish(settings, settings.controller().remove_services(names))
 
 
 @group.of("rename-service", options.name, click.argument("new", metavar="NEW"))
@@ -177,7 +101,7 @@ def rename_service(settings: Settings, name: str, new: str) -> None:
     """Give a service another name; nothing changes for its clients."""
     from vipctl.services import syntax
 
-    _finish(settings, settings.controller().rename_service(name, syntax.check_name(new)))
+    finish(settings, settings.controller().rename_service(name, syntax.check_name(new)))
 
 
 @group.of("move-range", options.ranges, click.option("--to", "name", metavar="NAME", required=True))
@@ -186,16 +110,7 @@ def move_range(settings: Settings, ranges: tuple[str, ...], name: str) -> None:
     from vipctl.operate import rangelist
 
     wanted = rangelist.read(ranges, settings.notify)
-    _finish(settings, settings.controller().move_range(wanted, name))
-
-
-@group.of("list-services")
-def list_services(settings: Settings) -> None:
-    """Show the services and how they balance."""
-    from vipctl.cli import render
-    from vipctl.operate import report
-
-    _show(settings, report.Reporter(settings.state_dir).services(), render.services)
+    finish(settings, settings.controller().move_range(wanted, name))
 
 
 @group.of("add-real", options.name, options.set_servers, options.force)
@@ -204,7 +119,7 @@ def add_real(settings: Settings, name: str, servers: tuple[str, ...], force: boo
     from vipctl.services.real import parse_reals
 
     reals = parse_reals(servers)
-    _finish(settings, settings.controller(force=force).add_real(name, reals))
+    finish(settings, settings.controller(force=force).add_real(name, reals))
 
 
 @group.of("set-real", options.set_servers_of, options.all_services)
@@ -213,25 +128,25 @@ def set_real(settings: Settings, name: str | None, servers: tuple[str, ...]) -> 
     from vipctl.services.real import parse_changed
 
     changes = [parse_changed(server) for server in servers]
-    _finish(settings, settings.controller().set_real(name, changes))
+    finish(settings, settings.controller().set_real(name, changes))
 
 
 @group.of("remove-real", options.servers_of, options.all_services)
 def remove_real(settings: Settings, name: str | None, servers: tuple[str, ...]) -> None:
     """Remove real servers; their connections end."""
-    _finish(settings, settings.controller().remove_real(name, _endpoints(servers)))
+    finish(settings, settings.controller().remove_real(name, _endpoints(servers)))
 
 
 @group.of("drain-real", options.servers_of, options.all_services)
 def drain_real(settings: Settings, name: str | None, servers: tuple[str, ...]) -> None:
     """Send real servers no new connections (weight 0); open ones go on."""
-    _finish(settings, settings.controller().drain_real(name, _endpoints(servers)))
+    finish(settings, settings.controller().drain_real(name, _endpoints(servers)))
 
 
 @group.of("undrain-real", options.servers_of, options.all_services)
 def undrain_real(settings: Settings, name: str | None, servers: tuple[str, ...]) -> None:
     """Give drained real servers the weight back that they had."""
-    _finish(settings, settings.controller().undrain_real(name, _endpoints(servers)))
+    finish(settings, settings.controller().undrain_real(name, _endpoints(servers)))
 
 
 @group.of("replace-real", options.old_and_new, options.all_services)
@@ -240,7 +155,7 @@ def replace_real(settings: Settings, name: str | None, servers: tuple[str, ...])
     from vipctl.services.real import parse_endpoint_and_settings
 
     (old,), new = _endpoints(servers[:1]), parse_endpoint_and_settings(servers[1])
-    _finish(settings, settings.controller().replace_real(name, old, new))
+    finish(settings, settings.controller().replace_real(name, old, new))
 
 
 def _endpoints(servers: Iterable[str]) -> "list[Endpoint]":
@@ -254,7 +169,53 @@ def set_director(settings: Settings, given: "Given") -> None:
     """Set timeouts and sysctls of IPVS for the whole director; 'default' puts one back."""
     if not given:
         raise UsageError("nothing to set", hint="vipctl set-director --help")
-    _finish(settings, settings.controller().set_director(given))
+    finish(settings, settings.controller().set_director(given))
+
+
+@group.of(
+    "set-sync",
+    click.option("--interface", metavar="DEVICE", required=True, help="On the link of the others."),
+    click.option(
+        "--id",
+        "number",
+        type=click.IntRange(1, 255),
+        default=1,
+        show_default=True,
+        metavar="N",
+        help="The same on directors that belong together.",
+    ),
+)
+def set_sync(settings: Settings, interface: str, number: int) -> None:
+    """Synchronise connections with other directors: each sends its own and takes theirs.
+
+    This is the director's own: apply and export leave it alone.
+    """
+    from vipctl.services import syntax
+    from vipctl.services.sync import Sync
+
+    sync = Sync(syntax.device(interface), number)
+    finish(settings, settings.controller().set_sync(sync))
+
+
+@group.of("remove-sync")
+def remove_sync(settings: Settings) -> None:
+    """Synchronise connections with other directors no more."""
+    finish(settings, settings.controller().set_sync(None))
+
+
+@group.of("deactivate", options.whose_role)
+def deactivate(settings: Settings, name: str | None) -> None:
+    """Have this director drop what is for its VIPs: another one accepts it. All else stays.
+
+    It stays passive, whatever other commands do, and over a reboot, until `activate`.
+    """
+    finish(settings, settings.controller().set_role(name, passive=True))
+
+
+@group.of("activate", options.whose_role)
+def activate(settings: Settings, name: str | None) -> None:
+    """Have this director accept what is for its VIPs, after `deactivate`."""
+    finish(settings, settings.controller().set_role(name, passive=False))
 
 
 @group.of("apply", click.argument("file"), options.force)
@@ -264,24 +225,7 @@ def apply_file(settings: Settings, file: str, force: bool) -> None:
 
     from vipctl.operate import document
 
-    _finish(settings, settings.controller(force=force).apply(*document.load(Path(file))))
-
-
-@group.of("export")
-def export(settings: Settings) -> None:
-    """Print the whole state as YAML for `apply`."""
-    from vipctl.operate import report
-
-    _print(report.Reporter(settings.state_dir).export(as_json=settings.json))
-
-
-@group.of("status")
-def status(settings: Settings) -> None:
-    """Show services, real servers, counters, and whether the kernel is as stored."""
-    from vipctl.cli import render
-    from vipctl.operate import report
-
-    _show(settings, report.Reporter(settings.state_dir).status(), render.status)
+    finish(settings, settings.controller(force=force).apply(*document.load(Path(file))))
 
 
 @group.of(
@@ -290,7 +234,7 @@ def status(settings: Settings) -> None:
 )
 def restore(settings: Settings, force: bool) -> None:
     """Bring the kernel to the stored state: after a boot, or after somebody's flush."""
-    _finish(settings, settings.controller(force=force).restore())
+    finish(settings, settings.controller(force=force).restore())
 
 
 @group.of(
@@ -303,10 +247,13 @@ def restore(settings: Settings, force: bool) -> None:
         metavar="SECONDS",
         help="Look so often at what the kernel does not announce: IPVS, sysctls, ipsets.",
     ),
+    options.alive,
 )
-def watch(settings: Settings, every: float) -> None:
+def watch(settings: Settings, every: float, needs: "Needs | None") -> None:
     """Run until stopped, and put back whatever others change. With --check, only report it."""
     from vipctl.operate.watching import Watching
     from vipctl.watch import daemon
 
-    daemon.run(Watching(settings.state_dir, check=settings.check), every)
+    if needs and settings.check:
+        raise UsageError("--alive makes a device, and --check changes nothing", hint="leave one")
+    daemon.run(Watching(settings.state_dir, check=settings.check), every, needs)

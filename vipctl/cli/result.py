@@ -1,0 +1,59 @@
+"""How each command ends: its result, in words or as JSON."""
+
+import json
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from vipctl.cli.base import Settings
+from vipctl.cli.output import say, warn
+
+if TYPE_CHECKING:
+    from vipctl.operate.changing import Outcome
+
+MADE = "the change is made"
+
+
+def finish(settings: Settings, done: "Outcome") -> None:
+    settings.audit.done("changed" if done.changed else "unchanged")
+    try:
+        _report(settings, done)
+    except (Exception, KeyboardInterrupt) as e:
+        if done.changed and not settings.check:
+            e.add_note(MADE)
+        raise
+
+
+def _report(settings: Settings, done: "Outcome") -> None:
+    from vipctl.cli import render
+    from vipctl.operate import outcome
+
+    result = outcome.report(done, check=settings.check, diff=settings.diff)
+    settings.notify("")
+    if settings.json:
+        say(json.dumps(result))
+        return
+    for warning in result["warnings"]:
+        warn(warning)
+    if settings.diff:
+        say(render.difference(**result["diff"]))
+    say(render.outcome(result))
+
+
+def show(settings: Settings, result: dict[str, Any], draw: Callable[[dict[str, Any]], str]) -> None:
+    from vipctl.cli.render import PENDING
+
+    if settings.json:
+        say(json.dumps({"changed": False} | result))
+        return
+    say(draw(result))
+    if result.get("pending"):
+        warn(PENDING)
+
+
+def stream(pieces: Iterable[str]) -> None:
+    """Prints piece by piece what would be too large in memory."""
+    last = ""
+    for piece in pieces:
+        say(piece, nl=False)
+        last = piece
+    say("", nl=not last.endswith("\n"))

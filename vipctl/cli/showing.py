@@ -1,0 +1,169 @@
+"""The commands that show something: each makes one call, and renders what that returns."""
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from vipctl.cli import options
+from vipctl.cli.base import Settings, group
+from vipctl.cli.output import say, warn
+from vipctl.cli.result import show, stream
+from vipctl.errors import Refused
+
+if TYPE_CHECKING:
+    from vipctl.services.service import Given
+
+DAEMONS = ("bird", "frr", "keepalived")  # that snippets are for
+KINDS = ("ipvsadm", "keepalived")  # of files that are imported
+
+
+@group.of("list-ranges", click.option("--service", "name", metavar="NAME"))
+def list_ranges(settings: Settings, name: str | None) -> None:
+    """Show the accepted ranges, as the shortest list of prefixes; of many, how many.
+
+    --json shows all.
+    """
+    from vipctl.cli import render
+    from vipctl.operate import report
+
+    reporter = report.Reporter(settings.state_dir)
+    if settings.json:
+        stream(reporter.listing(name))
+    else:
+        show(settings, reporter.ranges(name, most=render.MOST_SHOWN), render.ranges)
+
+
+@group.of("lookup", click.argument("addresses", metavar="ADDRESS…", nargs=-1, required=True))
+def lookup(settings: Settings, addresses: tuple[str, ...]) -> None:
+    """Show which services have an address, by which range, and whether the kernel has that."""
+    from vipctl.addresses import prefixes
+    from vipctl.cli import render
+    from vipctl.operate import holders
+
+    asked = [prefixes.address(*prefixes.parse_address(text)) for text in addresses]
+    show(settings, holders.lookup(settings.state_dir, asked), render.holders)
+
+
+@group.of("list-services")
+def list_services(settings: Settings) -> None:
+    """Show the services and how they balance."""
+    from vipctl.cli import render
+    from vipctl.operate import report
+
+    show(settings, report.Reporter(settings.state_dir).services(), render.services)
+
+
+@group.of(
+    "import",
+    click.argument("kind", metavar="ipvsadm|keepalived", type=click.Choice(KINDS)),
+    click.argument("file"),
+)
+def import_file(settings: Settings, kind: str, file: str) -> None:
+    """Print what FILE (- for standard input) says of virtual services, as YAML for `apply`.
+
+    FILE is what ipvsadm -Sn prints, or keepalived.conf. What vipctl cannot have is told.
+    """
+    from pathlib import Path
+
+    from vipctl.operate import importing
+
+    draft = importing.draft(kind, Path(file))
+    if settings.json:
+        say(json.dumps({"changed": False, **draft.document, "left_out": draft.left_out}))
+        return
+    for line in draft.left_out:
+        warn(line)
+    say(draft.text(), nl=False)
+
+
+@group.of("export")
+def export(settings: Settings) -> None:
+    """Print the whole state as YAML for `apply`."""
+    from vipctl.operate import report
+
+    stream(report.Reporter(settings.state_dir).export(as_json=settings.json))
+
+
+@group.of(
+    "status",
+    click.argument("names", metavar="[NAME]…", nargs=-1),
+    click.option(
+        "--exit-code",
+        "telling",
+        is_flag=True,
+        help="Exit with 3 unless the kernel is as stored.",
+    ),
+)
+def status(settings: Settings, names: tuple[str, ...], telling: bool) -> int:
+    """Show services, real servers, counters, and what in the kernel is not as stored.
+
+    Of services NAME…, or of all. Not every prefix is compared: restore does that.
+    """
+    from vipctl.cli import render
+    from vipctl.operate import report
+
+    found = report.Reporter(settings.state_dir).status(names)
+    show(settings, found, render.status)
+    return Refused.exit_code if telling and found["kernel"] != "as stored" else 0
+
+
+@group.of("diff", click.argument("file"))
+def diff(settings: Settings, file: str) -> int:
+    """Say what another director has otherwise, and exit with 3 if anything.
+
+    FILE (- for standard input) is what export, or --json status, printed there. What only one of
+    them has by right, such as the method, is not compared.
+    """
+    from pathlib import Path
+
+    from vipctl.cli import render
+    from vipctl.operate import comparing
+
+    found = comparing.with_file(settings.state_dir, Path(file))
+    show(settings, found._asdict(), render.comparison)
+    return 0 if found.equal else Refused.exit_code
+
+
+@group.of("list-checks", click.option("--service", "name", metavar="NAME"))
+def list_checks(settings: Settings, name: str | None) -> None:
+    """Show what health checks have found of real servers, and since when."""
+    from vipctl.cli import render
+    from vipctl.operate import judged
+
+    show(settings, judged.checks(settings.state_dir, name), render.checks)
+
+
+@group.of(
+    "announce",
+    click.option(
+        "--print", "kind", metavar="|".join(DAEMONS), type=click.Choice(DAEMONS), required=True
+    ),
+    click.option(
+        "--max-routes",
+        "most",
+        type=click.IntRange(1, 1_000_000),
+        default=1000,
+        show_default=True,
+        metavar="N",
+        help="If the ranges are more prefixes of an IP version, announce up to N that hold them.",
+    ),
+    click.option(
+        "--local",
+        "file",
+        metavar="FILE",
+        help="YAML with the following, by their names; default /etc/vipctl/ha.yml, if it is there.",
+    ),
+    options.local,
+)
+def announce(settings: Settings, kind: str, most: int, file: str | None, given: "Given") -> None:
+    """Print configuration for a daemon that leads the ranges to this director."""
+    from vipctl.operate import announcing
+
+    found = announcing.snippet(settings.state_dir, kind, file, given, most)
+    if settings.json:
+        say(json.dumps({"changed": False} | found.report()))
+        return
+    for warning in found.warnings:
+        warn(warning)
+    say(found.text, nl=False)

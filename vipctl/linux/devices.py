@@ -1,0 +1,94 @@
+"""Devices: one that lives as long as the process that holds it, and whether others are up.
+
+Numbers are from include/uapi/linux/if_tun.h, if.h, rtnetlink.h and if_link.h.
+"""
+
+import errno
+import fcntl
+import os
+import struct
+
+from vipctl.errors import Missing, Refused, VipctlError
+from vipctl.linux import netlink
+from vipctl.linux.netlink import NLM_F_ACK, attribute
+
+TUN = "/dev/net/tun"
+TUNSETIFF, TUNGETIFF = 0x400454CA, 0x800454D2
+IFF_TUN, IFF_NO_PI, IFF_TUN_EXCL = 0x1, 0x1000, 0x8000
+REQUEST = struct.Struct("16sH22x")  # struct ifreq: name, flags
+RTM_NEWLINK, RTM_GETLINK = 16, 18
+IFLA_IFNAME = 3
+IFF_UP, IFF_RUNNING = 0x1, 0x40
+INFO = struct.Struct("=BxHiII")  # struct ifinfomsg: family, type, index, flags, what changes
+
+
+class Held:
+    """A tun device, down at first. Nobody reads it: what is sent there is dropped.
+
+    The kernel removes it, with the routes through it, when the process ends, however it does.
+    Raises Missing, or Refused if there is a device of that name.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name, self._file = name, _made(name)
+
+    def close(self) -> None:
+        os.close(self._file)
+
+    def exists(self) -> bool:
+        """Whether nobody has deleted or renamed it."""
+        try:
+            found = fcntl.ioctl(self._file, TUNGETIFF, bytes(REQUEST.size))
+        except OSError:
+            return False
+        return bool(REQUEST.unpack(found)[0].rstrip(b"\0").decode() == self.name)
+
+    def make_again(self) -> None:
+        """In place of one that does not exist. Raises Missing, or Refused."""
+        self._file, before = _made(self.name), self._file
+        os.close(before)
+
+    def set(self, *, up: bool) -> None:
+        """Raises KernelError."""
+        name = attribute(IFLA_IFNAME, self.name.encode() + b"\0")
+        content = INFO.pack(0, 0, 0, IFF_UP if up else 0, IFF_UP) + name
+        with netlink.connect() as link:
+            if failure := netlink.ask(link, RTM_NEWLINK, NLM_F_ACK, content).failure():
+                what = f"cannot set {self.name} {'up' if up else 'down'}"
+                raise netlink.refusal(what, failure, "ip link show")
+
+
+def _made(name: str) -> int:
+    try:
+        file = os.open(TUN, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as e:
+        hint = "run as root, with access to it; or modprobe tun"
+        raise Missing(f"cannot use {TUN}: {e.strerror}", hint=hint) from e
+    try:
+        flags = IFF_TUN | IFF_NO_PI | IFF_TUN_EXCL
+        fcntl.ioctl(file, TUNSETIFF, REQUEST.pack(name.encode(), flags))
+    except OSError as e:
+        os.close(file)
+        raise _not_made(name, e) from e
+    return file
+
+
+def _not_made(name: str, error: OSError) -> VipctlError:
+    what = f"cannot make the device {name}: {error.strerror}"
+    if error.errno == errno.EBUSY:
+        what = f"there is a device {name} already"
+        return Refused(what, hint=f"name another one, or: ip link del {name}")
+    return Missing(what, hint="run as root (CAP_NET_ADMIN)")
+
+
+def is_up(name: str) -> bool:
+    """Whether there is such a device, that is up and has a link. Raises KernelError."""
+    content = INFO.pack(0, 0, 0, 0, 0) + attribute(IFLA_IFNAME, name.encode() + b"\0")
+    with netlink.connect() as link:
+        found = netlink.ask(link, RTM_GETLINK, 0, content)
+    if failure := found.failure():
+        if failure == errno.ENODEV:
+            return False
+        raise netlink.refusal(f"cannot look at {name}", failure, "ip link show")
+    wanted = IFF_UP | IFF_RUNNING
+    return bool(INFO.unpack_from(found.content)[3] & wanted == wanted)
