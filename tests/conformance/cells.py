@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 
-from tests.conformance.cell import IPVS, PROXY, Cell
-from tests.conformance.checks import Check, all_checks
+from tests.conformance.cell import FORWARDINGS, IPVS, PROXY, VERSIONS, Cell
+from tests.conformance.checks import Check, groups
 from vipctl.methods import NAMES
 
-CHECKS = all_checks()
-FORWARDINGS = {"tproxy": (PROXY,)}  # of methods that do not leave the balancing to IPVS
+GROUPS = groups()
+CHECKS = {name: check for group in GROUPS.values() for name, check in group.items()}
+ANSWERING = {"tproxy": (PROXY,)}  # methods that do not leave the balancing to IPVS
 
 
 def everything() -> list[Cell]:
@@ -19,14 +20,18 @@ def everything() -> list[Cell]:
 
 
 def covering() -> list[Cell]:
-    """Return the cells that stand for all: crossed checks whole, of others one forwarding."""
-    return [cell for cell in everything() if _covers(CHECKS[cell.check], cell.forwarding)]
+    """Return the cells that stand for all.
+
+    Crossed checks are there with each forwarding, others with one. Of variants it is every other:
+    what one IP version has not, the other has, and so for neighbouring methods and forwardings.
+    """
+    return [cell for cell in everything() if _covers(cell, CHECKS[cell.check])]
 
 
 def _coordinates() -> Iterator[tuple[str, int, str, str, str]]:
     for method in NAMES:
         for name, check in CHECKS.items():
-            for forwarding in FORWARDINGS.get(method, IPVS):
+            for forwarding in ANSWERING.get(method, IPVS):
                 if forwarding not in check.forwardings:
                     continue
                 for version in check.versions:
@@ -34,5 +39,10 @@ def _coordinates() -> Iterator[tuple[str, int, str, str, str]]:
                         yield method, version, forwarding, name, variant
 
 
-def _covers(check: Check, forwarding: str) -> bool:
-    return check.crossed or forwarding in (check.forwardings[0], PROXY)
+def _covers(cell: Cell, check: Check) -> bool:
+    if not check.crossed and cell.forwarding not in (check.forwardings[0], PROXY):
+        return False
+    place = (
+        NAMES.index(cell.method) + FORWARDINGS.index(cell.forwarding) + VERSIONS.index(cell.version)
+    )
+    return len(check.variants) == 1 or (place + check.variants.index(cell.variant)) % 2 == 0

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from tests.conformance.cell import PROXY, Cell
-from tests.conformance.cells import CHECKS, everything
+from tests.conformance.cells import GROUPS, everything
 from tests.conformance.checks import YES, Check
 from tests.conformance.expectations import about
 from tests.conformance.results import Words
@@ -20,9 +20,13 @@ A director accepts packets for VIPs by one of these methods, chosen for each ser
 
 {methods}
 
-What each of them does, as measured. A row speaks of IPv4 and IPv6 and of each of IPVS's forwarding
-methods (`--forward nat`, `dr` and `tun`; a local proxy has none), unless it says where.
+What each of them does, as measured:
 
+{short}
+
+The following tables say what each of these names is about, where it differs, and why. A row speaks
+of IPv4 and IPv6 and of each of IPVS's forwarding methods (`--forward nat`, `dr` and `tun`; a local
+proxy has none), unless it says where.
 """
 TAIL = """
 How this page came about: `make conformance` measured {count} cells under each of Debian's kernels
@@ -63,16 +67,32 @@ class Page:
 
     def text(self) -> str:
         """Return all of it."""
-        columns = " | ".join(f"`{name}`" for name in NAMES)
-        lines = [f"| | where | {columns} |", "|---|---" + "|---" * len(NAMES) + "|"]
-        for name, check in CHECKS.items():
-            lines += self._rows(check, [f for f in self.facts if f.cell.check == name])
+        lines = [line for group in GROUPS for line in self._table(group)]
         lines += ["", *(f"[^{number}]: {text}" for text, number in self.notes.items())]
         count, kernels = len(everything()), " and ".join(self.by_kernel)
+        head = HEAD.format(methods=_methods(), short="\n".join(self._short()))
         tail = TAIL.format(count=count, kernels=kernels)
-        return HEAD.format(methods=_methods()) + "\n".join(lines) + "\n" + tail
+        return head + "\n".join(lines) + "\n" + tail
 
-    def _rows(self, check: Check, facts: list[Fact]) -> Iterator[str]:
+    def _short(self) -> Iterator[str]:
+        """Yield the table that names what a method does not do, or not everywhere."""
+        yield from _head("")
+        for group in GROUPS:
+            texts = (self._exceptions(group, method) for method in NAMES)
+            yield f"| {group} | {' | '.join(texts)} |"
+
+    def _exceptions(self, group: str, method: str) -> str:
+        checks = GROUPS[group]
+        facts = [f for f in self.facts if f.cell.method == method and f.cell.check in checks]
+        names = dict.fromkeys(_spoken(f.cell.check) for f in facts if not _is_well(f.word))
+        return f"all but: {', '.join(names)}" if names else "all"
+
+    def _table(self, group: str) -> Iterator[str]:
+        yield from ("", f"## {group}", "", *_head("", "", "where"))
+        for name, check in GROUPS[group].items():
+            yield from self._rows(name, check, [f for f in self.facts if f.cell.check == name])
+
+    def _rows(self, name: str, check: Check, facts: list[Fact]) -> Iterator[str]:
         """Yield a row for each set of places where all methods do the same."""
         dimensions = _telling(facts)
         rows: dict[tuple[str, ...], list[Place]] = {}
@@ -80,10 +100,10 @@ class Page:
             here = [f for f in facts if _is_at(f, dimensions, place)]
             texts = tuple(self._text([f for f in here if f.cell.method == m]) for m in NAMES)
             rows.setdefault(texts, []).append(place)
-        title = _title(check, dimensions)
+        title = f"{_spoken(name)} | {_title(check, dimensions)}"
         for texts, where in _named(rows):
             yield f"| {title} | {where} | {' | '.join(texts)} |"
-            title = ""
+            title = " | "
 
     def _text(self, facts: list[Fact]) -> str:
         """Return what one table cell says; all of its facts have the same word."""
@@ -92,7 +112,7 @@ class Page:
         sentences = [self._sentence(fact) for fact in facts]
         notes = "".join(f"[^{number}]" for number in dict.fromkeys(sentences))
         word = facts[0].word
-        return (word if word.startswith((YES, "not ")) else f"no: {word}") + notes
+        return (word if _is_well(word) else f"no: {word}") + notes
 
     def _sentence(self, fact: Fact) -> int:
         """Return the number of the footnote that explains a fact."""
@@ -100,6 +120,20 @@ class Page:
         if not reasons:
             raise LookupError(f"no deviation explains {fact.word!r} of {fact.cell}")
         return self.notes.setdefault(reasons[0], len(self.notes) + 1)
+
+
+def _spoken(check: str) -> str:
+    return check.replace("-", " ")
+
+
+def _is_well(word: str) -> bool:
+    return word.startswith((YES, "not needed"))
+
+
+def _head(*columns: str) -> tuple[str, str]:
+    """Return the head of a table that has a column for each method behind others."""
+    titles = [*columns, *(f"`{name}`" for name in NAMES)]
+    return f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"
 
 
 def _methods() -> str:

@@ -100,6 +100,7 @@ DEVIATIONS = (
     Deviation("ttl", "route,4", "shows the VIP", SAYS_VIP),
     *_of_both_fwmarks("other-port", "4,UDP", "silence", NO_IPV4_ERRORS),
     *_of_both_fwmarks("no-server", "4,UDP", "silence", NO_IPV4_ERRORS),
+    *_of_both_fwmarks("threshold", "4", "one more is silence", NO_IPV4_ERRORS),
     Deviation("ftp", "fwmark-iptables,EPSV", "refused", REFUSED_BEFORE),
     Deviation("ftp-v4", "fwmark-iptables,PASV", "refused", REFUSED_BEFORE),
     Deviation("own-server-abandoned", "fwmark-iptables,UDP", "reached", NO_GUARD),

@@ -44,6 +44,7 @@ class Site:
         self.document = state_dir.with_name("services.yml")
         self.arrivals = Arrivals(hosts.director)
         self.refusals: dict[Kind, str] = {}
+        self.method = ""
         self.own = [NotingServer(self.director, bind, OWN_UDP, "director") for bind in ANY]
         for bind in ANY:
             TcpServer(self.director, bind, OWN_TCP, "director")
@@ -57,6 +58,7 @@ class Site:
 
     def offer(self, method: str, kinds: Iterable[Kind]) -> None:
         """Have services of these kinds; remember which of them vipctl refuses."""
+        self.method = method
         new = [kind for kind in kinds if kind not in self.refusals]
         if new and not self.refusals and self._apply(method, new):
             self.refusals = dict.fromkeys(new, "")
@@ -78,6 +80,11 @@ class Site:
         if done.code in REFUSED:
             return "refused by vipctl"
         return f"vipctl failed: {done.stderr.strip()}" if done.code else ""
+
+    def end(self, kind: str, forwarding: str) -> None:
+        """Remove one service."""
+        self.vipctl("remove-service", f"{kind}-{forwarding}")
+        del self.refusals[kind, forwarding]
 
     def remove_services(self) -> None:
         """Return the director to where it was before any method."""
@@ -109,8 +116,9 @@ def site(state_dir: Path) -> Iterator[Site]:
             _build_far(hosts, far)
             _build_client(hosts)
             _build_director(hosts.director)
+            Listeners(hosts.director, "director", (plan.OWN,), ())
             for number, real in enumerate(hosts.reals, 1):
-                _build_real(real)
+                _build_real(real, plan.REALS[6][number - 1])
                 Listeners(real, f"real{number}", (80, UNSERVED), (53, 80, UNSERVED, AT_LENGTH))
                 for bind in ANY:
                     FtpServer(real, bind, ftp.PORT, f"real{number}")
@@ -159,10 +167,14 @@ def _build_director(director: Namespace) -> None:
     director.sysctl("net.ipv4.conf.all.send_redirects", 0)
 
 
-def _build_real(real: Namespace) -> None:
-    execute(["modprobe", "--all", "ipip", "ip6_tunnel"])
+def _build_real(real: Namespace, own6: str) -> None:
+    execute(["modprobe", "--all", "ipip", "ip6_tunnel", "sit", "fou", "fou6"])
     real.sysctl("net.ipv4.conf.all.arp_ignore", 1)
-    real.ip("link set tunl0 up", "link set ip6tnl0 up")
+    real.ip(*(f"link set {device} up" for device in ("tunl0", "sit0")))
+    real.ip(f"link add tunnel6 up type ip6tnl mode any local {own6}")
+    real.sysctl("net.ipv4.conf.tunnel6.rp_filter", 0)
+    for family in ("-4", "-6"):
+        real.run(["ip", family, "fou", "add", "port", "6080", "gue"])
     real.sysctl("net.ipv4.conf.tunl0.rp_filter", 0)
     for version, gateway in ((4, "10.0.1.254"), (6, "fd00:1::fe")):
         commands = [f"route add default via {gateway} table {PAST}", *_owning(version)]

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 
-from tests.conformance.plan import REALS
+from tests.conformance.plan import REALS, WHOLE
 from tests.conformance.site import Site
+from tests.harness.guest import REPOSITORY
 
 Stage = Callable[[Site], AbstractContextManager[None]]
 
@@ -22,6 +23,9 @@ table inet firewall {
     chain forward { type filter hook forward priority 0; ct state invalid drop; }
 }
 """
+
+RECIPES = REPOSITORY / "examples" / "firewall"
+NETWORKS = {4: "203.0.113.0/24", 6: "2001:db8:1::/64"}  # of VIPs, in route.nft
 
 TRACKING = """
 table inet tracking {
@@ -38,6 +42,11 @@ def validation(rp_filter: str, src_valid_mark: str) -> str:
 def firewall(conntrack: str) -> str:
     """Return the name of the stage with a stateful firewall."""
     return f"net.ipv4.vs.conntrack={conntrack}"
+
+
+def recipe(conntrack: str) -> str:
+    """Return the name of the stage with the firewall of docs/firewall.md."""
+    return f"docs/firewall.md, net.ipv4.vs.conntrack={conntrack}"
 
 
 @contextmanager
@@ -77,6 +86,23 @@ def _firewalled(conntrack: str, site: Site) -> Iterator[None]:
 
 
 @contextmanager
+def _within_recipe(conntrack: str, site: Site) -> Iterator[None]:
+    """What the recipe does not let through is dropped."""
+    site.director.sysctl("net.ipv4.vs.conntrack", conntrack)
+    site.director.run(["nft", "-f", str(RECIPES / "director.nft")])
+    if site.method == "route":
+        text = (RECIPES / "route.nft").read_text()
+        for version, network in NETWORKS.items():
+            text = text.replace(network, str(WHOLE[version]))
+        site.director.run(["nft", "-f", "-"], input=text)
+    try:
+        yield
+    finally:
+        site.director.run(["nft", "delete", "table", "inet", "director"])
+        site.director.sysctl("net.ipv4.vs.conntrack", 0)
+
+
+@contextmanager
 def _tracked(site: Site) -> Iterator[None]:
     """Connections are tracked, as the translation of what FTP names needs it."""
     site.director.run(["nft", "-f", "-"], input=TRACKING)
@@ -84,6 +110,15 @@ def _tracked(site: Site) -> Iterator[None]:
         yield
     finally:
         site.director.run(["nft", "delete", "table", "inet", "tracking"])
+
+
+@contextmanager
+def _translated(site: Site) -> Iterator[None]:
+    """A service with source NAT has the kernel track what IPVS does, for all services."""
+    try:
+        yield
+    finally:
+        site.end("snat", "nat")
 
 
 @contextmanager
@@ -107,7 +142,9 @@ STAGES: dict[str, Stage] = {
     "narrow": _narrow,
     **{validation(r, m): partial(_validating, r, m) for m in MARKS_VALID for r in RP_FILTERS},
     **{firewall(value): partial(_firewalled, value) for value in ("0", "1")},
+    **{recipe(value): partial(_within_recipe, value) for value in ("0", "1")},
     "tracked": _tracked,
+    "translated": _translated,
     "arp": _as_built,
     "pinged": _as_built,
     "abandoned": _abandoned,

@@ -27,6 +27,7 @@ def test_every_deviation_is_about_a_cell() -> None:
 def test_every_check_has_a_stage_and_is_covered() -> None:
     assert {CHECKS[cell.check].stage_of(cell) for cell in CELLS} == set(STAGES)
     assert {cell.check for cell in covering()} == set(CHECKS)
+    assert {(c.check, c.variant) for c in covering()} == {(c.check, c.variant) for c in CELLS}
 
 
 def test_what_differs_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,12 +20,13 @@ from threading import Event
 from typing import TextIO
 
 from tests.harness.archive import KernelError, cache_directory, call
+from tests.harness.buildroot import UNSHARE, bootstrap
 from tests.harness.cleanup import terminate_like_interrupt
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LOGS = REPOSITORY / "build" / "fresh"
 RELEASES = ("bookworm", "trixie")
-PACKAGES = "ca-certificates,make,git,python3"
+PACKAGES = ("ca-certificates", "make", "git", "python3")
 TARGETS = ("demo", "test-fresh")
 CLONE = Path("/root/vipctl")  # a home directory is where people put it
 AUTHORITIES = Path("/usr/local/share/ca-certificates")  # of this machine, as a new one gets them
@@ -49,7 +50,6 @@ umount -l .
 cd /
 exec "$@"
 """
-UNSHARE = ("unshare", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child")
 
 
 @dataclass(slots=True)
@@ -68,8 +68,7 @@ class Machine:
 
     def build(self) -> None:
         """Make the root, with a clone of what is committed. Raises KernelError."""
-        include = f"--include={PACKAGES}"
-        call(["mmdebstrap", "--quiet", "--variant=minbase", include, self.release, str(self.root)])
+        bootstrap(self.release, PACKAGES, self.root)
         if AUTHORITIES.is_dir():
             inside = self.root / AUTHORITIES.relative_to("/")
             shutil.copytree(AUTHORITIES, inside, dirs_exist_ok=True)

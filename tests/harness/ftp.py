@@ -19,7 +19,9 @@ NUMBERS = re.compile(r"\d+")
 
 
 class FtpServer(TcpServer):
-    """Sends the same file, whatever is asked for."""
+    """Sends the same file, whatever is asked for; of `passive` ports, if there are any named."""
+
+    passive = range(1)
 
     def _converse(self, connection: socket.socket, _peer: str) -> None:
         with suppress(OSError), connection, connection.makefile("rwb") as stream:
@@ -50,13 +52,20 @@ class FtpServer(TcpServer):
     ) -> tuple[Callable[[], socket.socket], str]:
         """Listen where the client is to connect to, and say where that is."""
         here = connection.getsockname()[0]
-        listener = self._socket(connection.family)
-        listener.bind((here, 0))
+        listener = self._listener(connection.family, here)
         listener.listen()
         port = listener.getsockname()[1]
         numbers = ",".join([*here.split("."), str(port >> 8), str(port & 255)])
         said = f"227 there ({numbers})" if verb == "PASV" else f"229 there (|||{port}|)"
         return partial(_accepted, listener), said
+
+    def _listener(self, af: int, here: str) -> socket.socket:
+        listener = self._socket(af)
+        for port in self.passive:
+            with suppress(OSError):
+                listener.bind((here, port))
+                return listener
+        raise OSError("no passive port is free")
 
     def _open(self, connection: socket.socket, host: str, port: int) -> socket.socket:
         """Connect to where the client listens."""
@@ -104,13 +113,15 @@ class _Client(ftplib.FTP):
         return self.sendeprt(host, port)
 
 
-def download(client: Namespace, vip: str, mode: str, timeout: float = TIME_LIMIT) -> bytes:
+def download(
+    client: Namespace, vip: str, mode: str, timeout: float = TIME_LIMIT, port: int = PORT
+) -> bytes:
     """Get the file; raise OSError, EOFError or ftplib.Error if that fails."""
     parts: list[bytes] = []
     with client, _Client(timeout=timeout) as ftp:
         ftp.mode = mode
         ftp.set_pasv(mode in ("PASV", "EPSV"))
-        ftp.connect(vip, PORT)
+        ftp.connect(vip, port)
         ftp.login()
         ftp.retrbinary("RETR file", parts.append)
     return b"".join(parts)

@@ -12,8 +12,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.harness import archive
-from tests.harness.archive import KernelError, cache_directory, call
+from tests.harness.archive import (
+    CACHE_VARIABLE,
+    GUESTS,
+    RELEASE,
+    Archive,
+    KernelError,
+    cache_directory,
+    call,
+)
 
 # The generic packages: the cloud kernels lack 9p, by which a guest sees the host's files.
 METAPACKAGES = {"6.1": "linux-image-amd64", "6.12": "linux-image-6.12-amd64"}
@@ -38,31 +45,53 @@ class Kernel:
 
 def kernel(series: str) -> Kernel:
     """Return the newest kernel of `series` that the cache has, downloading one if it has none."""
+    if series not in METAPACKAGES:
+        raise KernelError(f"no kernel series {series!r}: choose from {', '.join(METAPACKAGES)}")
     with _kept(series) as home:
         if not home.exists():
-            _install(series, home)
+            _install(series, lambda: [_concrete_package(series)], home, GUESTS)
     return unpacked(home)
 
 
 def headers(series: str) -> Path:
-    """Return the directory to build modules in for the kernel of `series` that the cache has.
+    """Return the directory to build modules in for the kernel of `series` that the cache has."""
+    return _headers(series, kernel(series).release, GUESTS)
 
-    It lies within the kernel's directory, so that the two come and go together.
-    """
-    release = kernel(series).release
-    with _kept(series) as home:
+
+def kernel_of(release: str, archive: Archive) -> Kernel:
+    """Return exactly this kernel, which is one of the archive's if the cache lacks it."""
+    with _kept(_place(release)) as home:
+        if not home.exists():
+            _install(release, lambda: image_packages(release, archive), home, archive)
+    return unpacked(home)
+
+
+def headers_of(release: str, archive: Archive) -> Path:
+    """Return the directory to build modules in for exactly this kernel."""
+    kernel_of(release, archive)
+    return _headers(_place(release), release, archive)
+
+
+def _place(release: str) -> str:
+    """Return the name of a kernel's directory in the cache: a series, if it is what guests boot."""
+    cached = ((name, cache_directory() / name) for name in METAPACKAGES)
+    held = (name for name, home in cached if home.exists() and unpacked(home).release == release)
+    return next(held, release)
+
+
+def _headers(name: str, release: str, archive: Archive) -> Path:
+    """Headers lie within their kernel's directory, so that the two come and go together."""
+    with _kept(name) as home:
         if not (home / HEADERS).exists():
-            _install_headers(release, home)
+            _install_headers(release, home, archive)
     return _build_directory(home / HEADERS, release)
 
 
 @contextmanager
-def _kept(series: str) -> Iterator[Path]:
+def _kept(name: str) -> Iterator[Path]:
     """Yield the directory of a kernel in the cache, for nobody else to change meanwhile."""
-    if series not in METAPACKAGES:
-        raise KernelError(f"no kernel series {series!r}: choose from {', '.join(METAPACKAGES)}")
-    home = cache_directory() / series
-    with locked(home.parent / f"{series}.lock"):
+    home = cache_directory() / name
+    with locked(home.parent / f"{name}.lock"):
         yield home
 
 
@@ -74,19 +103,30 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _install(series: str, home: Path) -> None:
+def _install(name: str, packages: Callable[[], list[str]], home: Path, archive: Archive) -> None:
     with scratch(home.parent) as tree:
-        print(f"kernel {series}: downloading, about 100 MB", flush=True)
-        unpack(lambda: [_concrete_package(series)], tree)
+        print(f"kernel {name}: downloading, about 100 MB", flush=True)
+        unpack(packages, tree, archive)
+        _arrange(tree)
         call(["depmod", "--basedir", str(tree), unpacked(tree).release])
         tree.rename(home)
-    print(f"kernel {series}: {unpacked(home).release} unpacked in {home}", flush=True)
+    print(f"kernel {name}: {unpacked(home).release} unpacked in {home}", flush=True)
 
 
-def _install_headers(release: str, home: Path) -> None:
+def _arrange(tree: Path) -> None:
+    """Have a kernel that is below usr/lib/modules where others are, too: in lib and boot."""
+    if not (tree / "lib").exists():
+        (tree / "lib").symlink_to("usr/lib")
+    for vmlinuz in tree.glob("usr/lib/modules/*/vmlinuz"):
+        (tree / "boot").mkdir(exist_ok=True)
+        target = Path("..") / vmlinuz.relative_to(tree)
+        (tree / "boot" / f"vmlinuz-{vmlinuz.parent.name}").symlink_to(target)
+
+
+def _install_headers(release: str, home: Path, archive: Archive) -> None:
     with scratch(home.parent) as tree:
         print(f"headers of {release}: downloading, about 15 MB", flush=True)
-        unpack(lambda: header_packages(release, home), tree)
+        unpack(lambda: header_packages(release, home, archive), tree, archive)
         _make_relocatable(_build_directory(tree, release) / "Makefile")
         tree.rename(home / HEADERS)
     print(f"headers of {release}: unpacked in {home / HEADERS}", flush=True)
@@ -110,11 +150,11 @@ def scratch(parent: Path) -> Iterator[Path]:
 def _too_full(parent: Path, free: int) -> str:
     return (
         f"{parent} has {free >> 20} MiB free, and a kernel needs {ROOM >> 20} to be unpacked. "
-        f"Make room, or name another directory in the variable {archive.CACHE_VARIABLE}"
+        f"Make room, or name another directory in the variable {CACHE_VARIABLE}"
     )
 
 
-def unpack(names: Callable[[], list[str]], tree: Path) -> None:
+def unpack(names: Callable[[], list[str]], tree: Path, archive: Archive = GUESTS) -> None:
     """Download and unpack packages; a missing or outdated package list is refreshed once."""
     try:
         packages = archive.download(names(), tree.parent / "first")
@@ -127,16 +167,22 @@ def unpack(names: Callable[[], list[str]], tree: Path) -> None:
 
 def _concrete_package(series: str) -> str:
     meta = METAPACKAGES[series]
-    for package in archive.dependencies(meta):
+    for package in GUESTS.dependencies(meta):
         if package.startswith(f"linux-image-{series}."):
             return package
     raise KernelError(
-        f"the archive of Debian's {archive.RELEASE} that this machine uses has no kernel {series} "
+        f"the archive of Debian's {RELEASE} that this machine uses has no kernel {series} "
         f"(package {meta}). Name a complete archive in /etc/apt/sources.list"
     )
 
 
-def header_packages(release: str, home: Path) -> list[str]:
+def image_packages(release: str, archive: Archive) -> list[str]:
+    """Return the names of what has to be unpacked to boot exactly this kernel."""
+    image = f"linux-image-{release}"
+    return [image, *(name for name in archive.dependencies(image) if name.endswith(f"-{release}"))]
+
+
+def header_packages(release: str, home: Path, archive: Archive = GUESTS) -> list[str]:
     """Return the names of what has to be unpacked to build modules for exactly this kernel."""
     names = [f"linux-headers-{release}"]
     if not archive.has(names[0]):
@@ -155,9 +201,10 @@ def _build_directory(tree: Path, release: str) -> Path:
 
 
 def _make_relocatable(makefile: Path) -> None:
-    """Include the common Makefile from where it is, not from where it would be installed."""
+    """Refer to the other files from where it is, not from where it would be installed."""
     here = "$(dir $(lastword $(MAKEFILE_LIST)))../"
-    makefile.write_text(makefile.read_text().replace("/usr/src/", here))
+    text = makefile.read_text().replace("/usr/src/", here)
+    makefile.write_text(text.replace("KBUILD_OUTPUT=", "KBUILD_OUTPUT:="))
 
 
 def unpacked(tree: Path) -> Kernel:

@@ -5,17 +5,27 @@ A guest sees what was built before it was booted.
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
-from tests.harness.archive import KernelError
+from tests.harness.archive import EVERY, KernelError
+from tests.harness.buildroot import inside
 from tests.harness.debugkernel import build_tree, debug_kernel
-from tests.harness.kernels import METAPACKAGES, Kernel, headers, kernel, locked
+from tests.harness.kernels import (
+    METAPACKAGES,
+    Kernel,
+    headers,
+    headers_of,
+    kernel,
+    kernel_of,
+    locked,
+)
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SOURCES = REPOSITORY / "kernel"
@@ -26,17 +36,23 @@ HOME = REPOSITORY / "build" / "module"
 DEBUG_KERNEL = "debug"  # what a command line calls the kernel of make debug-kernel
 DEBUG = "-debug"  # the variant that tests itself when it is loaded
 BUILT_FROM = "built-from"  # beside the module: a digest of what it was built from
+SAID = "said"  # there too: what its build printed
+CHECKS = ("W=1", "C=2")  # the compiler's warnings that make has off, and sparse
+COMPLAINT = re.compile(r"(warning|error):|\.[ch]:\d+:", re.IGNORECASE)
 
 
 class ModuleError(KernelError):
     """The module cannot be built, loaded or unloaded."""
 
 
-def prepared(series: str) -> Kernel:
-    """Return a kernel, with the module built for it."""
-    if series != DEBUG_KERNEL:
-        built(series)
-        return kernel(series)
+def prepared(name: str) -> Kernel:
+    """Return a kernel, with the module built for it: of a series, "debug", or a release."""
+    if name in METAPACKAGES:
+        built(name)
+        return kernel(name)
+    if name != DEBUG_KERNEL:
+        built_for(name)
+        return kernel_of(name, EVERY)
     found = debug_kernel()
     for variant in ("", DEBUG):
         built_in(found.release, build_tree(), variant)
@@ -53,14 +69,31 @@ def built(series: str) -> Path:
     return built_in(release, kdir)
 
 
-def built_in(release: str, kdir: Path, variant: str = "") -> Path:
-    """Return the module for a kernel with the build directory `kdir`; `variant`: "" or DEBUG."""
+def built_for(release: str) -> Path:
+    """Likewise, for any kernel that Debian has headers of, by the tools that it goes with."""
+    kdir = headers_of(release, EVERY)
+    there = inside(release, HOME)
+    built_in(release, kdir, DEBUG, there, CHECKS)
+    return built_in(release, kdir, "", there, CHECKS)
+
+
+def built_in(
+    release: str,
+    kdir: Path,
+    variant: str = "",
+    there: Sequence[str] = (),
+    words: Sequence[str] = (),
+) -> Path:
+    """Return the module for a kernel with the build directory `kdir`; `variant`: "" or DEBUG.
+
+    `there` is the start of a command line that enters another root.
+    """
     HOME.mkdir(parents=True, exist_ok=True)
     home, digest = HOME / (release + variant), _digest(kdir)
     with locked(HOME / f"{home.name}.lock"):
         if not _is_current(home, digest):
             print(f"module: building for {home.name}", flush=True)
-            _build(home, kdir, f"DEBUG={int(variant == DEBUG)}")
+            _build(home, kdir, f"DEBUG={int(variant == DEBUG)}", *words, there=there)
             (home / BUILT_FROM).write_text(digest)
     return home / MODULE
 
@@ -98,9 +131,9 @@ def copy_sources(to: Path) -> None:
         shutil.copy(path, copy)
 
 
-def make(where: Path, kdir: Path, *words: str) -> str:
+def make(where: Path, kdir: Path, *words: str, there: Sequence[str] = ()) -> str:
     """Run the module's Makefile in `where`; return all that it prints."""
-    argv = ["make", "-C", str(where), f"KDIR={kdir}", f"-j{os.cpu_count()}", *words]
+    argv = [*there, "make", "-C", str(where), f"KDIR={kdir}", f"-j{os.cpu_count()}", *words]
     done = subprocess.run(
         argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
@@ -109,11 +142,16 @@ def make(where: Path, kdir: Path, *words: str) -> str:
     return done.stdout
 
 
-def _build(home: Path, kdir: Path, *words: str) -> None:
+def complaints(output: str) -> list[str]:
+    """Return the lines in which a tool complains; an error is a complaint, too."""
+    return [line for line in output.splitlines() if COMPLAINT.search(line)]
+
+
+def _build(home: Path, kdir: Path, *words: str, there: Sequence[str] = ()) -> None:
     """Build in a new copy, so that nothing is left of an older one."""
     shutil.rmtree(home, ignore_errors=True)
     copy_sources(home)
-    make(home, kdir, *words)
+    (home / SAID).write_text(make(home, kdir, *words, there=there))
 
 
 def load(variant: str = "", *parameters: str) -> None:

@@ -77,6 +77,56 @@ class TcpServer(_Server):
             _shut(connection)
 
 
+class ScriptedServer(_Server):
+    """A TCP server that does with each connection what a function says."""
+
+    def __init__(
+        self, ns: Namespace, bind: str, port: int, script: Callable[[socket.socket], None]
+    ) -> None:
+        super().__init__(ns, socket.SOCK_STREAM, bind, port)
+        self.script = script
+        self.connections: list[socket.socket] = []
+        self.socket.listen(1024)
+        self._start(self._accept)
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = self.socket.accept()
+                self.connections.append(connection)
+                self._start(partial(self._converse, connection))
+
+    def _converse(self, connection: socket.socket) -> None:
+        with suppress(OSError), connection:
+            self.script(connection)
+
+    def close(self) -> None:
+        """Stop serving and end the connections."""
+        super().close()
+        for connection in self.connections:
+            _shut(connection)
+
+
+class ScriptedUdpServer(_Server):
+    """A UDP server that answers what a function makes of a datagram; nothing, if that is None."""
+
+    def __init__(
+        self, ns: Namespace, bind: str, port: int, script: Callable[[bytes], bytes | None]
+    ) -> None:
+        super().__init__(ns, socket.SOCK_DGRAM, bind, port)
+        self.script = script
+        self._start(self._answer)
+
+    def _answer(self) -> None:
+        with suppress(OSError):
+            while True:
+                body, peer = self.socket.recvfrom(65535)
+                if not peer:
+                    return
+                if (answer := self.script(body)) is not None:
+                    self.socket.sendto(answer, peer)
+
+
 class UdpServer(_Server):
     """A UDP server that answers from the address the datagram was sent to."""
 

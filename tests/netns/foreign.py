@@ -39,6 +39,13 @@ def hook(host: Namespace, table: str, where: str, *rules: str) -> None:
     host.run(["nft", "-f", "-"], input=text)
 
 
+def aside(host: Namespace, table: str, name: str) -> None:
+    """Add a set and a rule, named so, that no packet comes to."""
+    rules = f'counter comment "{name}"\n'
+    text = f"set {name} {{ type mark; elements = {{ 1, 2 }}; }}\nchain other {{\n{rules}}}\n"
+    host.run(["nft", "-f", "-"], input=f"table inet {table} {{\n{text}}}\n")
+
+
 def packets(host: Namespace, table: str) -> int:
     """Return what the counters of that chain add up to."""
     words = host.run(["nft", "list", "chain", "inet", table, "c"]).stdout.split()

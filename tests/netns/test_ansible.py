@@ -14,6 +14,11 @@ import pytest
 from tests.harness.command import Vipctl
 from tests.harness.lab import Lab
 from tests.netns import snapshot
+from tests.unit.committing import commit
+from vipctl.addresses.prefixes import from_spans, parse_range
+from vipctl.services import planner
+from vipctl.services.service import from_plain
+from vipctl.state.store import Store
 
 EXAMPLES = Path(__file__).parents[2] / "examples/ansible"
 BIN = Path(sys.executable).parent
@@ -106,6 +111,31 @@ def test_check_mode(ansible: Ansible, vipctl: Vipctl) -> None:
     assert snapshot.kernel(ansible.net.director) == before
     assert not vipctl.state_dir.exists()
     assert not ansible.file.exists()
+
+
+def test_a_pair_is_announced_and_compared(ansible: Ansible, tmp_path: Path) -> None:
+    """Both directors here, each with a state of its own."""
+    states = {name: tmp_path / f"{name}.example.net" for name in ("director1", "director2")}
+    web = from_plain("web", {"fwmark": 17, "reals": ["10.0.1.11"]})
+    for state in states.values():
+        with ansible.net.director, Store.open(state) as store:
+            commit(
+                store, planner.take(store, None, web, from_spans([parse_range("203.0.113.0/24")]))
+            )
+    where = {
+        "vipctl_state_dir": f"{tmp_path}/{{{{ inventory_hostname }}}}",
+        "vipctl_local_file": f"{tmp_path}/{{{{ inventory_hostname }}}}.yml",
+        "vipctl_snippet": f"{tmp_path}/{{{{ inventory_hostname }}}}.conf",
+    }
+    counts, text = ansible.play("pair.yml", "--limit", "directors", **where)
+    assert (counts["changed"], counts["failed"]) == (2, 0), text
+    written = [state.with_name(state.name + ".conf").read_text() for state in states.values()]
+    assert ["priority 150" in text for text in written] == [True, False]
+    with ansible.net.director, Store.open(states["director2"]) as store:
+        commit(store, planner.alter(store, web, web.altered({"ping": True})))
+    counts, text = ansible.play("pair.yml", "--limit", "directors", **where)
+    assert counts["failed"] == 1, text
+    assert "web: ping is yes here, no there" in text
 
 
 def test_bad_input_fails_with_the_reason(ansible: Ansible, vipctl: Vipctl) -> None:

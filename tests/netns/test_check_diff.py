@@ -101,3 +101,18 @@ def test_what_is_sent_is_said_to_who_asks(vipctl: Vipctl) -> None:
     assert "routing: add ip -4 rule" in done.stderr
     assert "nft: " in done.stderr
     assert not vipctl.text("add-range", "203.0.114.0/24", "--fwmark", "17").stderr
+
+
+def test_health_checks_are_no_dry_run(vipctl: Vipctl) -> None:
+    vipctl("add-service", "web", "--port", "tcp/80", "--check", "tcp")
+    done = vipctl("set-service", "web", "--check", "http:/", "--check")
+    assert (done["check"], done["changed"]) == (True, True)
+    assert vipctl("list-services")["services"]["web"]["checks"] == ["tcp"]
+    vipctl("set-service", "web", "--check", "http:/", "--check", "tcp:81,every=5s")
+    stored = vipctl("list-services")["services"]["web"]["checks"]
+    assert stored == ["http:/", "tcp:81,every=5s"]
+    code, error = vipctl.error("set-service", "web", "--check", "tcp:80,evry=5")
+    assert code == 2
+    assert "unexpected 'evry=5'" in error["message"]
+    vipctl("set-service", "web", "--check", "no")
+    assert vipctl("list-services")["services"]["web"]["checks"] == []

@@ -59,3 +59,26 @@ def test_whatever_is_there_can_be_restored_and_removed(
     net.director.run(["sh", "-ec", words])
     assert vipctl("remove-service", "fwmark-17")["changed"] is True
     assert "vipctl" not in net.director.run(["nft", "list", "ruleset"]).stdout
+
+
+DELETED = {
+    "fwmark": "nft delete element inet vipctl v4_32_1024 { 203.0.113.0 }",
+    "route": "nft delete element inet vipctl_route v4_32_1024 { 203.0.113.0 }",
+    "tproxy": "nft delete element inet vipctl_tproxy v4_32_1024 { 203.0.113.0 }",
+    "fwmark-iptables": "ipset del vipctl4 203.0.113.0",
+}
+
+
+@pytest.mark.parametrize("method", DELETED)
+@pytest.mark.parametrize("words", [("remove-range", "203.0.113.0"), ("add-range", "203.0.113.1")])
+def test_what_is_to_go_may_be_gone_already(
+    net: Lab, vipctl: Vipctl, method: str, words: tuple[str, str]
+) -> None:
+    """By itself, or as it becomes a part of something larger."""
+    ranges = ["203.0.113.0", "203.0.113.9", "2001:db8:1::"]
+    owner = ["--service=web", "--to-port=80"] if method == "tproxy" else ["--fwmark=17"]
+    vipctl("add-range", *ranges, f"--method={method}", *owner)
+    net.director.run(["sh", "-ec", DELETED[method]])
+    done = vipctl(*words, "--service", *vipctl("list-services")["services"])
+    assert (done["changed"], done["restored"]) == (True, True)
+    assert vipctl("restore")["changed"] is False

@@ -1,5 +1,6 @@
 """What vouches for prefixes was taken before they were looked at, and ends when others come in."""
 
+import sqlite3
 from collections.abc import Callable
 from typing import Any
 
@@ -9,10 +10,12 @@ from tests.harness.command import Vipctl
 from tests.harness.lab import Lab
 from tests.netns import snapshot
 from vipctl.linux.nftables import tables
+from vipctl.methods import fwmark, tproxy
 
 RANGES = ("203.0.113.0/24", "198.51.100.0/24")
 TABLES = {"fwmark": "vipctl", "route": "vipctl_route", "tproxy": "vipctl_tproxy"}
 OPTIONS = {"fwmark": (), "route": ("--method=route",), "tproxy": ("--to-port=8080",)}
+BLOCKS = {"fwmark": fwmark.BLOCK, "tproxy": tproxy.BLOCK}
 BY_METHOD = pytest.mark.parametrize("method", TABLES)
 WITHOUT_READING = "no prefix is read"
 
@@ -166,3 +169,63 @@ def test_own_changes_need_no_new_comparison(
     read.clear()
     assert vipctl("restore")["changed"] is False
     assert read == [], WITHOUT_READING
+
+
+REROUTING = pytest.mark.parametrize("method", ["fwmark", "tproxy"])
+
+
+def count_loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    found: list[str] = []
+    real = tables.Table.replacing
+
+    def replacing(self: tables.Table, *arguments: Any) -> Any:
+        found.append(self.name)
+        return real(self, *arguments)
+
+    monkeypatch.setattr(tables.Table, "replacing", replacing)
+    return found
+
+
+@REROUTING
+@pytest.mark.parametrize("lost", ["rule", "route"])
+def test_lost_rules_and_routes_come_back_without_a_prefix_loaded(
+    net: Lab, vipctl: Vipctl, monkeypatch: pytest.MonkeyPatch, method: str, lost: str
+) -> None:
+    store(vipctl, method)
+    whole, loads = snapshot.unordered(net.director), count_loads(monkeypatch)
+    lose_routing(net, method, lost)
+    assert vipctl("restore")["changed"] is True
+    assert loads == []
+    assert snapshot.unordered(net.director) == whole
+    readings = count_readings(monkeypatch)
+    assert vipctl("restore")["changed"] is False
+    assert readings == [], "they are still vouched for"
+
+
+@REROUTING
+@pytest.mark.parametrize("and_more", ["prefix", "table", "intent", "boot"])
+def test_prefixes_are_loaded_where_nobody_vouches_for_them(
+    net: Lab, vipctl: Vipctl, monkeypatch: pytest.MonkeyPatch, method: str, and_more: str
+) -> None:
+    store(vipctl, method)
+    whole, loads = snapshot.unordered(net.director), count_loads(monkeypatch)
+    if and_more == "prefix":
+        take(net, method)
+    elif and_more == "table":
+        net.director.run(["nft", "flush", "ruleset"])
+    else:
+        with sqlite3.connect(vipctl.state_dir / "state.db") as database:
+            sets = {"intent": ("intent", "[17]"), "boot": ("owner", "another/1")}
+            database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", sets[and_more])
+    lose_routing(net, method, "rule")
+    assert vipctl("restore")["changed"] is True
+    assert loads != []
+    assert snapshot.unordered(net.director) == whole
+
+
+def lose_routing(net: Lab, method: str, lost: str) -> None:
+    block = BLOCKS[method]
+    if lost == "rule":
+        net.director.ip(f"rule del pref {block.priorities[1]}")
+    else:
+        net.director.ip(f"route flush table {block.table}")

@@ -40,8 +40,8 @@ def test_the_help_needs_the_command_line_alone(net: Lab, word: str) -> None:
     assert found & (HEAVY | DEAR) <= {"locale"}  # for click's headings
     assert {name for name in found if name.startswith("vipctl.")} <= {
         *("vipctl.errors", "vipctl.log"),
-        *("vipctl.cli", "vipctl.cli.commands", "vipctl.cli.base", "vipctl.cli.options"),
-        "vipctl.cli.output",
+        *("vipctl.cli", "vipctl.cli.changing", "vipctl.cli.showing", "vipctl.cli.result"),
+        *("vipctl.cli.base", "vipctl.cli.options", "vipctl.cli.output", "vipctl.cli.audit"),
     }
 
 

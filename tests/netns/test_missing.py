@@ -28,7 +28,8 @@ def test_ipvs(net: Lab, vipctl: Vipctl, words: list[str]) -> None:
     before = snapshot.kernel(net.director), snapshot.directory(vipctl.state_dir)
     for check in ([], ["--check", "--diff"]):
         code, error = vipctl.error(*check, *words)
-        assert (code, error["kind"], error["hint"]) == (5, "missing", "modprobe ip_vs")
+        assert (code, error["kind"]) == (5, "missing")
+        assert error["hint"].startswith("modprobe ip_vs, or boot a kernel that has IPVS")
         assert "IPVS" in error["message"]
     assert (snapshot.kernel(net.director), snapshot.directory(vipctl.state_dir)) == before
     assert vipctl(*RANGE, "--service", "old")["changed"] is True, "without real servers it works"

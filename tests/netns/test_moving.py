@@ -115,6 +115,7 @@ def test_acceptance_only_keeps_its_name(two: Vipctl) -> None:
 def test_several_services_end_at_once(two: Vipctl) -> None:
     done = two("remove-service", "fwmark-17", "none", "fwmark-18")
     assert done["removed_services"] == ["fwmark-17", "fwmark-18"]
+    assert done["warnings"] == ["there is no service 'none'"]
     done = two("remove-service", "fwmark-17", "none")
     assert (done["changed"], done["idle"]) == (False, "there is no service fwmark-17 or none")
 
@@ -130,11 +131,29 @@ def test_what_is_common_may_stand_anywhere(two: Vipctl) -> None:
     assert done.code == 2
 
 
+def test_acceptance_only_is_named_or_its_mark(two: Vipctl) -> None:
+    new = "198.18.0.0/24"
+    done = two("add-range", new, "--service=fwmark-17")
+    assert done["by_service"]["fwmark-17"]["added"]["prefixes"] == 1
+    assert two("add-range", new, "--fwmark=17")["changed"] is False
+    done = two("add-range", "198.18.1.0/24", "--service=fwmark-19", "--leftover=drop")
+    assert done["services"]["fwmark-19"]["fwmark"] == 19
+    assert two("add-range", "198.18.1.0/24", "--fwmark=0x13")["changed"] is False
+
+
 def test_what_was_not_there_is_told(two: Vipctl) -> None:
     two("add-service", "web")
     done = two("remove-real", "web", "10.0.1.11")
     assert (done["changed"], done["idle"]) == (False, "web has none of these")
     done = two("remove-real", "10.0.1.11", "--all-services")
     assert (done["changed"], done["idle"]) == (False, "no service has any of these")
+    for words, kind in (
+        (["set-real", "10.0.1.11,weight=2"], " with other options"),
+        (["drain-real", "10.0.1.11"], " that is not drained"),
+        (["undrain-real", "10.0.1.11"], " that is drained"),
+        (["replace-real", "10.0.1.11", "10.0.1.12"], " to be replaced"),
+    ):
+        done = two(*words, "--all-services")
+        assert (done["changed"], done["idle"]) == (False, f"no service has any of these{kind}")
     code, error = two.error("list-ranges", "--service=wbe")
     assert (code, error["hint"]) == (3, "did you mean web?")

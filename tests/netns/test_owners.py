@@ -9,7 +9,7 @@ from tests.netns import iptables, owners, snapshot
 METHODS = ("fwmark", "fwmark-iptables", "route", "tproxy")
 NOBODYS = {  # what is there says nobody's, as if somebody wrote it from memory, or an older vipctl
     "fwmark": "nft 'delete table inet vipctl; add table inet vipctl'",
-    "fwmark-iptables": "iptables-legacy -w -t mangle -X $(iptables-legacy -t mangle -S | "
+    "fwmark-iptables": "iptables-legacy -w -t mangle -X $(iptables-legacy -w -t mangle -S | "
     "grep -o 'VIPCTL-OF-.*')",
 }
 OTHERS = {  # nor what others say in its place

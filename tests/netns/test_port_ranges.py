@@ -63,6 +63,8 @@ def test_services_share_vips_by_ranges(net: Lab, vipctl: Vipctl, method: str) ->
 def test_what_neighbours_take_together_is_not_added(vipctl: Vipctl) -> None:
     ports = "--port=udp/10-20", "--port=udp/21-30"
     vipctl("add-range", "203.0.113.0/24", "--fwmark=17", *ports)
+    assert vipctl("list-services")["services"]["fwmark-17"]["ports"] == ["udp/10-30"]
+    assert vipctl("set-service", "fwmark-17", *ports)["changed"] is False
     assert vipctl("add-port", "fwmark-17", "udp/15-25")["changed"] is False
     done = vipctl("add-port", "fwmark-17", "udp/15-31")
     assert done["services"]["fwmark-17"]["ports"] == ["udp/10-31"]

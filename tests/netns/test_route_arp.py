@@ -75,7 +75,7 @@ def test_arp_can_be_switched_and_nothing_else_is(
         assert accepted(net, before_ipvs, vips) == reached
     vipctl("set-service", "fwmark-18", "--arp")
     vipctl("set-service", "fwmark-17", "--arp")
-    assert "table arp" not in net.director.run(["nft", "list", "ruleset"]).stdout
+    assert _arp(net, ["10.0.0.70", "192.0.2.1"]) == {"10.0.0.70", "192.0.2.1"}
     vipctl("set-service", "fwmark-17", "--no-arp")
     assert _arp(net, ["10.0.0.70", "192.0.2.1"]) == {"192.0.2.1"}
 
@@ -130,6 +130,25 @@ def test_arp_is_for_this_method(vipctl: Vipctl) -> None:
     assert (code, error["kind"]) == (3, "refused")
     assert "--no-arp" in error["hint"]
     vipctl("set-service", "fwmark-17", "--method", "fwmark", "--no-arp")
+
+
+def test_a_passive_director_does_not_answer(net: Lab, vipctl: Vipctl) -> None:
+    vips = ["198.51.100.77", "203.0.113.77"]
+    for vip, mark in zip(vips, ("17", "18"), strict=True):
+        vipctl("add-range", vip, "--fwmark", mark, "--arp", "--port", "udp/9", *ROUTE)
+    vipctl("add-range", vips[0], "--fwmark", "19", "--arp", "--port", "tcp/80", *ROUTE)
+    assert _arp(net, vips) == {*vips}
+    for words, answered in (
+        (["deactivate", "--service", "fwmark-18"], vips[:1]),
+        (["deactivate"], []),
+        (["activate"], vips[:1]),
+        (["deactivate", "--service", "fwmark-17"], vips[:1]),  # another service has it too
+        (["deactivate", "--service", "fwmark-19"], []),
+        (["activate", "--service", "fwmark-17"], vips[:1]),
+    ):
+        vipctl(*words)
+        assert _arp(net, vips) == {*answered}, words
+        assert vipctl("status")["kernel"] == "as stored"
 
 
 def test_its_neighbours_find_a_director_whose_own_address_is_a_vip(

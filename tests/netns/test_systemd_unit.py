@@ -22,9 +22,10 @@ from tests.harness.waiting import wait_until
 
 UNIT = Path(__file__).parents[2] / "examples/systemd/vipctl-restore.service"
 WATCH = UNIT.with_name("vipctl.service")
+FOR_ALIVE = WATCH.with_name(f"{WATCH.name}.d-alive.conf")
 FOR_IPTABLES = UNIT.with_name(f"{UNIT.name}.d-iptables.conf")
 VIPCTL = Path(sys.executable).with_name("vipctl")
-EXPOSURE = 25  # in tenths: systemd's 2.5 of 10
+EXPOSURE = {UNIT.name: 25, WATCH.name: 29}  # in tenths of systemd's 10; one sends packets
 RANGES = ("203.0.113.0/24", "2001:db8:1::/64")
 
 # The unit's neighbours at boot; `iscsi` stands for what mounts file systems over the network.
@@ -43,8 +44,9 @@ Before=remote-fs-pre.target sysinit.target
 ExecStart=/bin/true
 """
 
-# Everything but the first argument read-only, as ProtectSystem=strict makes it.
-READ_ONLY = 'mount --bind "$0" "$0" && mount -o remount,bind,ro / && cd "$0" && exec "$@"'
+# Everything but these directories read-only, as ProtectSystem=strict makes it.
+WRITABLE = "mkdir -pm 700 {0} && mount --bind {0} {0} && "
+READ_ONLY = 'mount -o remount,bind,ro / && cd "$0" && exec "$@"'
 
 
 @pytest.fixture
@@ -85,7 +87,7 @@ def test_systemd_finds_no_fault(each: Path) -> None:
 
 
 def test_systemd_calls_it_hardened(each: Path) -> None:
-    threshold = f"--threshold={EXPOSURE}"
+    threshold = f"--threshold={EXPOSURE[each.name]}"
     execute(["systemd-analyze", "security", "--offline=true", threshold, str(each)])
 
 
@@ -183,8 +185,13 @@ def test_restore_works_within_the_limits(
 @pytest.mark.parametrize(
     ("method", "drop_ins", "damage", "sign"),
     [
-        ("fwmark", [], "nft flush ruleset", "nft list tables"),
-        ("fwmark-iptables", [FOR_IPTABLES], "iptables-legacy -t mangle -F", "iptables-legacy-save"),
+        ("fwmark", [FOR_ALIVE], "nft flush ruleset", "nft list tables"),
+        (
+            "fwmark-iptables",
+            [FOR_IPTABLES],
+            "iptables-legacy -w -t mangle -F",
+            "iptables-legacy-save",
+        ),
     ],
 )
 def test_watching_works_within_the_limits(
@@ -207,7 +214,8 @@ def test_watching_works_within_the_limits(
     assert whole
     limits, trace = _settings(WATCH, *drop_ins), tmp_path / "trace"
     traced = ["strace", "-f", "-qq", "-o", str(trace), str(VIPCTL)]
-    command = [*_limited(limits, tmp_path), *traced, "--state-dir", str(vipctl.state_dir), "watch"]
+    words = ["--state-dir", str(vipctl.state_dir), *_words(limits)]
+    command = [*_limited(limits, tmp_path), *traced, *words]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
         systemd.settimeout(60)
@@ -220,9 +228,31 @@ def test_watching_works_within_the_limits(
                 assert len(heard) < 60
             booted.run(damage.split())
             wait_until(lambda: shown() == whole, "it is put back")
+            if drop_ins == [FOR_ALIVE]:
+                link = ["ip", "link", "show", "vipctl0"]
+                wait_until(lambda: ",UP" in booted.run(link).stdout, "its device is up")
             (child,) = booted.run(["pgrep", "-P", str(process.pid)]).stdout.split()
             os.kill(int(child), signal.SIGTERM)
             assert process.wait(30) == 0
+    _check_trace(trace.read_text(), limits)
+
+
+ASKING = """
+import asyncio, ipaddress
+from vipctl.probing import probe
+from vipctl.services.checks import Target, parse_check
+for address in ("127.0.0.1", "::1"):
+    for text in ("tcp", "https:/,verify=no", "udp,send=00", "dns:example.org", "exec:/bin/true"):
+        answer = asyncio.run(probe(Target(ipaddress.ip_address(address), 80), parse_check(text)))
+        print(answer.passed)
+"""
+
+
+def test_asking_works_within_the_limits(booted: Namespace, tmp_path: Path) -> None:
+    limits, trace = _settings(WATCH), tmp_path / "trace"
+    traced = ["strace", "-f", "-qq", "-o", str(trace), sys.executable, "-c", ASKING]
+    done = booted.run([*_limited(limits, tmp_path), *traced])
+    assert done.stdout.split() == ["False", "False", "False", "False", "True"] * 2
     _check_trace(trace.read_text(), limits)
 
 
@@ -242,13 +272,21 @@ def _settings(*files: Path) -> dict[str, list[str]]:
     return found
 
 
+def _words(limits: dict[str, list[str]]) -> list[str]:
+    """What is started, without the program; a drop-in's comes last."""
+    *_, last = " ".join(limits["ExecStart"]).split("vipctl ")
+    return last.split()
+
+
 def _limited(limits: dict[str, list[str]], writable: Path) -> list[str]:
     """The start of a command that has the unit's capabilities and read-only files."""
+    running = (f"/run/{name}" for name in limits.get("RuntimeDirectory", ()))
+    mounts = "".join(WRITABLE.format(directory) for directory in (writable, *running))
     # The repository may be in somebody's home directory, where only this lets root read it.
     names = [*limits["CapabilityBoundingSet"], "CAP_DAC_READ_SEARCH"]
     bounds = ",".join(["-all", *(f"+{name.removeprefix('CAP_').lower()}" for name in names)])
     capabilities = [f"--bounding-set={bounds}", "--inh-caps=-all", "--no-new-privs"]
-    return ["sh", "-c", READ_ONLY, str(writable), "setpriv", *capabilities]
+    return ["sh", "-c", mounts + READ_ONLY, str(writable), "setpriv", *capabilities]
 
 
 def _check_trace(trace: str, limits: dict[str, list[str]]) -> None:

@@ -3,7 +3,8 @@
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,13 +12,20 @@ import pytest
 
 from tests.harness.command import Vipctl
 from tests.harness.lab import Lab
-from tests.harness.waiting import wait_until
+from tests.harness.netns import Namespace
+from tests.harness.waiting import LIMIT, wait_until
 from tests.netns import processes, snapshot
 from tests.netns.damage.cases import CASES
 from tests.netns.drift import Case, Drift
+from vipctl.operate.watching import Looked, Watching
+from vipctl.services.change import Change
+from vipctl.state.directory import lock
+from vipctl.state.store import Store
 
 RANGES = ("203.0.113.0/24", "2001:db8:1::/64")
 FLUSH = ["nft", "flush", "ruleset"]
+DELETE = ["nft", "delete element inet vipctl v4_24_1024 { 203.0.113.0 }"]
+WHILE = 2.0  # seconds that a command is at work
 
 
 def announced(name: str, case: Case) -> list[str]:
@@ -34,8 +42,8 @@ class Daemon:
     def said(self) -> list[str]:
         return self.log.read_text().splitlines()
 
-    def wait_for(self, text: str) -> None:
-        wait_until(lambda: any(text in line for line in self.said()), f"it says {text!r}")
+    def wait_for(self, text: str, limit: float = LIMIT) -> None:
+        wait_until(lambda: any(text in line for line in self.said()), f"it says {text!r}", limit)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
@@ -43,13 +51,21 @@ class Daemon:
 
 
 @contextmanager
-def watching(vipctl: Vipctl, log: Path, *words: str) -> Iterator[Daemon]:
-    """It runs, and has looked for the first time."""
-    argv = ["ip", "netns", "exec", vipctl.host.name, *vipctl.argv, *words, "watch"]
+def watching(
+    vipctl: Vipctl,
+    log: Path,
+    *words: str,
+    command: Sequence[str] = (),
+    inside: Sequence[str] = (),
+    limit: float = LIMIT,
+) -> Iterator[Daemon]:
+    """It runs, and has looked for the first time; `words` come before the command."""
+    entered = ["ip", "netns", "exec", vipctl.host.name, *inside]
+    argv = [*entered, *vipctl.argv, *words, "watch", *command]
     with log.open("w") as stderr, subprocess.Popen(argv, stderr=stderr, text=True) as process:
         daemon = Daemon(process, log)
         try:
-            daemon.wait_for("watching")
+            daemon.wait_for("watching", limit)
             yield daemon
         finally:
             process.kill()
@@ -107,18 +123,57 @@ def test_check_only_reports(net: Lab, vipctl: Vipctl, tmp_path: Path) -> None:
         daemon.wait_for("no longer: differs, and is left so: method fwmark")
 
 
-def test_it_does_not_fight(net: Lab, vipctl: Vipctl, tmp_path: Path) -> None:
-    """Five times are enough to be told of it, and to be left in peace for a while."""
+def test_check_goes_on_to_report_a_missing_prefix(net: Lab, vipctl: Vipctl, tmp_path: Path) -> None:
+    """Later looks do not compare prefixes, and so cannot say that it is no longer missing."""
+    vipctl("add-range", *RANGES, "--fwmark", "17")
+    with watching(vipctl, tmp_path / "log", "--check") as daemon:
+        net.director.run(DELETE)
+        daemon.wait_for("differs, and is left so: method fwmark")
+        time.sleep(5)  # two looks
+        assert not [line for line in daemon.said() if "no longer" in line]
+        vipctl("restore")
+        daemon.wait_for("no longer: differs, and is left so: method fwmark")
+
+
+def test_a_command_at_work_is_no_difference(net: Lab, vipctl: Vipctl) -> None:
+    """What its change has not come to yet is looked at again when the command is through."""
+    vipctl("add-range", *RANGES, "--fwmark", "17")
+    daemon = Watching(vipctl.state_dir, check=True)
+    with ThreadPoolExecutor(1) as pool:
+        with net.director, lock(vipctl.state_dir), Store.open(vipctl.state_dir) as store:
+            before = store.seals(), store.sysctls(), store.epochs()
+            store.begin(Change(), [], store.sysctls())
+            looked = pool.submit(_in, net.director, daemon)
+            with pytest.raises(TimeoutError):
+                looked.result(WHILE)
+            store.finish(*before)
+        assert looked.result() == Looked(frozenset())
+
+
+def _in(host: Namespace, daemon: Watching) -> Looked:
+    with host:
+        return daemon.heal(())
+
+
+@pytest.mark.parametrize("damage", [FLUSH, DELETE], ids=["all", "a prefix"])
+def test_it_does_not_fight(net: Lab, vipctl: Vipctl, tmp_path: Path, damage: list[str]) -> None:
+    """Five times are enough to be told of it, and to be left in peace for a while.
+
+    Nobody tells of it meanwhile. It is known all the same, and put back in the end.
+    """
     vipctl("add-range", *RANGES, "--fwmark", "17")
     whole = snapshot.unordered(net.director)
     with watching(vipctl, tmp_path / "log") as daemon:
         for _ in range(5):
-            net.director.run(FLUSH)
+            net.director.run(damage)
             wait_until(lambda: snapshot.unordered(net.director) == whole, "it is put back")
         daemon.wait_for("changed again and again, and put back less often now: method fwmark")
-        net.director.run(FLUSH)
+        net.director.run(damage)
+        damaged = snapshot.unordered(net.director)
+        assert damaged != whole
         time.sleep(1)
-        assert "vipctl" not in net.director.run(["nft", "list", "tables"]).stdout
+        assert snapshot.unordered(net.director) == damaged
+        assert damage != FLUSH or "vipctl" not in net.director.run(["nft", "list", "tables"]).stdout
         wait_until(lambda: snapshot.unordered(net.director) == whole, "it is put back later")
 
 

@@ -1,20 +1,37 @@
 """Hypothesis strategies: sets of addresses in small windows, services of every kind."""
 
+import re
 from collections.abc import Iterable
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 from itertools import pairwise
+from typing import Any
 
 from hypothesis import strategies as st
 
 from vipctl.addresses.few import BITS, Span
 from vipctl.addresses.prefixes import AddressSet, from_spans
+from vipctl.services.agents import Agent
+from vipctl.services.checks import MOST_TIMES, RECORDS, Check
 from vipctl.services.marks import acceptance_name
 from vipctl.services.ports import port, union
 from vipctl.services.real import RealServer, real_key
 from vipctl.services.service import Service
 from vipctl.services.syntax import MAX_PERSISTENCE
-from vipctl.services.values import SCHEDULERS, Forward, Leftover, Persistence, Port, Scheduler
+from vipctl.services.values import (
+    FED_BACK,
+    SCHEDULERS,
+    TUNNELS,
+    AllDown,
+    CheckVia,
+    Feedback,
+    Forward,
+    Leftover,
+    Persistence,
+    Port,
+    Scheduler,
+    Tunnel,
+)
 
 WIDTH = 40  # addresses in a window: small enough to be counted one by one
 PUBLIC = {4: int(IPv4Address("203.0.113.0")), 6: int(IPv6Address("2001:db8::"))}
@@ -71,9 +88,23 @@ def _real(
     port: int,
     weight: int,
     limits: tuple[int, int],
-    forward: str,
+    way: tuple[str, Tunnel, str],
 ) -> RealServer:
-    return RealServer(address, port, weight, max(limits), min(limits), forward)
+    return RealServer(address, port, weight, max(limits), min(limits), *way)
+
+
+def _ways(forwards: list[str]) -> st.SearchStrategy[tuple[str, Tunnel, str]]:
+    """Forwarding method, tunnel, family."""
+    plain = st.tuples(st.sampled_from(forwards), st.just(Tunnel()), st.just("own"))
+    if "tun" not in forwards:
+        return plain
+    kinds = [(kind, checksum) for kind, found in TUNNELS.items() for checksum in found]
+    tunnels = st.builds(
+        lambda one, port: Tunnel(one[0], port if one[0] == "gue" else 0, one[1]),
+        st.sampled_from(kinds),
+        st.integers(1, 65535),
+    )
+    return plain | st.tuples(st.just("tun"), tunnels, st.sampled_from(["own", "both"]))
 
 
 def reals(*, ports: bool) -> st.SearchStrategy[tuple[RealServer, ...]]:
@@ -85,7 +116,7 @@ def reals(*, ports: bool) -> st.SearchStrategy[tuple[RealServer, ...]]:
         st.integers(0, 65535) if ports else st.just(0),
         st.integers(0, 65535),
         st.tuples(limit, limit),
-        st.sampled_from(["service", "nat"] if ports else ["service", "dr", "tun"]),
+        _ways(["service", "nat"] if ports else ["service", "dr", "tun"]),
     )
     several = st.lists(one, max_size=4, unique_by=real_key)
     return several.map(lambda found: tuple(sorted(found, key=real_key)))
@@ -122,15 +153,61 @@ def _engined(persistence: Persistence, ports: tuple[Port, ...]) -> st.SearchStra
     return st.sampled_from(engines).map(lambda engine: persistence._replace(pe=engine))
 
 
+TIMES = st.integers(100, 100_000).map(lambda milliseconds: milliseconds / 1000)
+_HOSTS = st.from_regex(r"[a-z0-9]{1,9}(\.[a-z]{2,9}){0,2}", fullmatch=True)
+_PATHS = st.from_regex(r"/([!-.0-\[\]-~][!-\[\]-~]{0,9})?", fullmatch=True)
+_PORTS = st.just(0) | st.integers(1, 65535)
+_BYTES = st.binary(min_size=1, max_size=9)
+_STATUS = st.lists(st.integers(100, 599), min_size=2, max_size=2).map(
+    lambda two: (min(two), max(two))
+)
+_LETTERS = "ab,.*() \n=é"
+_REGEXES = st.builds(  # a backslash at the end is none that a check may have
+    lambda begin, end: re.escape(begin + end), st.text(_LETTERS + "\\"), st.sampled_from(_LETTERS)
+) | st.sampled_from(["", "a{2,3}", "[^,]+", r"\d+,\s"])
+_WEB = {
+    "what": _PATHS, "port": _PORTS, "status": _STATUS, "body": _REGEXES,
+    "host": st.just("") | _HOSTS,
+}  # fmt: skip
+_OF_KIND: dict[str, dict[str, st.SearchStrategy[Any]]] = {
+    "tcp": {"port": _PORTS},
+    "http": _WEB,
+    "https": _WEB | {"sni": _HOSTS, "verify": st.booleans()},
+    "udp": {"port": _PORTS, "send": _BYTES, "expect": st.just(b"") | _BYTES},
+    "dns": {"what": _HOSTS, "port": _PORTS, "record": st.sampled_from(RECORDS)},
+    "exec": {"what": st.just("/usr/local/bin/a check,ed=one"), "port": _PORTS},
+}
+
+
+@st.composite
+def checks(draw: st.DrawFn) -> Check:
+    kind = draw(st.sampled_from(sorted(_OF_KIND)))
+    fields = {name: draw(values) for name, values in _OF_KIND[kind].items()}
+    timeout, every = sorted(draw(st.tuples(TIMES, TIMES)))
+    fall, rise = draw(st.tuples(*[st.integers(1, MOST_TIMES)] * 2))
+    return Check(kind, every=every, timeout=timeout, fall=fall, rise=rise, **fields)
+
+
+CHECKS = st.lists(checks().filter(lambda check: check.port > 0), max_size=2).map(
+    lambda found: tuple(sorted(set(found)))
+)
+
+
+AGENTS = st.builds(
+    Agent, st.integers(1, 65535), TIMES, st.text(st.characters(max_codepoint=126, min_codepoint=32))
+)
+
+
 @st.composite
 def services(draw: st.DrawFn, names: st.SearchStrategy[str], marks: int) -> Service:
     """A service with the fwmark `marks`; every other field is drawn."""
     forward = draw(st.sampled_from(Forward))
     ports = draw(PORTS)
+    scheduler = draw(_schedulers(forward))
     return Service(
         name=draw(names),
         fwmark=marks,
-        scheduler=draw(_schedulers(forward)),
+        scheduler=scheduler,
         forward=forward,
         ports=ports,
         persistence=draw(PERSISTENCE.flatmap(lambda found: _engined(found, ports))),
@@ -138,6 +215,15 @@ def services(draw: st.DrawFn, names: st.SearchStrategy[str], marks: int) -> Serv
         ping=draw(st.booleans()),
         set_sysctls=draw(st.booleans()),
         reals=draw(reals(ports=forward is Forward.NAT)),
+        checks=draw(CHECKS),
+        check_via=draw(st.sampled_from([CheckVia.AUTO, CheckVia.RIP])),
+        all_down=draw(st.sampled_from([AllDown.KEEP, AllDown.REFUSE])),
+        slow_start=draw(st.integers(0, 3600)),
+        dead_after=draw(st.integers(0, 86400)),
+        agent=draw(st.none() | AGENTS),
+        feedback=draw(
+            st.sampled_from(Feedback) if scheduler.name in FED_BACK else st.just(Feedback.NO)
+        ),
     )
 
 

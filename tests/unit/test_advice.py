@@ -75,3 +75,17 @@ def test_but_those_that_it_puts_back(host: Namespace, store: Store) -> None:
         before, after = both_ways(store, Change(before=(gone,), after=(WEB,)))
     assert before == after
     assert any(FORWARD in text for text in after)
+
+
+def test_a_tunnel_could_serve_the_other_family(host: Namespace, store: Store) -> None:
+    (real,) = WEB.reals
+    with host:
+        told = [
+            text
+            for way in ("nat", "tun")
+            for text in advice.warnings(
+                store, Change(before=(WEB,), after=(WEB.with_reals([real._replace(forward=way)]),))
+            )
+            if "IPv6 real server" in text
+        ]
+    assert ["family=both" in text for text in told] == [False, True]

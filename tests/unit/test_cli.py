@@ -52,6 +52,13 @@ USAGE = {
     "acceptance only that balances": (
         *("add-range", "203.0.113.1", "--fwmark", "17", "--real", "10.0.1.11"),
     ),
+    "a name of another mark": (
+        *("add-range", "203.0.113.1", "--service", "fwmark-17", "--fwmark", "18"),
+    ),
+    "a name that is no mark": ("add-range", "203.0.113.1", "--service", "fwmark-0x11"),
+    "the name of acceptance only that balances": (
+        *("add-range", "203.0.113.1", "--service", "fwmark-17", "--real", "10.0.1.11"),
+    ),
     "a bad real server": ("add-service", "web", "--real", "web1"),
     "a bad port": ("add-service", "web", "--port", "80"),
     "a bad scheduler": ("add-service", "web", "--scheduler", "best"),
@@ -62,6 +69,8 @@ USAGE = {
     "nothing to set": ("set-service", "web"),
     "a weight that is missing": ("set-real", "web", "10.0.1.11"),
     "a weight that is too much": ("add-real", "web", "10.0.1.11,weight=65536"),
+    "a file of rules that is none": ("import", "ipvsadm", "/etc/passwd"),
+    "a file of another program": ("import", "haproxy", "/dev/null"),
     "a missing document": ("apply", "/none"),
 }
 
@@ -129,12 +138,23 @@ def test_every_command_has_help(vipctl_check: Vipctl, command: str, word: str) -
 
 
 def test_the_commands_are_those_of_the_contract() -> None:
-    reading = {"list-ranges", "list-services", "lookup", "export", "status"}
+    reading = {
+        "announce",
+        "diff",
+        "list-ranges",
+        "list-services",
+        "list-checks",
+        "lookup",
+        "export",
+        "import",
+        "status",
+    }
     ranges = {"add-range", "remove-range", "move-range"}
     services = {"add-service", "set-service", "remove-service", "rename-service"}
     services |= {"add-port", "remove-port"}
     reals = {"add-real", "set-real", "remove-real", "drain-real", "undrain-real", "replace-real"}
-    every = reading | ranges | services | reals | {"set-director", "apply", "restore", "watch"}
+    director = {"set-director", "set-sync", "remove-sync", "activate", "deactivate"}
+    every = reading | ranges | services | reals | director | {"apply", "restore", "watch"}
     assert set(COMMANDS) == every
 
 

@@ -52,6 +52,10 @@ CASES = {
     "ping": acceptance(WEB, PINGED),
     "drop": acceptance(WEB, QUIET),
     "idle-family": acceptance(WEB, IPV4_ONLY),
+    "passive-services": acceptance(PORTED, NAMES, PINGED, shapes=PLANES)._replace(
+        passive=frozenset({NAMES.fwmark, PINGED.fwmark})
+    ),
+    "passive": acceptance(WEB, PORTED, PINGED)._replace(all_passive=True),
     "everything": acceptance(
         *(WEB, ACCEPTED, PORTED, NAMES, PINGED, QUIET, IPV4_ONLY, IDLE, MANY), shapes=PLANES
     ),

@@ -72,6 +72,10 @@ CASES = {
         *(WEB, ACCEPTED, PORTED, NAMES, PINGED, QUIET, IPV4_ONLY, IDLE),
         shapes=(*HOSTS, V4, V6, Shape(4, 1, 25), Shape(6, 2, 64)),
     ),
+    "passive-services": acceptance(
+        *(PORTED, NAMES, PINGED), shapes=(V4, V6, Shape(4, 1, 25))
+    )._replace(passive=frozenset({NAMES.fwmark, PINGED.fwmark})),
+    "passive": acceptance(WEB, PORTED, PINGED)._replace(all_passive=True),
 }
 
 
@@ -80,6 +84,7 @@ ROUTED = {
     "arp": acceptance(WEB, ANSWERED),
     "arp-of-all": acceptance(ANSWERED),
     "arp-of-ipv6": acceptance(WEB, shapes=(V6,)),
+    "arp-of-passive": acceptance(ANSWERED)._replace(all_passive=True),
 }
 PROXIED = {
     "one-service": acceptance(PROXY),
@@ -88,6 +93,10 @@ PROXIED = {
     "ping-and-drop": acceptance(
         PROXY, PROXY._replace(name="quiet", fwmark=0x2004, ping=True, leftover=Leftover.DROP)
     ),
+    "passive-service": acceptance(
+        *(PORTED_PROXY, LISTENING4), shapes=(V4, V6, Shape(4, 1, 25))
+    )._replace(passive=frozenset({PORTED_PROXY.fwmark})),
+    "passive": acceptance(PROXY, LISTENING)._replace(all_passive=True),
     "planes": acceptance(PORTED_PROXY, LISTENING4, shapes=(V4, V6, Shape(4, 1, 25))),
 }
 
@@ -104,7 +113,7 @@ DRAWN = [(method, name) for method, cases in METHODS.items() for name in cases]
 def drawn_tables(method: str, found: Acceptance) -> list[tuple[tables.Table, Acceptance]]:
     """The tables of a method, each with what it has to draw."""
     if method == "route":
-        both = [(route.MARKS, found), (route.SILENCE, route._silent(found))]
+        both = [(route.MARKS, found), (route.SILENCE, route._requested(found))]
         return [(table, part) for table, part in both if part.active() or part is found]
     return [({"fwmark": fwmark, "tproxy": tproxy}[method].TABLE, found)]
 
@@ -234,10 +243,19 @@ def _maps(rules: list[str]) -> list[str]:
 
 
 def test_arp_is_silenced_for_those_who_want_it_so() -> None:
-    """IPv4 only, and in a table that is not there where nobody does."""
-    assert "table arp" not in text("route", "arp-of-all") + text("route", "arp-of-ipv6")
-    assert route._silent(ROUTED["arp"]).services == (WEB._replace(method="route"),)
+    """IPv4 only; a passive director's are, whoever wants it."""
+    assert "table arp" not in text("route", "arp-of-ipv6")
+    assert "drop" not in text("route", "arp-of-all").partition("table arp")[2]
+    assert "drop" in text("route", "arp-of-passive").partition("table arp")[2]
+    assert f"{{ {WEB.fwmark:#x} }} drop" in text("route", "arp").partition("table arp")[2]
     assert "v6" not in text("route", "arp").partition("table arp")[2]
+
+
+def test_by_its_rules_alone_a_director_of_method_fwmark_is_not_made_passive() -> None:
+    """But for pings: the rules of routing do it, which need no libnftables."""
+    passive = acceptance(WEB, PORTED)._replace(all_passive=True)
+    assert fwmark.chains(passive) == fwmark.chains(passive._replace(all_passive=False))
+    assert "ping" not in fwmark.chains(CASES["passive"])
 
 
 def test_map_names_differ_and_tell_their_shape() -> None:

@@ -21,7 +21,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def _from(monkeypatch: pytest.MonkeyPatch, *sources: str) -> None:
-    monkeypatch.setattr(archive, "_sources", lambda: iter(sources))
+    monkeypatch.setattr(archive, "_sources", lambda _: iter(sources))
 
 
 def test_the_archive_is_out_of_reach(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,7 +58,7 @@ def test_the_disk_is_full(cache: Path) -> None:
 
 
 def test_this_machines_sources_lead_to_the_guests_release(cache: Path) -> None:
-    sources = list(archive._sources())
+    sources = archive.GUESTS.sources()
     assert sources
     assert all(f" {archive.RELEASE}" in line and archive.KEYRING in line for line in sources)
     assert archive.cache_directory() == cache / "kernels"

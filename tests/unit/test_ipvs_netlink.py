@@ -18,6 +18,7 @@ from vipctl.linux.ipvs.messages import Dest, Key, Virtual
 from vipctl.linux.netlink import CODE, HEADER, NLA_F_NESTED, NLMSG_DONE, NLMSG_ERROR, attribute
 from vipctl.services.real import RealServer
 from vipctl.services.service import Service
+from vipctl.services.syntax import parse_tunnel
 from vipctl.services.values import Forward, Persistence
 
 NUMBER = 29  # of the family
@@ -209,7 +210,38 @@ def test_writes_a_service_and_its_real_servers(kernel: socket.socket) -> None:
         5: number(0),
         6: number(0),
         11: b"\2\0",
+        13: b"\0",
+        14: b"\0\0",
+        15: b"\0\0",
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("ipip", (b"\0", b"\0\0", b"\0\0")),
+        ("gue", (b"\1", b"\x17\xc0", b"\0\0")),
+        ("gue:80+csum", (b"\1", b"\0\x50", genetlink.SHORT.pack(1))),
+        ("gue:80+remcsum", (b"\1", b"\0\x50", genetlink.SHORT.pack(2))),
+        ("gre", (b"\2", b"\0\0", b"\0\0")),
+        ("gre+csum", (b"\2", b"\0\0", genetlink.SHORT.pack(1))),
+    ],
+)
+def test_tunnels_are_read_as_they_are_written(
+    kernel: socket.socket, text: str, written: tuple[bytes, ...]
+) -> None:
+    reals = (REAL._replace(port=0, tunnel=parse_tunnel(text)),)
+    wanted = ipvs.desired([Service("web", 17, reals=reals, forward=Forward.TUN)])
+    answers(kernel, FAMILY, error(0), error(0))
+    assert not ipvs.add(wanted, {})
+    for _ in range(2):
+        asked(kernel)
+    *_, named = asked(kernel)
+    attributes = genetlink.parsed(named[2])
+    assert tuple(attributes[kind] for kind in (13, 14, 15)) == written
+    there = b"".join(attribute(*one) for one in attributes.items())
+    answers(kernel, FAMILY, FOUND, dest(there), error(errno.ESRCH))
+    assert ipvs.read([17])[WEB].dests == wanted[WEB].dests
 
 
 def test_changes_only_what_differs(kernel: socket.socket) -> None:
@@ -332,11 +364,14 @@ def test_neighbours_that_stay_together(
 
 
 def test_a_persistence_engine_is_asked_for(kernel: socket.socket) -> None:
-    answers(kernel, FAMILY, error(0), error(0))
+    answers(kernel, FAMILY, error(0))
     assert not ipvs.add({WEB: VIRTUAL._replace(engine="sip", dests=())}, {})
     asked(kernel)
     *_, named = asked(kernel)
-    assert genetlink.parsed(named[1])[11] == b"sip\0"
+    engine = genetlink.parsed(named[1])[11]
+    assert engine == b"sip\0"
+    answers(kernel, FAMILY, service(attribute(11, engine)), LISTED, error(errno.ESRCH))
+    assert ipvs.read([17]) == {WEB: VIRTUAL._replace(engine="sip")}
 
 
 @pytest.mark.parametrize(
@@ -361,3 +396,26 @@ def test_each_real_server_is_forwarded_to_in_its_way() -> None:
         Dest(other._replace(forward="service"), 2),
         Dest(third, 3),
     )
+
+
+def test_a_real_server_of_both_families_is_in_both_virtual_services() -> None:
+    both = RealServer(ip_address("10.0.1.12"), forward="tun", family="both")
+    native = RealServer(ip_address("fd00:1::11"))
+    found = ipvs.desired([Service("web", 17, reals=(REAL, both, native), forward=Forward.NAT)])
+    plain = Dest(both._replace(forward="service", family="own"), 2)
+    assert {key.version: virtual.dests for key, virtual in found.items()} == {
+        4: (Dest(REAL, 0), plain),
+        6: (plain, Dest(native, 0)),
+    }
+
+
+@pytest.mark.parametrize(
+    ("version", "code", "cause"),
+    [(6, errno.EINVAL, "sync daemon"), (4, errno.EINVAL, "ipvsadm -Ln"), (6, errno.EPERM, "-Ln")],
+)
+def test_why_a_real_server_of_the_other_family_is_refused(
+    kernel: socket.socket, version: int, code: int, cause: str
+) -> None:
+    answers(kernel, FAMILY, error(0), error(code))
+    refused = ipvs.add({Key(17, version): VIRTUAL}, {})
+    assert cause in (refused[Key(17, version)].hint or "")

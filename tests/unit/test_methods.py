@@ -203,6 +203,10 @@ def seal(acceptance: Acceptance) -> Seal:
     return Seal(hashlib.sha256(KERNEL.read_bytes()).hexdigest()) if _read() else OTHER
 
 
+def unlike(acceptance: Acceptance) -> tuple[str, ...]:
+    return ()
+
+
 def apply(before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -> int:
     _write(_read() - _all(removed) | _all(added))
     return 0

@@ -11,7 +11,7 @@ from vipctl.services.change import Change, Shape
 from vipctl.services.marks import MARK_MASK, MARK_VALUE, free_mark
 from vipctl.services.real import RealServer
 from vipctl.services.service import Service, checked, idle_versions, ports_disjoint
-from vipctl.services.values import Forward, Persistence, Port, Scheduler
+from vipctl.services.values import Forward, Persistence, Port, Scheduler, Tunnel
 
 RIP, RIP6 = ip_address("10.0.1.11"), ip_address("fd00:1::11")
 WEB = Service("web", 0x1000)
@@ -119,6 +119,9 @@ def test_a_change_of_nothing_is_none() -> None:
         ("web", (RealServer(RIP),), (6,)),
         ("web", (RealServer(RIP6),), (4,)),
         ("web", (RealServer(RIP), RealServer(RIP6)), ()),
+        ("web", (RealServer(RIP, forward="tun"),), (6,)),
+        ("web", (RealServer(RIP, forward="tun", family="both"),), ()),
+        ("web", (RealServer(RIP6, forward="tun", family="both"),), ()),
         ("fwmark-17", (), ()),
     ],
 )
@@ -149,3 +152,24 @@ def test_a_real_server_has_a_forwarding_method_of_its_own() -> None:
     own = Service("web", 17, forward=Forward.DR).with_reals([mapped._replace(forward="nat")])
     assert own.forwards() == {Forward.NAT}
     assert own.altered({"source_nat": ("auto",)})
+
+
+@pytest.mark.parametrize(
+    ("real", "words"),
+    [
+        (RealServer(RIP, tunnel=Tunnel("gre")), "tunnel=gre"),
+        (RealServer(RIP, family="both"), "family=both"),
+    ],
+)
+def test_what_only_tun_can_have(real: RealServer, words: str) -> None:
+    service = Service("web", 17)
+    for forward in (Forward.NAT, Forward.DR):
+        with pytest.raises(Refused, match=f"{words}.*--forward tun, not {forward}"):
+            service._replace(forward=forward).with_reals([real])
+    own = service.with_reals([real._replace(forward="tun")])
+    assert own.altered({"forward": Forward.DR})
+    tunnelled = service.altered({"forward": Forward.TUN}).with_reals([real])
+    with pytest.raises(Refused, match=words):
+        tunnelled.altered({"forward": Forward.DR})
+    with pytest.raises(Refused, match=words):
+        tunnelled.with_reals([real._replace(forward="dr")])

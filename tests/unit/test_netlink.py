@@ -5,11 +5,13 @@ import itertools
 import os
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 
 import pytest
 
 from vipctl.errors import KernelError
 from vipctl.linux import netlink
+from vipctl.linux.filters import nft
 from vipctl.linux.netlink import CODE, NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR
 
 KIND = 20
@@ -87,8 +89,11 @@ def test_not_for_ever(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_stays_is_in_one_of_many_readings() -> None:
-    readings = iter([([b"1", b"2"], False), ([b"3", b"1"], False), ([b"4"], True), ([b"5"], True)])
+    incomplete = [([b"1", b"2"], False), ([b"3", b"1"], False), ([b"4"], False)]
+    readings = iter([*incomplete, ([b"4"], True), ([b"4"], True), ([b"5"], True)])
     assert list(netlink.staying(lambda: next(readings))) == [b"4"]
+    told_late = iter([([b"1"], True), ([b"1", b"2"], True), ([b"1", b"2"], True)])
+    assert list(netlink.staying(lambda: next(told_late))) == [b"1", b"2"]
     missing = itertools.cycle([([b"1", b"2"], False), ([b"2", b"3"], False)])
     assert list(netlink.staying(lambda: next(missing))) == [b"1", b"2", b"3"]
 
@@ -104,3 +109,36 @@ def test_an_error_is_not_the_end_of_what_there_is(ends: Ends, last: Callable[[in
     for answers in ([last(errno.ENOMEM)], [part(b"1234") + last(errno.ENOMEM)]):
         with pytest.raises(KernelError, match=os.strerror(errno.ENOMEM)):
             dumped(ends, *answers)
+
+
+@pytest.mark.parametrize("last", [error, done])
+def test_with_a_limit_too_an_error_is_no_end(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch, last: Callable[[int], bytes]
+) -> None:
+    monkeypatch.setattr(nft, "asking", lambda: nullcontext(ends[0]))
+    ends[1].send(part(b"1234") + last(errno.ENOMEM))
+    with pytest.raises(KernelError, match=os.strerror(errno.ENOMEM)):
+        nft._some(KIND, b"four", 10)
+
+
+def test_of_what_is_more_than_wanted_no_more_is_read(ends: Ends) -> None:
+    ours, theirs = ends
+    theirs.send(part(b"1234") + part(b"5678"))  # and no end
+    assert asked_for(ours, theirs, 1) is None
+    theirs.send(part(b"1234") + part(b"5678") + done())
+    assert asked_for(ours, theirs, 1) is None
+    both = part(b"1234") + part(b"5678")
+    for answers in ([both + done()], [both, done()]):
+        for answer in answers:
+            theirs.send(answer)
+        assert asked_for(ours, theirs, 2) == [b"1234", b"5678"]
+
+
+def asked_for(ours: socket.socket, theirs: socket.socket, most: int) -> list[bytes] | None:
+    """What is read of so many; None where there are more."""
+    try:
+        found = list(netlink.dump(ours, KIND, b"four", most))
+    except netlink.Large:
+        found = None
+    assert asked(theirs) == 1
+    return found

@@ -20,12 +20,24 @@ from vipctl.errors import Refused
 from vipctl.operate import asked, document, outcome, rangelist
 from vipctl.reconcile.acceptance import _lane
 from vipctl.services import real, reals
+from vipctl.services.agents import Agent
+from vipctl.services.checks import Check
 from vipctl.services.methods import METHODS
 from vipctl.services.options import EVERY_OPTION, OPTIONS
 from vipctl.services.planner import _sharing
 from vipctl.services.real import RealServer
 from vipctl.services.service import Service, from_plain, made, plain
-from vipctl.services.values import Forward, Leftover, Persistence, Port, Scheduler
+from vipctl.services.values import (
+    AllDown,
+    CheckVia,
+    Feedback,
+    Forward,
+    Leftover,
+    Persistence,
+    Port,
+    Scheduler,
+    Tunnel,
+)
 
 RIP = ip_address("10.0.1.11")
 SAMPLES: dict[str, Any] = {  # none as it is by default
@@ -34,11 +46,19 @@ SAMPLES: dict[str, Any] = {  # none as it is by default
     "ports": (Port("tcp", 80), Port("udp", 53)),
     "leftover": Leftover.DROP,
     "ping": True,
-    "reals": (RealServer(RIP, 0, 3, 9, 2, "dr"),),
+    "reals": (RealServer(RIP, 0, 3, 9, 2, "tun", Tunnel("gue", 6081, "csum"), "both"),),
     "scheduler": Scheduler("mh", ("fallback",)),
     "forward": Forward.TUN,
     "persistence": Persistence(300, 24, 64, "sip"),
     "source_nat": (ip_address("10.0.1.1"), ip_address("fd00:1::1")),
+    "checks": (Check("http", "/a", 8080, body="a,b"), Check("tcp", port=80, every=5.0)),
+    "check_via": CheckVia.VIP,
+    "fallback": RealServer(ip_address("10.0.1.99"), 80),
+    "all_down": AllDown.REFUSE,
+    "slow_start": 30,
+    "dead_after": 60,
+    "agent": Agent(8675, 5.0, "web,\n"),
+    "feedback": Feedback.LOAD,
     "set_sysctls": True,
     "arp": True,
     "to_port": 8080,

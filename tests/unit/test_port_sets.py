@@ -29,6 +29,7 @@ def test_sets(some: list[Port], others: list[Port]) -> None:
     assert numbers(left) == numbers(tuple(some))
     assert sum(p.end - p.number + 1 for p in left) == len(numbers(left))
     assert list(left) == sorted(left)
+    assert union(Port(*one) for one in numbers(left)) == left
     assert union(left) == left
     assert numbers(difference(left, right)) == numbers(left) - numbers(right)
     assert difference(left, ()) == left
@@ -58,6 +59,14 @@ def test_what_is_written_is_read(some: list[Port]) -> None:
 )
 def test_spellings(text: str, form: str) -> None:
     assert str(parse_port(text)) == form
+
+
+def test_one_set_has_one_form() -> None:
+    """However it was typed: else the same ports would count as a change."""
+    typed = ["tcp/11-20", "tcp/1-10", "udp/1-99", "udp/100-65535"]
+    assert [str(port) for port in parse_ports(typed)] == ["tcp/1-20", "udp"]
+    service = made("web", {"fwmark": 1, "ports": parse_ports(["tcp/80-81"])})
+    assert service.altered({"ports": parse_ports(["tcp/80", "tcp/81"])}) == service
 
 
 @pytest.mark.parametrize(

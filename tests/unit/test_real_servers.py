@@ -18,6 +18,7 @@ from vipctl.services.real import (
     parse_reals,
     real_key,
 )
+from vipctl.services.values import Tunnel
 
 RIP, RIP6 = IPv4Address("10.0.1.11"), IPv6Address("fd00:1::11")
 
@@ -34,6 +35,14 @@ RIP, RIP6 = IPv4Address("10.0.1.11"), IPv6Address("fd00:1::11")
         ("[fd00:1::11]:80", RealServer(RIP6, 80)),
         ("[FD00:1:0::11]:65535,weight=65535", RealServer(RIP6, 65535, 65535)),
         ("fd00:1::11:80", RealServer(IPv6Address("fd00:1::11:80"))),
+        ("10.0.1.11,tunnel=ipip", RealServer(RIP)),
+        ("10.0.1.11,family=own", RealServer(RIP)),
+        ("10.0.1.11,family=both", RealServer(RIP, family="both")),
+        ("10.0.1.11,tunnel=gre", RealServer(RIP, tunnel=Tunnel("gre"))),
+        ("10.0.1.11,tunnel=gre+csum", RealServer(RIP, tunnel=Tunnel("gre", 0, "csum"))),
+        ("10.0.1.11,tunnel=gue", RealServer(RIP, tunnel=Tunnel("gue", 6080))),
+        ("10.0.1.11,tunnel=gue:1+csum", RealServer(RIP, tunnel=Tunnel("gue", 1, "csum"))),
+        ("10.0.1.11,tunnel=gue+remcsum", RealServer(RIP, tunnel=Tunnel("gue", 6080, "remcsum"))),
     ],
 )
 def test_real_servers(text: str, real: RealServer) -> None:
@@ -66,6 +75,15 @@ def test_real_servers(text: str, real: RealServer) -> None:
             "[[::2]]",
         ),
         *("fe80::1%eth0", "10.0.1.11,", "10.0.1.11,2", "10.0.1.11,weight", "10.0.1.11,weight="),
+        *("10.0.1.11,family=", "10.0.1.11,family=6"),
+        *(
+            f"10.0.1.11,tunnel={tunnel}"
+            for tunnel in (
+                *("", "GRE", "vxlan", "ipip:80", "ipip+csum", "gre:80", "gre+remcsum", "gre+"),
+                *("gue:", "gue:0", "gue:65536", "gue:x", "gue+", "gue+sum", "gue+csum+remcsum"),
+                *("gue+csum:80", "6080", ":6080"),
+            )
+        ),
         *("10.0.1.11,Weight=2", "10.0.1.11,weight=2,port=80", "10.0.1.11;weight=2", "10.0.1.11\0"),
     ],
 )
@@ -79,8 +97,9 @@ def test_a_weight_given_twice_is_refused() -> None:
 
 @pytest.mark.parametrize("rip", ["127.0.0.1", "0.0.0.0", "::1", "fe80::1", "224.0.0.1", "ff02::1"])
 def test_real_servers_that_cannot_be_are_refused_by_name(rip: str) -> None:
-    with pytest.raises(Refused, match=rip):
+    with pytest.raises(Refused, match=rip) as refused:
         parse_real(rip)
+    assert "on this director, one that an interface has" in str(refused.value.hint)
 
 
 def test_a_real_server_given_twice_counts_once() -> None:

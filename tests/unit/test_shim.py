@@ -136,6 +136,23 @@ def test_flags() -> None:
     assert found == Settings(shim.DROP | shim.PING, (Port("tcp", 80), Port("udp", 53)))
     (found,) = method._wanted(Acceptance((Service("web", 9),), shape)).values()
     assert found == Settings(shim.IDLE4 | shim.IDLE6, ())
+    passive = Acceptance((Service("fwmark-9", 9),), shape, passive=frozenset({9}))
+    assert method._wanted(passive) == {9: Settings(shim.PASSIVE, ())}
+    assert method._wanted(passive._replace(passive=frozenset(), all_passive=True)) == {
+        9: Settings(0, ())
+    }
+
+
+def test_a_module_without_roles_is_not_told_of_any(sent: list[tuple[str, dict[str, Any]]]) -> None:
+    old = shim.Commands(NOBODY, roles=False)
+    old.set_service(9, Settings(shim.DROP, ()))
+    with pytest.raises(Missing, match="too old to be passive"):
+        old.set_role(passive=True)
+    with pytest.raises(Missing, match="too old to be passive"):
+        old.set_service(9, Settings(shim.PASSIVE, ()))
+    assert [command for command, _ in sent] == ["SET_SERVICE"]
+    shim.Commands(NOBODY).set_role(passive=True)
+    assert sent[-1] == ("SET_ROLE", {"ROLE": 1})
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,13 @@ from vipctl.linux.shim import messages
 from vipctl.services.methods import METHODS
 
 KERNEL = Path(__file__).resolve().parents[2] / "kernel"
-FLAGS = ("DROP", "PING", "IDLE4", "IDLE6")
+FLAGS = ("DROP", "PING", "IDLE4", "IDLE6", "PASSIVE")
 NUMBERS = (
     *(f"CMD_{name}" for name in (*messages.COMMANDS, "MAX")),
     *(f"A_{name}" for name in (*(name for name, _ in messages.ATTRIBUTES), "MAX")),
     *(f"F_{name}" for name in (*FLAGS, "ALL")),
+    "ROLE_ACTIVE",
+    "ROLE_PASSIVE",
     "VERSION",
     "MAX_PORTS",
 )
@@ -98,7 +100,12 @@ def test_attributes(header: dict[str, Any]) -> None:
 
 def test_flags(header: dict[str, Any]) -> None:
     assert [header[f"F_{name}"] for name in FLAGS] == [getattr(shim, name) for name in FLAGS]
-    assert header["F_ALL"] == shim.DROP | shim.PING | shim.IDLE4 | shim.IDLE6
+    assert header["F_ALL"] == sum(getattr(shim, name) for name in FLAGS)
+
+
+def test_roles(header: dict[str, Any]) -> None:
+    """`passive` as a number."""
+    assert (header["ROLE_ACTIVE"], header["ROLE_PASSIVE"]) == (int(False), int(True))
 
 
 def test_a_port(header: dict[str, Any]) -> None:

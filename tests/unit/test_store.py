@@ -2,21 +2,25 @@
 
 import multiprocessing
 import os
+import sqlite3
 import stat
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.harness.netns import Namespace
+from tests.harness.waiting import wait_until
 from tests.unit.holding import flat
 from vipctl.addresses.prefixes import from_spans
 from vipctl.errors import Missing, Refused, VipctlError
 from vipctl.services import planner
 from vipctl.services.change import Change
 from vipctl.services.service import Service
+from vipctl.state import database
 from vipctl.state.directory import identity, lock
 from vipctl.state.store import Store
 
@@ -62,8 +66,7 @@ def change(directory: Path) -> None:
 
 
 def look(directory: Path) -> None:
-    while not (directory / "state.db").exists():
-        pass
+    wait_until((directory / "state.db").exists, "there is a state")
     with Store.read(directory) as store:
         assert store.services() == {}
 
@@ -242,3 +245,20 @@ def test_the_state_belongs_to_whom_it_was_written_by(tmp_path: Path) -> None:
         assert store.meta("owner") == there != identity()
         store.begin(Change(), (), {})
         assert store.meta("owner") == identity()
+
+
+def test_a_state_that_another_process_has_locked_is_not_damaged(tmp_path: Path) -> None:
+    with lock(tmp_path), Store.open(tmp_path):
+        pass
+    with (
+        closing(sqlite3.connect(database.path(tmp_path))) as holder,
+        closing(sqlite3.connect(database.path(tmp_path), timeout=0)) as other,
+    ):
+        holder.executescript("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE")
+        with pytest.raises(sqlite3.OperationalError, match="locked") as caught:
+            other.execute("SELECT * FROM service")
+    error = database.failure("read", tmp_path, caught.value)
+    assert "another process has it locked" in error.message
+    assert error.hint == (
+        f"see who: fuser -v {tmp_path}/state.db; one that is stopped goes on by kill -CONT"
+    )

@@ -1,6 +1,7 @@
 """Names, marks, ports and schedulers as operators write them."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
@@ -10,6 +11,10 @@ from hypothesis import strategies as st
 from tests.unit.strategies import NAMES, acceptance, services
 from vipctl.errors import UsageError
 from vipctl.services import syntax
+from vipctl.services.director import SETTINGS
+from vipctl.services.option import Option
+from vipctl.services.options import EVERY_OPTION
+from vipctl.services.real import OPTIONS
 from vipctl.services.service import Service, from_plain, plain
 from vipctl.services.values import SCHEDULERS, Persistence, Port, Scheduler
 
@@ -109,9 +114,26 @@ def test_bad_ports_are_quoted(text: str) -> None:
     assert f"{text!r} is not a port" in refusal(syntax.parse_port, text).message
 
 
-@pytest.mark.parametrize("number", [*BAD_NUMBERS, "0", "65536", "80-", "0x"])
+@pytest.mark.parametrize("number", [*BAD_NUMBERS, "0", "65536", "80-", "0x50"])
 def test_bad_port_numbers_are_quoted(number: str) -> None:
     assert f"{number!r} is not a port" in refusal(syntax.parse_port, f"tcp/{number}").message
+
+
+def test_what_is_no_mark_is_decimal() -> None:
+    """`0x50` was port 80, and may have been meant for 50."""
+    every = [*EVERY_OPTION.values(), *OPTIONS.values(), *(s.option for s in SETTINGS.values())]
+    numbers = [option for option in every if option.typed is int]
+    taken = [option.metavar for option in numbers if _takes_hexadecimal(option)]
+    assert taken == ["MARK"]
+    for text in ("300,mask=0x18", "0x12c", "300,mask6=0x40"):
+        refusal(syntax.parse_persistence, text)
+    refusal(syntax.parse_endpoint, "10.0.1.11:0x50")
+
+
+def _takes_hexadecimal(option: Option) -> bool:
+    with suppress(UsageError):
+        return bool(option.read(hex(max(1, option.bounds[0]))))
+    return False
 
 
 # schedulers

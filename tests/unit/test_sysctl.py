@@ -11,7 +11,7 @@ from vipctl.errors import KernelError
 from vipctl.linux import sysctl
 from vipctl.services.real import RealServer
 from vipctl.services.service import Service
-from vipctl.services.values import Forward, Persistence
+from vipctl.services.values import AUTO, Forward, Persistence
 
 FORWARDING, FORWARDING6 = "net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"
 PMTU, EXPIRE = "net.ipv4.vs.pmtu_disc", "net.ipv4.vs.expire_quiescent_template"
@@ -61,6 +61,12 @@ def test_what_services_disagree_on_is_left_alone() -> None:
     assert sysctl.CONNTRACK not in sysctl.needed([mixed])
     assert sysctl.CONNTRACK not in sysctl.needed([mixed, WEB])
     assert sysctl.needed([WEB, TUN]).items() >= {FORWARDING: "1", PMTU: "0"}.items()
+
+
+def test_source_nat_has_connections_tracked_beside_whatever_service() -> None:
+    translated = WEB._replace(source_nat=(AUTO,))
+    for others in ([], [DR], [WEB, TUN]):
+        assert sysctl.needed([translated, *others])[sysctl.CONNTRACK] == "1"
 
 
 @pytest.mark.usefixtures("host")

@@ -11,6 +11,7 @@ import pytest
 
 from vipctl import cli, log
 from vipctl.cli import base, output, render
+from vipctl.cli.audit import Audit
 from vipctl.errors import Refused, VipctlError
 from vipctl.operate import notation
 
@@ -24,11 +25,19 @@ REPORT: dict[str, Any] = {
     "warnings": ["?"],
     "pending": True,
     "kernel": "?",
+    "digest": "0f",
+    "sync": None,
+    "role": "active",
     "ranges": [{"range": "?", "service": "?"}],
     "sysctls": {"?": {"ok": False, "value": "?", "needed": "?"}},
     "methods": {"?": {"usable": True, "notes": ["?"]}},
     "findings": ["?"],
     "problems": ["?"],
+    "differences": [{"what": "?", "hint": "?", "services": ["?"]}],
+    "watch": {
+        **{"answers": True, "ours": False, "pid": 1, "check": False},
+        **{"since": "?", "state_dir": "?", "last": {"at": "?", "what": "?"}},
+    },
     "services": {
         "?": {
             "ports": ["?"],
@@ -38,6 +47,7 @@ REPORT: dict[str, Any] = {
             "method": "?",
             "prefixes": 1,
             "addresses": 1,
+            "role": "passive",
             "reals": ["?"],
             "shim": {"accepted": 1, "left_over": 2, "refused": 3},
             "ipvs": {"ipv4": {"reals": {"?": dict.fromkeys(render.COUNTERS.values(), 1)}}},
@@ -64,9 +74,9 @@ SAID: dict[str, Callable[[str], object]] = {
     "an error": lambda text: cli._show(Refused(text, hint=text), as_json=False),
     "an error's note": lambda text: cli._show(noted(text), as_json=False),
     "an error as JSON": lambda text: cli._show(Refused(text, hint=text), as_json=True),
-    "a traceback": lambda text: cli._failed(VipctlError(text), ["-v"]),
-    "an error nobody expected, with -v": lambda text: cli._failed(KeyError(text), ["-v"]),
-    "a usage error": lambda text: cli._failed(click.UsageError(text), []),
+    "a traceback": lambda text: cli._failed(VipctlError(text), ["-v"], Audit()),
+    "an error nobody expected, with -v": lambda text: cli._failed(KeyError(text), ["-v"], Audit()),
+    "a usage error": lambda text: cli._failed(click.UsageError(text), [], Audit()),
     "progress": lambda text: base.Settings.notify(base.Settings(*[None] * 4), text),  # type: ignore[arg-type]
 }
 
@@ -125,3 +135,32 @@ def test_in_what_is_said(kind: str, escape: str, monkeypatch: pytest.MonkeyPatch
     said = stdout.getvalue() + stderr.getvalue()
     assert_harmless(said)
     assert "\x1b[8m" not in said
+
+
+@pytest.mark.parametrize(
+    ("variables", "coloured", "progress"),
+    [
+        ({"NO_COLOR": "", "TERM": "xterm"}, True, True),
+        ({"NO_COLOR": "1", "TERM": "xterm"}, False, True),
+        ({"TERM": "dumb"}, False, False),
+    ],
+)
+def test_what_the_terminal_cannot_show_is_left_out(
+    variables: dict[str, str], coloured: bool, progress: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with redirect_stderr(Terminal()) as said:
+        output.warn("web")
+        drawn = render.status(REPORT) + cli_error()
+    assert (bool(OWN.search(said.getvalue())), bool(OWN.search(drawn))) == (coloured, coloured)
+    with redirect_stderr(Terminal()) as told:
+        SAID["progress"]("web")
+    assert ("\x1b[K" in told.getvalue()) is progress
+
+
+def cli_error() -> str:
+    with redirect_stderr(Terminal()) as said:
+        cli._show(Refused("web"), as_json=False)
+    return said.getvalue()

@@ -50,11 +50,12 @@ def forget_connections(host: Namespace) -> None:
 
     It does when it loses one, if this sysctl is set at that moment.
     """
-    host.run(["ipvsadm", "-R"], input=SCRATCH)
     before = host.sysctl(NODEST)
-    host.sysctl(NODEST, 1)
-    host.run(["ipvsadm", "-D", "-f", "99"])
-    host.sysctl(NODEST, before)
+    with host:
+        execute(["ipvsadm", "-R"], input=SCRATCH)
+        host.sysctl(NODEST, 1)
+        execute(["ipvsadm", "-D", "-f", "99"])
+        host.sysctl(NODEST, before)
 
 
 def unordered(state: str) -> list[str]:

@@ -49,10 +49,12 @@ def test_other_services_are_asked_for_at_once_and_without_their_real_servers(
     for number in (2, 12):
         with traceless(net.director, tmp_path / str(number)) as vipctl:
             vipctl("apply", document(tmp_path / "document", number))
-            counts.append([asked(vipctl, *MORE), asked(vipctl, "restore")])
-    (few, whole), (many, all_of_them) = counts
+            counts.append([asked(vipctl, word) for word in ("restore", "status")])
+            counts[-1].append(asked(vipctl, *MORE))
+    (*wholes, few), (*all_of_them, many) = counts
     assert many == few == {"get service": 3, "list real servers": 1}
-    assert (whole["list real servers"], all_of_them["list real servers"]) == (2, 12)
+    assert [found["list real servers"] for found in wholes] == [2, 2]
+    assert [found["list real servers"] for found in all_of_them] == [12, 12]
 
 
 @pytest.mark.parametrize("word", ["restore", "apply"])

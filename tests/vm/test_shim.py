@@ -1,5 +1,6 @@
 """The module beside IPVS: who may use it, and packets that the conformance suite does not send."""
 
+import json
 import os
 import shutil
 import socket
@@ -164,7 +165,7 @@ def test_namespaces_know_nothing_of_each_other(net: Lab, vipctl: Vipctl) -> None
 def bridge(director: Namespace) -> None:
     """Put the client behind a port of a bridge."""
     module._call("modprobe", "br_netfilter")
-    mac = director.run(["cat", "/sys/class/net/eth0/address"]).stdout.strip()
+    mac = json.loads(director.run(["ip", "-json", "link", "show", "eth0"]).stdout)[0]["address"]
     director.ip(
         "link add br0 type bridge",
         f"link set br0 address {mac} up",

@@ -281,6 +281,29 @@ def test_an_owner_goes_with_its_state(link: Client, ending: str) -> None:
     assert whose(link) == b""
 
 
+# roles
+
+
+def test_a_role_is_of_a_state(link: Client) -> None:
+    assert refusal(lambda: link("SET_ROLE", ROLE=1)).error == errno.ENOENT
+    link("SET_SERVICE", MARK=1)
+    before = info(link, "GENERATION")
+    link("SET_ROLE", ROLE=1)
+    assert (info(link, "ROLE"), info(link, "GENERATION")) == (1, before + 1)
+    link("BEGIN")
+    link("SET_SERVICE", MARK=1, STAGED=True)
+    link("COMMIT")
+    assert info(link, "ROLE") == 0
+    link("BEGIN")
+    link("SET_SERVICE", MARK=1, STAGED=True)
+    link("SET_ROLE", ROLE=1, STAGED=True)
+    assert info(link, "ROLE") == 0
+    link("COMMIT")
+    assert info(link, "ROLE") == 1
+    link("FLUSH")
+    assert info(link, "ROLE") == 0
+
+
 # dumps and changes
 
 

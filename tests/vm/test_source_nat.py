@@ -1,13 +1,18 @@
 """Source NAT: real servers that have no way back to the clients, or are clients themselves."""
 
+from collections import Counter
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
+from socket import AF_INET, AF_INET6
 
 import pytest
+from pyroute2 import NFCTSocket
 
 from tests.harness import module
 from tests.harness.command import Vipctl
 from tests.harness.lab import Lab
+from tests.harness.netns import Namespace
 from tests.harness.traffic import Outcome, Reply, tcp_get, tcp_post, udp_ask
 from tests.vm.conftest import served_lab, traceless
 from tests.vm.observe import SHORT, at_once
@@ -56,6 +61,26 @@ def all_of_it(net: Lab, vip: str) -> list[Reply]:
     ]
 
 
+def ports_in_use(vipctl: Vipctl) -> dict[str, int]:
+    """What `status` says, of real servers toward which there are any."""
+    found = vipctl("status")["services"]["web"]["source_ports"]
+    assert {n["ports"] for n in found.values()} == {64512}
+    return {endpoint: n["used"] for endpoint, n in found.items() if n["used"]}
+
+
+def translated(host: Namespace) -> dict[str, int]:
+    """Connections that the kernel tracks toward each real server, answered to an own address."""
+    counts = Counter[str]()
+    for family in (AF_INET, AF_INET6):
+        with host, NFCTSocket(nfgen_family=family) as tracking:
+            for entry in tracking.dump():
+                ends = entry.get(("CTA_TUPLE_REPLY", "CTA_TUPLE_IP"))
+                source, destination = (ip_address(value) for _, value in ends["attrs"])
+                if str(destination) in OWN.values():
+                    counts[str(source)] += 1
+    return dict(counts)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_servers_without_a_way_back(apart: Lab, vipctl: Vipctl, method: str) -> None:
     warnings = add(vipctl, f"--method={method}", "--source-nat=auto")["warnings"]
@@ -65,6 +90,7 @@ def test_servers_without_a_way_back(apart: Lab, vipctl: Vipctl, method: str) -> 
         assert {reply.outcome for reply in replies} == {Outcome.ANSWERED}
         assert {reply.peer for reply in replies} == {OWN[vip]}
     assert vipctl("status")["kernel"] == "as stored"
+    assert ports_in_use(vipctl) == translated(apart.director)
     vipctl("set-service", "web", "--source-nat=no")
     assert TABLE not in apart.director.run(["nft", "list", "tables"]).stdout
     lost = at_once(*(lambda v=vip: tcp_get(apart.client, v, 80, timeout=SHORT) for vip in OWN))

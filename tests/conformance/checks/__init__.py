@@ -40,9 +40,24 @@ class Check:
         return self.stage or cell.variant
 
 
-def all_checks() -> dict[str, Check]:
-    """Return every check by name, in the order in which an operator reads them."""
-    from tests.conformance.checks import errors, exposure, firewalls, ports, sources, traffic
+def groups() -> dict[str, dict[str, Check]]:
+    """Return checks by name, by what they are about, in the order in which an operator reads."""
+    from tests.conformance.checks import (
+        errors,
+        exposure,
+        firewalls,
+        options,
+        ports,
+        sources,
+        traffic,
+    )
 
-    modules = (traffic, errors, ports, exposure, sources, firewalls)
-    return {name: check for module in modules for name, check in module.CHECKS.items()}
+    return {
+        "Traffic": traffic.CHECKS,
+        "Options": options.CHECKS,
+        "ICMP errors": errors.CHECKS,
+        "Ports, pings, ARP": ports.CHECKS,
+        "The director's own servers": exposure.CHECKS,
+        "Sources": sources.CHECKS,
+        "Stateful firewalls": firewalls.CHECKS,
+    }

@@ -16,7 +16,7 @@ UPLOAD = 100_000  # bytes
 ATTEMPTS = 20
 
 
-def _balanced(cell: Cell, ask: Callable[[], Reply]) -> str:
+def balanced(cell: Cell, ask: Callable[[], Reply]) -> str:
     """Ask until every server has answered; the turns of other cells come in between."""
     missing = {f"{PROXY}1"} if cell.forwarding == PROXY else {"real1", "real2"}
     for _ in range(ATTEMPTS):
@@ -32,12 +32,12 @@ def _balanced(cell: Cell, ask: Callable[[], Reply]) -> str:
 def _tcp(site: Site, cell: Cell) -> str:
     target, limit = vip(site, cell), patience(cell)
     uploaded = word(tcp_post(site.client, target, 80, UPLOAD, timeout=limit))
-    return worst(uploaded, _balanced(cell, lambda: tcp_get(site.client, target, 80, timeout=limit)))
+    return worst(uploaded, balanced(cell, lambda: tcp_get(site.client, target, 80, timeout=limit)))
 
 
 def _udp(site: Site, cell: Cell) -> str:
     target, limit = vip(site, cell), patience(cell)
-    return _balanced(cell, lambda: udp_ask(site.client, target, 80, timeout=limit))
+    return balanced(cell, lambda: udp_ask(site.client, target, 80, timeout=limit))
 
 
 def udp(site: Site, cell: Cell, port: int = 80) -> str:

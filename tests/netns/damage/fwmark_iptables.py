@@ -25,13 +25,13 @@ DAMAGE = [
     "iptables-legacy -w -t mangle -F VIPCTL-PORTS",
     "iptables-legacy -w -t mangle -D INPUT -j VIPCTL-PORTS",
     "iptables-legacy -w -t mangle -N VIPCTL-OTHER",
-    "iptables-legacy -w -t nat -F; iptables-legacy -t nat -X",
+    "iptables-legacy -w -t nat -F; iptables-legacy -w -t nat -X",
     "iptables-legacy -w -F INPUT",
     "iptables-legacy -w -F VIPCTL-REFUSE",
     "iptables-legacy -w -D VIPCTL-CHECK 1",
     "iptables-legacy -w -R VIPCTL-REFUSE 1 -p udp -j DROP",
     "iptables-legacy -w -R VIPCTL 1 -p icmp -i eth0 -m icmp --icmp-type 3 -j RETURN",
-    "iptables-legacy -w -F VIPCTL; iptables-legacy -A VIPCTL -g VIPCTL-CHECK",
+    "iptables-legacy -w -F VIPCTL; iptables-legacy -w -A VIPCTL -g VIPCTL-CHECK",
     "iptables-legacy-restore -w </dev/null; iptables-legacy -w -F; iptables-legacy -w -X",
     "ip6tables-legacy -w -t mangle -F",
     "ip6tables-legacy -w -F; ip6tables-legacy -w -X",
@@ -43,8 +43,8 @@ DAMAGE = [
     "ipset del vipctl4 203.0.113.0/24; ipset add vipctl4 203.0.113.0/25 skbmark 0x11",
     "ipset create vipctl4_p9 hash:ip",
     "ipset create vipctl6_new hash:net family inet6",
-    "iptables-legacy -w -t mangle -F; iptables-legacy -F; ipset destroy vipctl4",
-    "iptables-legacy -w -t mangle -F; iptables-legacy -F; ipset destroy vipctl4; "
+    "iptables-legacy -w -t mangle -F; iptables-legacy -w -F; ipset destroy vipctl4",
+    "iptables-legacy -w -t mangle -F; iptables-legacy -w -F; ipset destroy vipctl4; "
     "ipset create vipctl4 hash:ip; ipset add vipctl4 203.0.113.77",
     "ipset create other hash:net maxelem 16777216 skbinfo; ipset swap other vipctl4; "
     "ipset destroy other",

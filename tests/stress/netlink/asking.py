@@ -83,7 +83,7 @@ WRONG: dict[str, dict[str, Value]] = {
 REFUSALS: list[tuple[str, dict[str, Value], int, str]] = [
     ("SET_SERVICE", {}, errno.EINVAL, "missing"),
     ("SET_SERVICE", {"MARK": 0}, errno.ERANGE, "range"),
-    ("SET_SERVICE", {"MARK": 1, "FLAGS": 16}, errno.EINVAL, "reserved bit"),
+    ("SET_SERVICE", {"MARK": 1, "FLAGS": 32}, errno.EINVAL, "reserved bit"),
     ("SET_SERVICE", {"MARK": 1, "PORTS": port(0)}, errno.EINVAL, "a port is"),
     ("SET_SERVICE", {"MARK": 1, "PORTS": port(80, 1)}, errno.EINVAL, "a port is"),
     ("SET_SERVICE", {"MARK": 1, "PORTS": port(80)[:3] + b"\1"}, errno.EINVAL, "a port is"),
@@ -98,6 +98,9 @@ REFUSALS: list[tuple[str, dict[str, Value], int, str]] = [
     ("ADD", {"MARK": 2, "PREFIXES4": VIP4, "PLANE": MAX_PLANES}, errno.ERANGE, "range"),
     ("DEL", {"PREFIXES4": VIP4, "PLANE": MAX_PLANES}, errno.ERANGE, "range"),
     ("DEL", {"PREFIXES4": VIP4, "STAGED": True}, errno.EINVAL, "BEGIN"),
+    ("SET_ROLE", {}, errno.EINVAL, "missing"),
+    ("SET_ROLE", {"ROLE": 2}, errno.ERANGE, "range"),
+    ("SET_ROLE", {"ROLE": 1, "STAGED": True}, errno.EINVAL, "BEGIN"),
     ("COMMIT", {}, errno.EINVAL, "BEGIN"),
     ("COMMIT", {"OWNER": bytes(MAX_OWNER + 1)}, errno.ERANGE, "policy"),
 ]

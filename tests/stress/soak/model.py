@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from tests.stress.soak.intervals import Spans, common, holds, minus, size, tidy
 
 PORT = 9  # of every datagram; a service that names ports names this one
-PORTS: tuple[tuple[str, ...], ...] = ((), ("tcp/80", f"udp/{PORT}"), (f"udp/{PORT}", "udp/10"))
+# Ports that touch would be one range.
+PORTS: tuple[tuple[str, ...], ...] = ((), ("tcp/80", f"udp/{PORT}"), (f"udp/{PORT}", "udp/11"))
 LEFTOVERS = ("reject", "drop")
 METHODS = ("fwmark", "route", "fwmark-iptables")
 STEADY = {17: "fwmark", 18: "route", 19: "fwmark-iptables"}  # never change their method

@@ -26,7 +26,7 @@ DAMAGE, OFTEN = "damage", 1 / 30
 DAMAGES = (
     "nft delete table inet vipctl",
     "nft delete table inet vipctl_route",
-    "iptables-legacy -t mangle -F",
+    "iptables-legacy -w -t mangle -F",
     "ipset flush",
     "ip -4 route flush table local proto 118",
     "ip rule del pref 4301 fwmark 17",
