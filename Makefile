@@ -10,16 +10,19 @@ KERNEL_PACKAGES := bc bison flex libc6-dev libelf-dev xz-utils
 
 .PHONY: help deps root packages test-packages kernel-packages lint fmt lock test test-lowest test-fresh test-guest fresh demo conformance \
 	bench bench-guest bench-paired bench-pages bench-packages bench-datapath bench-load bench-addresses \
-	debug-kernel stress soak stress-shim fuzz clean clean-cache
+	bench-healing bench-feedback bench-checks \
+	debug-kernel kernels stress kills soak stress-shim fuzz clean clean-cache
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo    see it work (in a guest if this kernel has no IPVS)"
 	@echo "make test    lint, then all tests, here and under two Debian kernels"
 	@echo "make stress  the long tests"
-	@echo "make soak    ten minutes of random changes under traffic, against a model (SOAK_SECONDS=600)"
+	@echo "make kills   kill -9 of vipctl watch at 200 random moments (KILLS=200)"
+	@echo "make soak    ten minutes of random changes under traffic, against a model, and ten of failures and drift beside vipctl watch (SOAK_SECONDS=600)"
 	@echo "make stress-shim  the kernel module, under each kernel (STRESS_SECONDS=300 STRESS_KERNELS='6.1 6.12')"
-	@echo "make fuzz    the kernel module: its trie, and its netlink under each kernel (FUZZ_SECONDS=300)"
+	@echo "make fuzz    the kernel module: its trie and commands, and its netlink under each kernel (FUZZ_SECONDS=300)"
+	@echo "make kernels  the module on every kernel of Debian's archive, an hour; writes docs/kernels.md (KERNELS='6.1 7.3')"
 	@echo "make conformance  every method, measured, half an hour; writes docs/methods.md (CELLS=route,6,nat: a part)"
 	@echo "make bench   vipctl and its peers up to a million VIPs, 40 minutes; writes docs/benchmarks.md (BENCH='--sizes=1000,10000': a part)"
 	@echo "make bench-guest  the same for keepalived and ipvsadm, in a guest, ten minutes (KERNEL=6.1)"
@@ -28,6 +31,9 @@ help:
 	@echo "make bench-datapath  instructions per packet, every method, half an hour; writes docs/datapath.md (KERNEL=6.1)"
 	@echo "make bench-load  a million prefixes into the shim, and into an ipset (KERNEL=6.1)"
 	@echo "make bench-addresses  thousands of addresses of the director, with the shim and without (KERNEL=6.1)"
+	@echo "make bench-healing  how soon vipctl watch puts back what others take away (HEALING='--prefixes=1000000 --trials=10'; KERNEL=6.12)"
+	@echo "make bench-feedback  schedulers with and without feedback, in a guest, hours; writes docs/feedback.md (FEEDBACK='--seeds=1 --seconds=30': a part)"
+	@echo "make bench-checks  vipctl watch, keepalived and ldirectord checking 1,000 real servers; writes into docs/checks.md (KERNEL=6.1; CHECKS='--number=100': a part)"
 	@echo "make debug-kernel  build a kernel with KASAN and lockdep for guests, half an hour"
 	@echo "make fresh   make demo and a part of the tests, in new minimal roots of Debian 12 and 13"
 	@echo "make test-guest KERNEL=6.1 TESTS=tests/vm/test_drain.py   some tests, under one guest's kernel"
@@ -44,11 +50,10 @@ deps: packages $(STAMP)
 packages: root
 	@scripts/install-packages $(PACKAGES)
 
-# haproxy without the service that the package would start.
+# Daemons without the services that their packages would start.
 test-packages: root
 	@scripts/install-packages sparse dkms xz-utils
-	@dpkg-query -W haproxy >/dev/null 2>&1 || { scripts/install-packages haproxy && \
-		{ systemctl disable --quiet --now haproxy 2>/dev/null || true; }; }
+	@scripts/install-daemons haproxy nginx bird2:bird keepalived frr
 
 # The versions that requirements/ pins. `make lock` renews them.
 $(STAMP): pyproject.toml requirements/locked.txt requirements/build.txt | packages
@@ -61,7 +66,7 @@ $(LOWEST)/.installed: pyproject.toml requirements/lowest.txt requirements/build.
 
 # The unit tests with the lowest versions that pyproject.toml allows.
 test-lowest: $(LOWEST)/.installed
-	$(LOWEST)/bin/python -m pytest -q -p no:cacheprovider --numprocesses=auto tests/unit
+	EXAMPLES=15 $(LOWEST)/bin/python -m pytest -q -p no:cacheprovider --numprocesses=auto tests/unit
 
 lock: deps
 	@scripts/renew-locks $(BIN)
@@ -82,7 +87,7 @@ test: deps test-packages lint test-lowest
 
 # The part of the tests that make fresh runs in a new root.
 test-fresh: deps test-packages
-	$(BIN)/python -m tests.harness.suite --sample
+	EXAMPLES=15 $(BIN)/python -m tests.harness.suite --sample
 
 # make test-guest KERNEL=6.1 TESTS='tests/vm/test_drain.py -k weight'
 test-guest: deps
@@ -115,8 +120,7 @@ bench-pages: deps
 
 # keepalived without the service that the package would start.
 bench-packages: root
-	@dpkg-query -W keepalived >/dev/null 2>&1 || { scripts/install-packages keepalived && \
-		{ systemctl disable --quiet --now keepalived 2>/dev/null || true; }; }
+	@scripts/install-daemons keepalived
 
 # Only vipctl: this tree and a commit in turn, so that the machine may do other things meanwhile.
 bench-paired: deps
@@ -132,6 +136,19 @@ bench-load: deps
 bench-addresses: deps
 	$(BIN)/python -m benchmarks.addresses $(if $(KERNEL),--kernel=$(KERNEL))
 
+# How soon `vipctl watch` heals: HEALING='--prefixes=1000000 --trials=10'; with IPVS in a guest of a KERNEL.
+bench-healing: deps
+	$(if $(KERNEL),$(BIN)/python -m tests.harness.guest --kernel $(KERNEL) --) $(BIN)/python -m benchmarks.healing $(HEALING)
+
+# Real IPVS, and servers whose work takes a defined time. FEEDBACK='--kinds=kept --policies=wlc,wlc+feedback': a part.
+bench-feedback: deps
+	$(BIN)/python -m benchmarks.feedback $(if $(KERNEL),--kernel=$(KERNEL)) $(FEEDBACK)
+
+# A section of docs/checks.md is written for the default kernel and all checkers only.
+bench-checks: deps bench-packages
+	@scripts/install-daemons ldirectord
+	$(BIN)/python -m benchmarks.checks $(if $(KERNEL),--kernel=$(KERNEL)) $(CHECKS)
+
 kernel-packages: root
 	@scripts/install-packages $(KERNEL_PACKAGES)
 
@@ -139,13 +156,23 @@ kernel-packages: root
 debug-kernel: deps kernel-packages
 	$(BIN)/python -m tests.harness.debugkernel
 
+# Built in minimal roots: nothing of these kernels is installed. KERNELS='--build' boots none.
+kernels: deps
+	@scripts/install-packages mmdebstrap util-linux
+	$(BIN)/python -m tests.kernel.matrix $(KERNELS)
+
 stress: deps
 	$(BIN)/pytest tests/stress
+
+KILLS := 200
+kills: deps
+	VIPCTL_KILLS=$(KILLS) $(BIN)/pytest tests/stress/test_kill_healing.py
 
 # It needs no guest. It measures the kernel's memory: run nothing else meanwhile.
 SOAK_SECONDS := 600
 soak: deps
 	$(BIN)/python -m tests.stress.soak --seconds $(SOAK_SECONDS)
+	$(BIN)/python -m tests.stress.tended --seconds $(SOAK_SECONDS)
 
 # In a guest of each kernel with two processors that take turns; a slow guest takes much longer.
 STRESS_KERNELS := 6.1 6.12
