@@ -143,7 +143,7 @@ def test_what_cannot_be_restored_can_be_removed(
     assert stored("restore")["changed"] is False
     stored("remove-service", other)
     if removal == "remove-service":
-        assert "118" not in str(snapshot.kernel(net.director))
+        assert "proto 118" not in str(snapshot.kernel(net.director))
         assert "vipctl" not in str(snapshot.kernel(net.director))
 
 
@@ -256,7 +256,7 @@ def test_routes_and_rules_of_others(
         assert set(accepted(net, counter, VIPS)) == {"203.0.113.77", "2001:db8:1::77"}
     vipctl("remove-service", "fwmark-17")
     left = str(snapshot.kernel(net.director))
-    assert ("30320" in left, "118" in left) == (True, False)
+    assert ("30320" in left, "proto 118" in left) == (True, False)
 
 
 def _ip(net: Lab, *commands: str) -> None:

@@ -33,7 +33,7 @@ def test_many_come_and_go(net: Lab, vipctl: Vipctl, files: dict[int, Path], meth
     assert vipctl("remove-range", f"@{files[6]}")["removed"]["prefixes"] == NUMBER
     assert vipctl("status")["kernel"] == "as stored"
     assert vipctl("remove-service", "fwmark-17")["changed"] is True
-    assert "118" not in net.director.run(["ip", "route", "show", "table", "local"]).stdout
+    assert "proto 118" not in net.director.run(["ip", "route", "show", "table", "local"]).stdout
 
 
 def test_many_are_counted_not_listed(vipctl: Vipctl, files: dict[int, Path]) -> None:
