@@ -42,7 +42,7 @@ ELSEWHERE = {
     ],
     "6.12": [
         "apply", "cost", "dead_server", "director", "drain", "edits", "guard", "ipvs_imports",
-        "large", "live_ports", "maintenance", "mixed_forwarding", "one_line", "order",
+        "large", "live_ports", "maintenance", "mixed_forwarding", "nginx", "one_line", "order",
         "persistence", "port_ranges", "ports", "rollback", "source_nat", "synproxy",
     ],
 }  # fmt: skip

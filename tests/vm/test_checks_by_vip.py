@@ -1,6 +1,7 @@
 """Health checks through a VIP: a real server that does not have the VIP is found."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
@@ -8,16 +9,21 @@ from pathlib import Path
 import pytest
 
 from tests.harness import module
+from tests.harness.cgroups import starved
 from tests.harness.command import Vipctl
 from tests.harness.lab import Lab
 from tests.harness.netns import execute
+from tests.harness.waiting import wait_until
 from tests.vm.conftest import OWNED, served_lab, traceless
 from tests.vm.observe import ipvs
+from tests.vm.test_health import PATIENCE, watching
 from vipctl.health.judging import Question
+from vipctl.health.verdicts import State
 from vipctl.operate import checking
 from vipctl.probing import probe
 from vipctl.services.checks import Answer, Target, parse_check
 from vipctl.services.marks import CHECK_VALUE
+from vipctl.state import verdicts
 from vipctl.state.store import Store
 
 CHECKS = [
@@ -26,7 +32,10 @@ CHECKS = [
 ]
 REALS = [f"--real={rip}" for rip in ("10.0.1.11", "10.0.1.12", "fd00:1::11", "fd00:1::12")]
 BOTH = [f"--real={rip},family=both" for rip in ("10.0.1.11", "10.0.1.12")]
+ENDPOINTS = [real.removeprefix("--real=") for real in REALS]
 SECOND = ("10.0.1.12", "fd00:1::12")  # real2
+OFTEN = "every=1s,timeout=1s,fall=2,rise=2"
+STRICT, CURE = "net.ipv4.conf.all.rp_filter", "sysctl -w net/ipv4/conf/eth1/rp_filter=2"
 WEB = ("add-range", *OWNED, "--service=web", "--scheduler=rr")
 STATEFUL = """table ip wall { chain input { type filter hook input priority 0; policy drop
   ct state established,related accept
@@ -152,21 +161,20 @@ def test_vips_that_are_the_directors(far: Lab, vipctl: Vipctl) -> None:
 
 
 def test_strict_source_validation_is_no_failure(far: Lab, vipctl: Vipctl) -> None:
-    strict, cure = "net.ipv4.conf.all.rp_filter", "sysctl -w net/ipv4/conf/eth1/rp_filter=2"
-    far.director.sysctl(strict, 1)
+    far.director.sysctl(STRICT, 1)
     try:
         warned = vipctl(*WEB, "--forward=dr", *REALS, *CHECKS)["warnings"]
         found = asked(vipctl)
         seen = vipctl("status")["findings"]
         via_rip = vipctl("set-service", "web", "--check-via=rip")["warnings"]
     finally:
-        far.director.sysctl(strict, 0)
-    assert len([words for words in warned if cure in words]) == 1
-    assert len([words for words in seen if cure in words]) == 1
-    assert not [words for words in via_rip if cure in words]
+        far.director.sysctl(STRICT, 0)
+    assert len([words for words in warned if CURE in words]) == 1
+    assert len([words for words in seen if CURE in words]) == 1
+    assert not [words for words in via_rip if CURE in words]
     for (_, kind, version), answer in found.items():
         assert answer.passed is (None if version == 4 else True), (kind, answer)
-        assert version == 6 or cure in answer.why
+        assert version == 6 or CURE in answer.why
 
 
 def test_a_firewall_that_lets_in_what_it_knows(far: Lab, vipctl: Vipctl) -> None:
@@ -182,6 +190,49 @@ def test_a_firewall_that_lets_in_what_it_knows(far: Lab, vipctl: Vipctl) -> None
         far.director.run(["nft", "delete", "table", "ip", "wall"])
     assert {answer.passed for answer in walled.values()} == {False}
     assert failing(found) == set()
+
+
+@pytest.mark.parametrize("forward", ["dr", "tun"])
+def test_what_the_daemon_makes_of_it(
+    far: Lab, vipctl: Vipctl, tmp_path: Path, forward: str
+) -> None:
+    """Who lost the VIPs goes and comes back; doubts and a busy processor take nobody away."""
+    vipctl(*WEB, f"--forward={forward}", *REALS, f"--check=http:/,port=80,{OFTEN}")
+    log = tmp_path / "log"
+    with watching(vipctl, log) as process:
+        wait_for_states(vipctl, {})
+        lose_vips(far)
+        wait_for_states(vipctl, dict.fromkeys(SECOND, State.DOWN))
+        lose_vips(far, "add")
+        wait_for_states(vipctl, {})
+        with starved(process.pid, 5):
+            time.sleep(10)
+        assert not changed(vipctl)
+        if forward == "dr":
+            far.director.sysctl(STRICT, 1)
+            wait_until(lambda: log.read_text().count(CURE) == 2, "it says why", PATIENCE)
+            time.sleep(5)
+            assert not changed(vipctl)
+            far.director.sysctl(STRICT, 0)
+            wait_until(lambda: "tells again" in log.read_text(), "it tells again", PATIENCE)
+    said = log.read_text()
+    for rip in SECOND:
+        assert said.count(f"real server {rip} is down") == 1
+    assert said.count(" is down") == len(SECOND)
+
+
+def changed(vipctl: Vipctl) -> dict[str, State]:
+    """The real servers that are not up."""
+    with vipctl.host:
+        found = verdicts.read(vipctl.state_dir).services.get("web")
+    reals = found.reals if found else {}
+    states = {rip: reals[rip].state if rip in reals else State.NEW for rip in ENDPOINTS}
+    return {rip: state for rip, state in states.items() if state is not State.UP}
+
+
+def wait_for_states(vipctl: Vipctl, wanted: dict[str, State]) -> None:
+    """Until all are up, but for these."""
+    wait_until(lambda: changed(vipctl) == wanted, f"others than up: {wanted}", PATIENCE)
 
 
 def test_what_ipvs_has_for_checks(far: Lab, vipctl: Vipctl) -> None:

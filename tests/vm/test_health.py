@@ -53,12 +53,12 @@ class Client:
 
 
 @contextmanager
-def watching(vipctl: Vipctl, log: Path) -> Iterator[None]:
+def watching(vipctl: Vipctl, log: Path) -> Iterator["subprocess.Popen[bytes]"]:
     argv = ["ip", "netns", "exec", vipctl.host.name, *vipctl.argv, "watch"]
     with log.open("w") as stderr, subprocess.Popen(argv, stderr=stderr) as process:
         try:
             wait_until(lambda: "watching" in log.read_text(), "it watches", PATIENCE)
-            yield
+            yield process
         finally:
             process.terminate()
             process.wait(PATIENCE)
