@@ -27,8 +27,12 @@ def works() -> bool:
 
 
 def boots(disk: Path, accelerator: str) -> bool:
-    """Tell whether QEMU runs the boot sector on `disk` to its end."""
-    argv = ["qemu-system-x86_64", "-accel", accelerator, "-nodefaults", "-display", "none"]
+    """Tell whether QEMU runs the boot sector on `disk` to its end, with the processor of guests.
+
+    An emulated KVM may run a simple processor, if slowly, and not know the registers of this one.
+    """
+    argv = ["qemu-system-x86_64", "-accel", accelerator, "-cpu", "max"]
+    argv += ["-nodefaults", "-display", "none"]
     argv += ["-m", "32", "-device", f"isa-debug-exit,iobase={PORT:#x},iosize=1"]
     argv += ["-drive", f"file={disk},format=raw,if=ide,snapshot=on"]
     try:
