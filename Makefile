@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 LOWEST := .venv-lowest
+# Tests start vipctl hundreds of times, which would compile it each time.
+unexport PYTHONDONTWRITEBYTECODE
 PACKAGES := nftables iproute2 python3-venv qemu-system-x86 busybox-static file kmod strace tcpdump udev \
 	ipvsadm procps iputils-ping libnftables1 netbase systemd ipset iptables gcc gcc-12 python3-dev pahole
 KERNEL_PACKAGES := bc bison flex libc6-dev libelf-dev xz-utils

@@ -5,7 +5,7 @@
 exec 2>&1
 STARTED="vipctl-guest: the command starts"
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-export HOME=/root LANG=C.UTF-8 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+export HOME=/root LANG=C.UTF-8 PYTHONUNBUFFERED=1
 # vng mounts 9p without a cache, so that each start of a program would read it again, and QEMU would
 # translate it again. Here files of the host are cached, and writable: what is written is not kept.
 mkdir -p /run/host/lower /run/host/modules
