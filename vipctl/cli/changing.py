@@ -257,3 +257,17 @@ def watch(settings: Settings, every: float, needs: "Needs | None") -> None:
     if needs and settings.check:
         raise UsageError("--alive makes a device, and --check changes nothing", hint="leave one")
     daemon.run(Watching(settings.state_dir, check=settings.check), every, needs)
+
+
+@group.of("sync", options.relay)
+def sync(settings: Settings, given: "Given") -> None:
+    """Run until stopped, and carry IPVS's connection sync to other directors, and theirs to here.
+
+    Each proves by TLS who it is. First: vipctl sync …; then: vipctl set-sync --interface DEVICE.
+    """
+    from vipctl.relay import daemon
+    from vipctl.relay.settings import made
+
+    if settings.check:
+        raise UsageError("sync makes a device, and --check changes nothing", hint="leave one out")
+    daemon.run(settings.state_dir, made(given))

@@ -108,6 +108,13 @@ def local(command: Command) -> Command:
     return _given(OPTIONS)(command)
 
 
+def relay(command: Command) -> Command:
+    """Adds the settings of `sync`; the command gets those typed as `given`."""
+    from vipctl.relay.settings import OPTIONS
+
+    return _given(OPTIONS)(command)
+
+
 def alive(command: Command) -> Command:
     """Adds the device of `watch`; the command gets it, with what it needs, as `needs`, or None."""
 

@@ -1,52 +1,39 @@
-"""Devices: one that lives as long as the process that holds it, and whether others are up.
+"""Devices: tun devices of ours, and whether others are up.
 
-Numbers are from include/uapi/linux/if_tun.h, if.h, rtnetlink.h and if_link.h.
+Numbers are from include/uapi/linux/if_tun.h, if.h, rtnetlink.h, if_link.h and if_addr.h.
 """
 
+import _socket
 import errno
 import fcntl
 import os
 import struct
+from ipaddress import IPv4Address
 
 from vipctl.errors import Missing, Refused, VipctlError
 from vipctl.linux import netlink
-from vipctl.linux.netlink import NLM_F_ACK, attribute
+from vipctl.linux.netlink import NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE, attribute
 
 TUN = "/dev/net/tun"
-TUNSETIFF, TUNGETIFF = 0x400454CA, 0x800454D2
+TUNSETIFF, TUNSETPERSIST, TUNGETIFF = 0x400454CA, 0x400454CB, 0x800454D2
 IFF_TUN, IFF_NO_PI, IFF_TUN_EXCL = 0x1, 0x1000, 0x8000
 REQUEST = struct.Struct("16sH22x")  # struct ifreq: name, flags
-RTM_NEWLINK, RTM_GETLINK = 16, 18
+RTM_NEWLINK, RTM_GETLINK, RTM_NEWADDR = 16, 18, 20
 IFLA_IFNAME = 3
+IFA_ADDRESS, IFA_LOCAL = 1, 2
 IFF_UP, IFF_RUNNING = 0x1, 0x40
 INFO = struct.Struct("=BxHiII")  # struct ifinfomsg: family, type, index, flags, what changes
+ADDRESS = struct.Struct("=BBxxI")  # struct ifaddrmsg: family, length, index; of global scope
 
 
-class Held:
-    """A tun device, down at first. Nobody reads it: what is sent there is dropped.
+class Tun:
+    """A tun device of ours, down at first."""
 
-    The kernel removes it, with the routes through it, when the process ends, however it does.
-    Raises Missing, or Refused if there is a device of that name.
-    """
-
-    def __init__(self, name: str) -> None:
-        self.name, self._file = name, _made(name)
+    def __init__(self, name: str, flags: int) -> None:
+        self.name, self._file = name, _made(name, flags)
 
     def close(self) -> None:
         os.close(self._file)
-
-    def exists(self) -> bool:
-        """Whether nobody has deleted or renamed it."""
-        try:
-            found = fcntl.ioctl(self._file, TUNGETIFF, bytes(REQUEST.size))
-        except OSError:
-            return False
-        return bool(REQUEST.unpack(found)[0].rstrip(b"\0").decode() == self.name)
-
-    def make_again(self) -> None:
-        """In place of one that does not exist. Raises Missing, or Refused."""
-        self._file, before = _made(self.name), self._file
-        os.close(before)
 
     def set(self, *, up: bool) -> None:
         """Raises KernelError."""
@@ -58,15 +45,66 @@ class Held:
                 raise netlink.refusal(what, failure, "ip link show")
 
 
-def _made(name: str) -> int:
+class Held(Tun):
+    """Nobody reads it: what is sent there is dropped.
+
+    The kernel removes it, with the routes through it, when the process ends, however it does.
+    Raises Missing, or Refused if there is a device of that name.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, IFF_TUN_EXCL)
+
+    def exists(self) -> bool:
+        """Whether nobody has deleted or renamed it."""
+        try:
+            found = fcntl.ioctl(self._file, TUNGETIFF, bytes(REQUEST.size))
+        except OSError:
+            return False
+        return bool(REQUEST.unpack(found)[0].rstrip(b"\0").decode() == self.name)
+
+    def make_again(self) -> None:
+        """In place of one that does not exist. Raises Missing, or Refused."""
+        self._file, before = _made(self.name, IFF_TUN_EXCL), self._file
+        os.close(before)
+
+
+class Lasting(Tun):
+    """Read and written as a file, without waiting. It stays when the process ends.
+
+    So what others have bound to it goes on when the next process takes it up again. Raises Missing,
+    or Refused if there is a device of that name that is none of these, or somebody has it.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, 0)
+        fcntl.ioctl(self._file, TUNSETPERSIST, 1)
+        os.set_blocking(self._file, False)
+
+    def fileno(self) -> int:
+        return self._file
+
+    def join(self, own: IPv4Address, other: IPv4Address) -> None:
+        """Gives it an address, and the other end of the link another. Raises KernelError."""
+        index = _socket.if_nametoindex(self.name)
+        content = ADDRESS.pack(_socket.AF_INET, 32, index)
+        content += attribute(IFA_LOCAL, own.packed) + attribute(IFA_ADDRESS, other.packed)
+        with netlink.connect() as link:
+            flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE
+            if failure := netlink.ask(link, RTM_NEWADDR, flags, content).failure():
+                what = f"cannot give {self.name} the address {own}"
+                raise netlink.refusal(what, failure, "ip address show")
+
+
+def _made(name: str, flags: int) -> int:
     try:
         file = os.open(TUN, os.O_RDWR | os.O_CLOEXEC)
     except OSError as e:
         hint = "run as root, with access to it; or modprobe tun"
         raise Missing(f"cannot use {TUN}: {e.strerror}", hint=hint) from e
     try:
-        flags = IFF_TUN | IFF_NO_PI | IFF_TUN_EXCL
-        fcntl.ioctl(file, TUNSETIFF, REQUEST.pack(name.encode(), flags))
+        request = REQUEST.pack(name.encode(), IFF_TUN | IFF_NO_PI | flags)
+        fcntl.ioctl(file, TUNSETIFF, request)
     except OSError as e:
         os.close(file)
         raise _not_made(name, e) from e
@@ -75,7 +113,7 @@ def _made(name: str) -> int:
 
 def _not_made(name: str, error: OSError) -> VipctlError:
     what = f"cannot make the device {name}: {error.strerror}"
-    if error.errno == errno.EBUSY:
+    if error.errno in (errno.EBUSY, errno.EINVAL):  # EINVAL: it is no tun device
         what = f"there is a device {name} already"
         return Refused(what, hint=f"name another one, or: ip link del {name}")
     return Missing(what, hint="run as root (CAP_NET_ADMIN)")

@@ -184,18 +184,20 @@ def parse_persistence(value: str | int) -> Persistence:
     return Persistence(seconds, **found)
 
 
-def parse_endpoint(text: str) -> tuple[IPAddress, int | None]:
-    """RIP or RIP:PORT as (address, port or None)."""
+def parse_endpoint(
+    text: str, what: str = "real server", hint: str = OF_AN_INTERFACE
+) -> tuple[IPAddress, int | None]:
+    """ADDRESS or ADDRESS:PORT as (address, port or None). Raises UsageError naming `what`."""
     host, port = text, None
     if text.startswith("["):
         host, bracket, tail = text[1:].partition("]")
         if not bracket or (tail and not tail.startswith(":")):
-            raise UsageError(f"{text!r} is not a real server", hint="write [fd00:1::11]:80")
+            raise UsageError(f"{text!r} is not a {what}", hint="write [fd00:1::11]:80")
         port = tail[1:] if tail else None
     elif text.count(":") == 1:
         host, _, port = text.partition(":")
     version, value = prefixes.parse_address(host)
-    prefixes.refuse_reserved(f"real server {host}", version, (value, value), OF_AN_INTERFACE)
+    prefixes.refuse_reserved(f"{what} {host}", version, (value, value), hint)
     return (
         prefixes.address(version, value),
         None if port is None else number(port, "port", 1, 65535),

@@ -72,7 +72,7 @@ class Daemon:
             for source in self.sources:
                 loop.add_reader(source.fileno(), self._hear, source)
             loop.add_reader(self.callers.fileno(), self._receive)
-            alive = asyncio.create_task(_stay_alive())
+            alive = asyncio.create_task(systemd.stay_alive())
             try:
                 await self._watch()
             finally:
@@ -253,14 +253,6 @@ def run(watching: Watching, every: float, needs: Needs | None) -> None:
     """Watches until the process is asked to end."""
     with runtime.serving() as link:
         asyncio.run(Daemon(watching, every, link, needs).run())
-
-
-async def _stay_alive() -> None:
-    """Signs of life, as long as the loop turns."""
-    seconds = systemd.watchdog()
-    while seconds:
-        systemd.notify("WATCHDOG=1")
-        await asyncio.sleep(seconds)
 
 
 def _listed(things: Iterable[str]) -> str:

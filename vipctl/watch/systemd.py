@@ -1,5 +1,6 @@
 """What systemd is told of a service of Type=notify: sd_notify(3)."""
 
+import asyncio
 import os
 import socket
 
@@ -18,3 +19,11 @@ def watchdog() -> float | None:
     allowed = int(os.environ.get("WATCHDOG_USEC", "0"))
     mine = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
     return allowed / 2_000_000 if allowed and mine else None
+
+
+async def stay_alive() -> None:
+    """Signs of life, as long as the loop turns."""
+    seconds = watchdog()
+    while seconds:
+        notify("WATCHDOG=1")
+        await asyncio.sleep(seconds)
