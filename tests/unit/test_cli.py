@@ -154,7 +154,7 @@ def test_the_commands_are_those_of_the_contract() -> None:
     services |= {"add-port", "remove-port"}
     reals = {"add-real", "set-real", "remove-real", "drain-real", "undrain-real", "replace-real"}
     director = {"set-director", "set-sync", "remove-sync", "activate", "deactivate"}
-    every = reading | ranges | services | reals | director | {"apply", "restore", "watch"}
+    every = reading | ranges | services | reals | director | {"apply", "restore", "watch", "sync"}
     assert set(COMMANDS) == every
 
 

@@ -23,6 +23,7 @@ NOTHING: dict[str, Any] = {
     "differences": [],
     "digest": "0f",
     "sync": None,
+    "relay": None,
     "watch": None,
     "kernel": "as stored",
     "role": "active",
@@ -83,6 +84,18 @@ def test_a_sync_daemon_that_does_not_run_is_named() -> None:
     assert f"\n\n{where}\n\n" in render.status(NOTHING | {"services": {}, "sync": sync})
     text = render.status(NOTHING | {"services": {}, "sync": sync | {"backup": False}})
     assert f"{where}; but there is no backup so" in text
+
+
+def test_a_relay_is_shown_with_its_peers() -> None:
+    counts = {"taken": 1234, "refused": {"a": 1, "b": 2}, "sent": 9, "dropped": 5}
+    peers = {"10.0.9.2": counts | {"there": True, "sends": False}}
+    relay = {"answers": True, "pid": 7, "device": "vipctl-sync", "heard": False, "peers": peers}
+    text = render.status(NOTHING | {"services": {}, "relay": relay})
+    assert "relay: process 7 on vipctl-sync, where the kernel takes no records" in text
+    shown = "gets records, sends no records; 1,234 taken, 3 refused, 5 messages dropped"
+    assert f"\n  10.0.9.2 {shown}\n\n" in text
+    silent = render.status(NOTHING | {"services": {}, "relay": {"answers": False}})
+    assert "relay: the daemon runs, but does not answer" in silent
 
 
 def test_roles_are_said_where_not_all_is_active() -> None:

@@ -152,6 +152,7 @@ def status(report: Report) -> str:
     ]
     parts += map(printable, report["findings"])
     parts += [printable(f"sync: {_sync(found)}") for found in [report["sync"]] if found]
+    parts += ["\n".join(map(printable, lines)) for lines in [_relay(report["relay"])] if lines]
     parts.append(f"digest: {report['digest']} (of what all directors of these services must have)")
     parts.append(_role(report))
     parts.append(printable(f"watch: {_watch(report['watch'])}"))
@@ -198,6 +199,26 @@ def _role(report: Report) -> str:
         return "role: " + styled(passive, fg="yellow")
     names = [name for name, form in report["services"].items() if form["role"] == "passive"]
     return printable("role: active" + (f", but passive for {', '.join(names)}" if names else ""))
+
+
+def _relay(found: Report | None) -> list[str]:
+    """The daemon that carries the sync, and how it stands with each peer."""
+    if found is None:
+        return []
+    if not found["answers"]:
+        return ["relay: the daemon runs, but does not answer"]
+    takes = "takes records" if found["heard"] else "takes no records (vipctl set-sync)"
+    first = f"relay: process {found['pid']} on {found['device']}, where the kernel {takes}"
+    return [first, *(_peer(name, peer) for name, peer in found["peers"].items())]
+
+
+def _peer(name: str, peer: Report) -> str:
+    gets, sends = ("" if peer[key] else "no " for key in ("there", "sends"))
+    refused = sum(peer["refused"].values())
+    return (
+        f"  {name} gets {gets}records, sends {sends}records; {peer['taken']:,} taken, "
+        f"{refused:,} refused, {peer['dropped']:,} messages dropped"
+    )
 
 
 def _watch(found: Report | None) -> str:

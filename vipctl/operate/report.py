@@ -109,6 +109,7 @@ class Reporter(NamedTuple):
                 "digest": side.digest(),
                 "director": dict(side.director),
                 "sync": peers.seen(store),
+                "relay": _daemon(runtime.SYNC, self.state_dir),
                 "role": word(passive=role.passive),
                 "services": listed,
                 "methods": _methods({service.method for service in services.values()}),
@@ -121,7 +122,7 @@ class Reporter(NamedTuple):
                     *(words for s in services.values() for words in checking.warnings(store, s)),
                     *peers.warnings(store),
                 ],
-                "watch": _watch(self.state_dir),
+                "watch": _daemon(runtime.WATCH, self.state_dir),
             } | _pending(store)
 
 
@@ -225,9 +226,9 @@ def _sysctls(services: Iterable[Service], chosen: dict[str, str]) -> dict[str, R
     }
 
 
-def _watch(state_dir: Where) -> Report | None:
-    """The daemon of this network namespace, `ours` if it watches this state; None without one."""
-    found = runtime.ask()
+def _daemon(name: str, state_dir: Where) -> Report | None:
+    """That of this network namespace, `ours` if it goes by this state; None without one."""
+    found = runtime.ask(name)
     if not found:
         return None if found is None else {"answers": False}
     ours = found["state_dir"] == os.path.realpath(state_dir)

@@ -2,8 +2,11 @@
 
 import asyncio
 import gc
+import json
+import os
 import signal
-from contextlib import closing
+import socket
+from contextlib import closing, suppress
 
 from vipctl.errors import KernelError, VipctlError
 from vipctl.files import Where
@@ -13,6 +16,7 @@ from vipctl.relay.filter import Filter
 from vipctl.relay.settings import Settings
 from vipctl.relay.source import Source
 from vipctl.relay.transport import Transport
+from vipctl.state import runtime
 from vipctl.watch import systemd
 from vipctl.watch.journal import Level, say
 
@@ -23,14 +27,15 @@ def run(state_dir: Where, settings: Settings) -> None:
     """Until SIGTERM or SIGINT. Raises VipctlError."""
     gc.enable()  # asyncio makes circles of objects
     chosen = Filter(state_dir, settings.services)
-    with closing(Source(settings.device)) as source:
+    with runtime.serving(runtime.SYNC) as link, closing(Source(settings.device)) as source:
         exchange = Exchange(source, chosen)
         exchange.transports.append(_transport(settings, exchange))
         if settings.record:
             exchange.transports.append(file.Recording(settings.record))
         for message in file.recorded(settings.replay) if settings.replay else ():
             exchange.take(settings.replay, message)
-        asyncio.run(Daemon(source, exchange).run())
+        told = {"state_dir": os.path.realpath(state_dir), "pid": os.getpid()}
+        asyncio.run(Daemon(source, exchange, link, told | {"device": settings.device}).run())
 
 
 def _transport(settings: Settings, exchange: Exchange) -> Transport:
@@ -48,8 +53,10 @@ def _transport(settings: Settings, exchange: Exchange) -> Transport:
 class Daemon:
     """What fails ends it: the next start goes on."""
 
-    def __init__(self, source: Source, exchange: Exchange) -> None:
-        self._source, self._exchange = source, exchange
+    def __init__(
+        self, source: Source, exchange: Exchange, link: runtime.Link, told: runtime.Answer
+    ) -> None:
+        self._source, self._exchange, self._link, self._told = source, exchange, link, told
         self._ended = asyncio.Event()
         self._failure: VipctlError | None = None
         self._unlearnt = ""  # why services are those of before
@@ -59,6 +66,7 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._ended.set)
         loop.add_reader(self._source.fileno(), self._hear)
+        loop.add_reader(self._link, self._answer)
         async with asyncio.TaskGroup() as tasks:
             beside = [self._look(), systemd.stay_alive()]
             beside += [transport.run() for transport in self._exchange.transports]
@@ -81,6 +89,14 @@ class Daemon:
             self._failure = KernelError(text, hint=hint)
             asyncio.get_running_loop().remove_reader(self._source.fileno())
             self._ended.set()
+
+    def _answer(self) -> None:
+        """A command that asks how it stands."""
+        with suppress(OSError):  # it has not waited
+            word, sender = self._link.recvfrom(100, socket.MSG_DONTWAIT)
+            if word == runtime.STATUS and sender:
+                answer = json.dumps(self._told | self._exchange.report())
+                self._link.sendto(answer.encode(), socket.MSG_DONTWAIT, sender)
 
     async def _look(self) -> None:
         while True:

@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any
 
 from vipctl.relay import messages
 from vipctl.relay.filter import Filter
@@ -14,13 +14,6 @@ from vipctl.relay.transport import Transport
 from vipctl.watch.journal import Level, say
 
 HERE = "this director"
-
-
-class Taken(NamedTuple):
-    """Of one director: records that passed, and those that did not, by what is wrong with them."""
-
-    records: int
-    refused: dict[str, int]
 
 
 class Exchange:
@@ -79,10 +72,19 @@ class Exchange:
             f"{sum(one.dropped for one in sent):,} messages dropped, {self.lost:,} lost"
         )
 
-    def report(self) -> dict[str, Taken]:
-        """What has come, by peer."""
-        names = {*self._taken, *self._refused}
-        return {n or HERE: Taken(self._taken[n], dict(self._refused.get(n, {}))) for n in names}
+    def report(self) -> dict[str, Any]:
+        """How it stands, as JSON has it."""
+        sent = {n: s._asdict() for t in self.transports for n, s in t.report().items()}
+        return {
+            "heard": self.heard,
+            "kept": len(self.kept),
+            "lost": self.lost,
+            "own": self._come(OWN),
+            "peers": {n: s | {"sends": n in self._here} | self._come(n) for n, s in sent.items()},
+        }
+
+    def _come(self, whose: str) -> dict[str, Any]:
+        return {"taken": self._taken[whose], "refused": dict(self._refused.get(whose, {}))}
 
     def _passed(self, whose: str, message: bytes) -> list[Record]:
         wrong = Counter[str]()

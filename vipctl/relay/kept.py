@@ -6,7 +6,7 @@ from typing import NamedTuple
 from vipctl.relay.messages import Key, Record
 
 MOST = 100_000  # connections; some 50 MB
-UNKNOWN = 180  # seconds for which the kernel keeps a connection whose record has no timeout
+UNTIMED = 180  # seconds for which the kernel keeps a connection whose record has no timeout
 OWN = ""  # whose records are those of this director's kernel
 
 
@@ -29,7 +29,7 @@ class Kept:
     def note(self, whose: str, records: Iterable[Record], now: float) -> None:
         for record in records:
             self._entries.pop(record.key, None)
-            self._entries[record.key] = Entry(whose, record, now + (record.timeout or UNKNOWN))
+            self._entries[record.key] = Entry(whose, record, now + (record.timeout or UNTIMED))
         while len(self._entries) > self._most:
             del self._entries[next(iter(self._entries))]
 

@@ -99,9 +99,9 @@ class Udp:
                 await self._put(peer, await outbox.get())
 
     async def _put(self, peer: Peer, datagram: bytes) -> None:
-        loop = asyncio.get_running_loop()
+        loop, target = asyncio.get_running_loop(), (peer.name, peer.address.port)
         try:
-            await loop.sock_sendto(self._socket, datagram, tuple(map(str, peer.address)))
+            await loop.sock_sendto(self._socket, datagram, target)
         except OSError:  # such as that nobody listens there: it says so itself when it comes
             return
         peer.sent += not datagram.startswith(HELLO)

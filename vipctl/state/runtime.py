@@ -1,7 +1,8 @@
-"""Of each network namespace, the daemon that watches it, as commands find it: a socket below /run.
+"""Of each network namespace, the daemons that it has, as commands find them: sockets below /run.
 
-A command sends a word. CHANGED, and LOADING before prefixes by the thousand, have no answer, and
-cost the same whether a daemon runs or not; STATUS is answered by an object of JSON.
+A command sends a word. CHANGED, and LOADING before prefixes by the thousand, are for the daemon
+that watches: they have no answer, and cost the same whether it runs or not. STATUS is answered by
+an object of JSON.
 """
 
 import _socket as socket
@@ -19,6 +20,7 @@ from vipctl.state.directory import cookie, cure, open_lock
 
 DIRECTORY = "/run/vipctl"
 CHANGED, LOADING, STATUS = b"changed", b"loading", b"status"
+WATCH, SYNC = "watch", "sync"  # the commands that are daemons
 PATIENCE = 2.0  # seconds that an answer may take
 LARGEST = 1 << 16  # bytes of an answer
 NOBODY = (errno.ENOENT, errno.ENOTDIR, errno.ECONNREFUSED)
@@ -28,12 +30,12 @@ Answer = dict[str, Any]
 
 
 @contextmanager
-def serving() -> Iterator[Link]:
-    """The daemon's end. Raises Refused if this network namespace has a daemon already."""
+def serving(daemon: str = WATCH) -> Iterator[Link]:
+    """The daemon's end. Raises Refused if this network namespace has such a daemon already."""
     prepare()
-    path, lock = _path("socket"), open_lock(_path("lock"))
+    path, lock = _path(daemon, "socket"), open_lock(_path(daemon, "lock"))
     try:
-        _be_alone(lock)
+        _be_alone(daemon, lock)
         with suppress(FileNotFoundError):  # of one that was killed
             os.unlink(path)
         with closing(_datagrams()) as link:
@@ -48,15 +50,15 @@ def serving() -> Iterator[Link]:
 def tell(word: bytes) -> None:
     """Tells the daemon, if there is one, what a command does."""
     with suppress(OSError), closing(_datagrams()) as link:
-        link.sendto(word, socket.MSG_DONTWAIT, _path("socket"))
+        link.sendto(word, socket.MSG_DONTWAIT, _path(WATCH, "socket"))
 
 
-def ask() -> Answer | None:
-    """What the daemon says of itself; {} if it does not answer, None if there is none."""
+def ask(daemon: str = WATCH) -> Answer | None:
+    """What a daemon says of itself; {} if it does not answer, None if there is none."""
     try:
         with closing(_datagrams()) as link:
             link.bind(b"")  # some address, for the answer
-            link.connect(_path("socket"))  # others than it cannot answer
+            link.connect(_path(daemon, "socket"))  # others than it cannot answer
             link.settimeout(PATIENCE)
             link.send(STATUS)
             found: Answer = json.loads(link.recv(LARGEST))
@@ -65,20 +67,20 @@ def ask() -> Answer | None:
         return None if e.errno in NOBODY else {}
 
 
-def _be_alone(lock: int) -> None:
+def _be_alone(daemon: str, lock: int) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as e:
-        known = ask()
+        known = ask(daemon)
         whose = f", for {known['state_dir']} (process {known['pid']})" if known else ""
         raise Refused(
-            f"vipctl watch runs already in this network namespace{whose}",
-            hint=f"one is enough; it goes on. Who it is: fuser -v {_path('lock')}",
+            f"vipctl {daemon} runs already in this network namespace{whose}",
+            hint=f"one is enough; it goes on. Who it is: fuser -v {_path(daemon, 'lock')}",
         ) from e
 
 
-def _path(kind: str) -> str:
-    return f"{DIRECTORY}/{cookie()}.{kind}"
+def _path(daemon: str, kind: str) -> str:
+    return f"{DIRECTORY}/{cookie()}.{daemon}.{kind}"
 
 
 def _datagrams() -> Link:
