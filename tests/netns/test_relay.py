@@ -11,15 +11,14 @@ import pytest
 import trustme
 
 from tests.harness import synced
+from tests.harness.relays import DEVICE, Director
 from tests.harness.waiting import wait_until
 from tests.netns import processes
 from tests.netns.relayed import (
-    DEVICE,
     MARK,
     OTHER_END,
     RIP,
     VIP,
-    Director,
     Site,
     heard,
     records,
@@ -153,10 +152,11 @@ def test_tampered_and_truncated_messages_are_refused(three: Site) -> None:
     one.wait_for(f"{two.address} sends no records")
 
 
-def test_who_comes_later_is_told_all(three: Site) -> None:
+@pytest.mark.parametrize("security", [None, UDP], ids=["tls", "udp"])
+def test_who_comes_later_is_told_all(three: Site, security: list[str] | None) -> None:
     """Each connection's last record: by its own director, or by any if that one is gone."""
     one, two, other = three.directors
-    three.start()
+    three.start(security=security)
     with two.hearing(), other.hearing():
         one.say(*(synced.message(records(10, n)) for n in range(0, 100, 10)))
         moved = synced.message([synced.record("10.64.0.5", VIP, RIP, MARK, timeout=60)])
@@ -176,12 +176,12 @@ def test_who_comes_later_is_told_all(three: Site) -> None:
             return contents(found)
 
     assert two.stop() == 0
-    two.start()
+    two.start(security=security)
     assert told() == expected
     one.stop()
     other.wait_for(f"{one.address} sends no records")
     two.stop()
-    two.start()
+    two.start(security=security)
     assert told() == expected, "by the one that is left"
     wait_until(lambda: not two.relay()["heard"], "the relay knows that nobody hears")
     assert told() == expected, "a daemon that begins to hear gets what its relay knows"
