@@ -16,16 +16,18 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness import synced
 from tests.harness.command import Vipctl
 from tests.harness.netns import Namespace, execute
 from tests.harness.waiting import wait_until
+from tests.netns import relayed
 
 UNIT = Path(__file__).parents[2] / "examples/systemd/vipctl-restore.service"
-WATCH = UNIT.with_name("vipctl.service")
+WATCH, SYNC = (UNIT.with_name(f"{name}.service") for name in ("vipctl", "vipctl-sync"))
 FOR_ALIVE = WATCH.with_name(f"{WATCH.name}.d-alive.conf")
 FOR_IPTABLES = UNIT.with_name(f"{UNIT.name}.d-iptables.conf")
 VIPCTL = Path(sys.executable).with_name("vipctl")
-EXPOSURE = {UNIT.name: 25, WATCH.name: 29}  # in tenths of systemd's 10; one sends packets
+EXPOSURE = {UNIT.name: 25, WATCH.name: 29, SYNC.name: 29}  # tenths; the first sends no packets
 RANGES = ("203.0.113.0/24", "2001:db8:1::/64")
 
 # The unit's neighbours at boot; `iscsi` stands for what mounts file systems over the network.
@@ -55,10 +57,10 @@ def unit(tmp_path: Path) -> Path:
     return _copy(UNIT, tmp_path)
 
 
-@pytest.fixture(params=[UNIT, WATCH], ids=lambda unit: unit.name)
+@pytest.fixture(params=[UNIT, WATCH, SYNC], ids=lambda unit: unit.name)
 def each(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """Every unit; the others are beside it."""
-    for other in (UNIT, WATCH):
+    for other in (UNIT, WATCH, SYNC):
         _copy(other, tmp_path)
     return tmp_path / str(request.param.name)
 
@@ -234,6 +236,37 @@ def test_watching_works_within_the_limits(
             (child,) = booted.run(["pgrep", "-P", str(process.pid)]).stdout.split()
             os.kill(int(child), signal.SIGTERM)
             assert process.wait(30) == 0
+    _check_trace(trace.read_text(), limits)
+
+
+def test_relaying_works_within_the_limits(tmp_path: Path) -> None:
+    """It is ready when its device is there, meets a peer, and ends when it is asked to."""
+    limits, trace = _settings(SYNC), tmp_path / "trace"
+    with relayed.site(tmp_path) as built:
+        one, two, _ = built.directors
+        traced = ["strace", "-f", "-qq", "-o", str(trace), str(VIPCTL)]
+        words = ["--state-dir", str(one.vipctl.state_dir), *_words(limits)[:1]]
+        words += ["--listen", one.address, "--peer", two.address, *one.papers]
+        command = [*_limited(limits, tmp_path), *traced, *words]
+        two.start()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+            systemd.bind(str(tmp_path / "notify"))
+            systemd.settimeout(60)
+            told = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "4000000"}
+            argv = ["ip", "netns", "exec", one.host.name, *command]
+            with subprocess.Popen(argv, env=os.environ | told) as process:
+                heard: list[str] = []
+                while not {"READY=1", "WATCHDOG=1"} <= set(heard):
+                    heard.append(systemd.recv(1000).decode())  # raises TimeoutError in the end
+                    assert len(heard) < 60
+                two.wait_for(f"{one.address} gets records")
+                two.wait_for(f"{one.address} sends records")
+                with one.hearing() as ear:
+                    two.say(message := synced.message(relayed.records(1)))
+                    assert relayed.heard(ear, 1) == [message]
+                (child,) = one.host.run(["pgrep", "-P", str(process.pid)]).stdout.split()
+                os.kill(int(child), signal.SIGTERM)
+                assert process.wait(30) == 0
     _check_trace(trace.read_text(), limits)
 
 
