@@ -7,7 +7,7 @@ LOWEST := .venv-lowest
 # Tests start vipctl hundreds of times, which would compile it each time.
 unexport PYTHONDONTWRITEBYTECODE
 PACKAGES := nftables iproute2 python3-venv qemu-system-x86 busybox-static file kmod strace tcpdump udev \
-	ipvsadm procps iputils-ping libnftables1 netbase systemd ipset iptables gcc gcc-12 python3-dev pahole
+	ipvsadm procps iputils-ping libnftables1 netbase systemd ipset iptables gcc gcc-12 python3-dev pahole openssl
 KERNEL_PACKAGES := bc bison flex libc6-dev libelf-dev xz-utils
 
 .PHONY: help deps root packages test-packages kernel-packages lint fmt lock test test-lowest test-fresh test-guest fresh demo conformance \

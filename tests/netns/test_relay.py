@@ -11,6 +11,8 @@ import pytest
 import trustme
 
 from tests.harness import synced
+from tests.harness.guest import REPOSITORY
+from tests.harness.netns import execute
 from tests.harness.relays import DEVICE, Director
 from tests.harness.waiting import wait_until
 from tests.netns import processes
@@ -116,6 +118,18 @@ def test_who_has_no_certificate_is_not_let_in(three: Site) -> None:
         encrypted = context.wrap_socket(plain, server_hostname=one.address)
         assert encrypted.recv(100) == b"", "no greeting"
     one.wait_for(f"{other.address} is not let in: ")
+
+
+def test_certificates_are_made_as_the_page_says(three: Site, tmp_path: Path) -> None:
+    page = (REPOSITORY / "docs" / "two-directors.md").read_text()
+    made = page[page.index("    openssl req -x509") : page.index("\n\nEach director gets")]
+    execute(["sh", "-ec", made], cwd=tmp_path)
+    for director in three.directors:
+        assert (tmp_path / f"{director.address}.key").stat().st_mode & 0o077 == 0
+        for name in ("key", "pem"):
+            file = director.directory / ("key.pem" if name == "key" else "cert.pem")
+            file.write_bytes((tmp_path / f"{director.address}.{name}").read_bytes())
+    three.start()
 
 
 @contextmanager
@@ -243,6 +257,7 @@ def idle(director: Director) -> Iterator[None]:
 
 def test_a_slow_peer_loses_the_oldest_and_delays_nobody(three: Site) -> None:
     one, two, other = three.directors
+    two.peers = [one.address]
     one.start()
     two.start()
     longest, step = 0.0, 200

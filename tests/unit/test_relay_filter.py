@@ -158,18 +158,19 @@ def one(client: str, timeout: int = 900, real: str = RIP) -> Record:
 def test_the_last_record_of_each_connection_is_kept() -> None:
     kept = Kept()
     kept.note(OWN, [one(CLIENT), one("192.0.2.2"), one(CLIENT, real="10.0.1.12")], 0)
-    assert list(kept.without((), 1)) == [one("192.0.2.2"), one(CLIENT, real="10.0.1.12")]
+    assert list(kept.without({}, 1)) == [one("192.0.2.2"), one(CLIENT, real="10.0.1.12")]
     kept.note("other", [one(CLIENT)], 2)
-    assert list(kept.without(["other"], 3)) == [one("192.0.2.2")]
-    assert list(kept.without([OWN], 3)) == [one(CLIENT)]
+    assert list(kept.without({"other": 2}, 3)) == [one("192.0.2.2")]
+    assert list(kept.without({OWN: 0}, 3)) == [one(CLIENT)]
+    assert list(kept.without({OWN: 0, "other": 2.5}, 3)) == [one(CLIENT)], "it came again since"
 
 
 def test_connections_that_have_ended_are_not() -> None:
     kept = Kept()
     kept.note(OWN, [one(CLIENT, timeout=60), one("192.0.2.2", timeout=0)], 0)
-    assert len(list(kept.without((), 59))) == 2
-    assert list(kept.without((), 60)) == [one("192.0.2.2", timeout=0)]
-    assert list(kept.without((), UNTIMED)) == []
+    assert len(list(kept.without({}, 59))) == 2
+    assert list(kept.without({}, 60)) == [one("192.0.2.2", timeout=0)]
+    assert list(kept.without({}, UNTIMED)) == []
     assert len(kept) == 0
 
 
@@ -178,7 +179,7 @@ def test_of_too_many_the_last_are_kept() -> None:
     kept.note(OWN, [one(f"192.0.2.{n}") for n in range(1, 21)], 0)
     kept.note(OWN, [one("192.0.2.11")], 0)
     kept.note(OWN, [one("192.0.2.30")], 0)
-    found = [str(ip_address(record.client)) for record in kept.without((), 1)]
+    found = [str(ip_address(record.client)) for record in kept.without({}, 1)]
     assert found == [f"192.0.2.{n}" for n in (*range(13, 21), 11, 30)]
 
 

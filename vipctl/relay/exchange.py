@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from vipctl.relay import messages
@@ -25,7 +25,7 @@ class Exchange:
         self.heard = False  # whether the kernel takes records now
         self.lost = 0  # messages that it did not take all the same
         self._source, self._filter = source, chosen
-        self._here: set[str] = set()  # peers whose records come now
+        self._here: dict[str, float] = {}  # peers whose records come now, and since when
         self._taken: Counter[str] = Counter()
         self._refused: dict[str, Counter[str]] = {}
 
@@ -39,15 +39,15 @@ class Exchange:
     def take(self, peer: str, message: bytes) -> None:
         self._give(messages.made(self._passed(peer, message)))
 
-    def missed(self, peer: str) -> Iterator[bytes]:
-        """What nobody else tells it: of this director, and of those that are not here."""
-        return self._known(self._here - {peer})
+    def missed(self) -> Iterator[bytes]:
+        """What nobody else knows to tell: of this director, and of those that went meanwhile."""
+        return self._known(self._here)
 
     def present(self, peer: str, *, here: bool) -> None:
         if here:
-            self._here.add(peer)
+            self._here[peer] = time.monotonic()
         else:
-            self._here.discard(peer)
+            self._here.pop(peer, None)
         say(Level.NOTICE if here else Level.WARNING, f"{peer} sends {'' if here else 'no '}records")
 
     def look(self) -> None:
@@ -59,7 +59,7 @@ class Exchange:
         before, self.heard = self.heard, self._source.is_heard()
         if self.heard and not before:
             say(Level.NOTICE, f"the kernel takes records on {self._source.name}")
-            self._give(self._known({OWN}))
+            self._give(self._known({OWN: 0.0}))
         if before and not self.heard:
             say(Level.WARNING, f"the kernel takes no records on {self._source.name} any more")
 
@@ -102,7 +102,7 @@ class Exchange:
             say(Level.WARNING, f"{whose or HERE}: a record is refused: {reason} (and counted)")
         known.update(wrong)
 
-    def _known(self, others: set[str]) -> Iterator[bytes]:
+    def _known(self, others: Mapping[str, float]) -> Iterator[bytes]:
         kept = self.kept.without(others, time.monotonic())
         return messages.made(record for record in kept if self._filter.allows(record))
 

@@ -1,6 +1,7 @@
 """The last record of each connection, for those who come later: the kernel tells them nothing."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from math import inf
 from typing import NamedTuple
 
 from vipctl.relay.messages import Key, Record
@@ -11,9 +12,16 @@ OWN = ""  # whose records are those of this director's kernel
 
 
 class Entry(NamedTuple):
+    """Who told it, and when by time.monotonic()."""
+
     whose: str
     record: Record
-    until: float  # by time.monotonic(): then the connection is gone, if nothing was heard of it
+    told: float
+
+    @property
+    def until(self) -> float:
+        """When the connection is gone, if nothing more is heard of it."""
+        return self.told + (self.record.timeout or UNTIMED)
 
 
 class Kept:
@@ -29,13 +37,13 @@ class Kept:
     def note(self, whose: str, records: Iterable[Record], now: float) -> None:
         for record in records:
             self._entries.pop(record.key, None)
-            self._entries[record.key] = Entry(whose, record, now + (record.timeout or UNTIMED))
+            self._entries[record.key] = Entry(whose, record, now)
         while len(self._entries) > self._most:
             del self._entries[next(iter(self._entries))]
 
-    def without(self, others: Collection[str], now: float) -> Iterator[Record]:
-        """What is not of `others`, of connections that may still be there; forgets the rest."""
-        gone = [key for key, entry in self._entries.items() if entry.until <= now]
-        for key in gone:
+    def without(self, known: Mapping[str, float], now: float) -> Iterator[Record]:
+        """All but what these directors have told since then; forgets connections that are gone."""
+        for key in [key for key, entry in self._entries.items() if entry.until <= now]:
             del self._entries[key]
-        return (e.record for e in list(self._entries.values()) if e.whose not in others)
+        left = [e for e in self._entries.values() if e.told < known.get(e.whose, inf)]
+        return (entry.record for entry in left)

@@ -5,10 +5,11 @@ has come when a connection to it stands, and is told first what it has missed.
 """
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import Iterable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from ipaddress import ip_address
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ PATIENCE = 10.0  # seconds for a connection to stand, and for the peer to acknow
 AGAIN = 1.0  # seconds until a connection is tried again
 AHEAD = 1 << 16  # bytes that are on the way to a peer, in this process and in the kernel each
 NEWCOMERS = 32  # connections of whom it is not known yet who they are
-STRANGERS = "somebody"
+STRANGERS = "others"
 WATCHED = {  # a peer that has lost power is missed after ten seconds, though nothing is sent
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE): 1,
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE): 4,
@@ -50,7 +51,11 @@ class Streams:
     def hosts(self) -> list[str]:
         """Whose addresses the peer's certificate names."""
         names = self.writer.get_extra_info("ssl_object").getpeercert().get("subjectAltName", ())
-        return [str(ip_address(name.strip())) for kind, name in names if kind == "IP Address"]
+        found = []
+        for name in (name for kind, name in names if kind == "IP Address"):
+            with suppress(ValueError):
+                found.append(str(ip_address(name.strip())))
+        return found
 
     async def greeted(self) -> None:
         """Raises ConnectionError if the peer is something else, FAILURES if it goes."""
@@ -125,7 +130,7 @@ class Tls:
                 streams = await self._connected(peer.address)
                 await self._supply(peer, streams)
             except* FAILURES as group:
-                self._tell(peer.name, f"{peer.name} gets no records: {_said(group)}")
+                self._tell(f"to {peer.name}", f"{peer.name} gets no records: {_said(group)}")
             await asyncio.sleep(AGAIN)
 
     async def _connected(self, address: Address) -> Streams:
@@ -146,14 +151,14 @@ class Tls:
     async def _supply(self, peer: Peer, streams: Streams) -> None:
         """Until the connection ends. Raises FAILURES, in a group."""
         with closing(streams), peer.there() as outbox:
-            self._tell(peer.name, f"{peer.name} gets records", Level.NOTICE)
+            self._tell(f"to {peer.name}", f"{peer.name} gets records", Level.NOTICE)
             async with asyncio.TaskGroup() as both:
                 both.create_task(self._send(peer, outbox, streams))
                 await streams.reader.read(1)  # it says nothing more
                 raise ConnectionResetError("it has closed the connection")
 
     async def _send(self, peer: Peer, outbox: Outbox, streams: Streams) -> None:
-        for message in self._holder.missed(peer.name):
+        for message in self._holder.missed():
             await streams.write(message)
             peer.sent += 1
         while True:
@@ -177,7 +182,8 @@ class Tls:
             name, streams = await self._proved(connection)
         except FAILURES as e:
             connection.close()
-            self._tell(STRANGERS, f"{host} is not let in: {_said(e)}")
+            whom = f"from {host}" if host in self._peers else STRANGERS
+            self._tell(whom, f"{host} is not let in: {_said(e)}")
             return
         finally:
             room.release()
@@ -230,8 +236,9 @@ def _said(error: BaseException) -> str:
         error = error.exceptions[0]
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not accepted: {error.verify_message}"
-    if isinstance(error, asyncio.IncompleteReadError):
-        return "it has closed the connection"
-    if isinstance(error, TimeoutError):
+    if isinstance(error, TimeoutError) and not error.errno:
         return "it does not answer"
-    return str(error.strerror or error) if isinstance(error, OSError) else str(error)
+    if isinstance(error, OSError) and error.errno and not isinstance(error, ssl.SSLError):
+        return os.strerror(error.errno)
+    plain = isinstance(error, asyncio.IncompleteReadError) or not str(error)
+    return "it has closed the connection" if plain else str(error)

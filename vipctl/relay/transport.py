@@ -26,7 +26,7 @@ class Holder(Protocol):
     def take(self, peer: str, message: bytes) -> None:
         """A message of a peer."""
 
-    def missed(self, peer: str) -> Iterator[bytes]:
+    def missed(self) -> Iterator[bytes]:
         """What a peer that comes is to be told before all else."""
 
     def present(self, peer: str, *, here: bool) -> None:

@@ -91,7 +91,7 @@ class Udp:
     async def _supply(self, peer: Peer) -> None:
         say(Level.NOTICE, f"{peer.name} gets records")
         with peer.there() as outbox:
-            for number, message in enumerate(self._holder.missed(peer.name), 1):
+            for number, message in enumerate(self._holder.missed(), 1):
                 await self._put(peer, message)
                 if number % BURST == 0:
                     await asyncio.sleep(PAUSE)
