@@ -29,10 +29,10 @@ WEB = Service("web", MARK, reals=parse_reals([RIP]))
 QUIET = 0.5  # seconds in which nothing more comes
 
 
-def records(number: int, first: int = 0) -> list[bytes]:
+def records(number: int, first: int = 0, parameters: bytes = b"") -> list[bytes]:
     """Of so many clients, from the one with this number on."""
     clients = (str(ip_address("10.64.0.0") + n) for n in range(first, first + number))
-    return [synced.record(client, VIP, RIP, MARK) for client in clients]
+    return [synced.record(client, VIP, RIP, MARK, parameters=parameters) for client in clients]
 
 
 def heard(ear: socket.socket, number: int) -> list[bytes]:

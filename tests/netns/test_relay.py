@@ -1,10 +1,15 @@
 """`vipctl sync`: what the sync daemon of one director says, those of all others hear."""
 
+import os
+import signal
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -31,12 +36,18 @@ from vipctl.relay.filter import MALFORMED, UNKNOWN
 from vipctl.relay.tls import GREETING
 
 UDP = ["--insecure-udp"]
+LARGE = b"\2\xff" + bytes(255) + b"\3\3sip"  # parameters of a record
 
 
 @pytest.fixture
 def three(tmp_path: Path) -> Iterator[Site]:
     with site(tmp_path) as built:
         yield built
+
+
+def keeps(director: Director, number: int) -> bool:
+    """Whether it knows so many connections."""
+    return bool(director.relay().get("kept") == number)
 
 
 def contents(found: list[bytes]) -> list[bytes]:
@@ -176,7 +187,7 @@ def test_who_comes_later_is_told_all(three: Site, security: list[str] | None) ->
         moved = synced.message([synced.record("10.64.0.5", VIP, RIP, MARK, timeout=60)])
         one.say(moved)
         other.say(synced.message(records(10, 200)))
-        wait_until(lambda: two.relay()["kept"] == 110, "two knows all connections")
+        wait_until(partial(keeps, two, 110), "two knows all connections")
     expected = sorted([*records(5), *records(94, 6), *records(10, 200), *records(0)])
     expected = sorted([*expected, messages.read(moved)[0].data])
 
@@ -237,22 +248,37 @@ def test_a_device_that_is_deleted_ends_it(three: Site) -> None:
 
 
 @contextmanager
-def idle(director: Director) -> Iterator[None]:
-    """A director that takes connections, and then reads nothing."""
+def slow(director: Director) -> Iterator[None]:
+    """A director that takes a connection, and then reads four kilobytes a second of it."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*director.papers[3::2])
     with director.host:
         listening = socket.socket()
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
     listening.bind((director.address, 8849))
     listening.listen()
     listening.settimeout(20)
     with listening:
         plain, _ = listening.accept()
-        with context.wrap_socket(plain, server_side=True) as connection:
+        with (
+            context.wrap_socket(plain, server_side=True) as connection,
+            ThreadPoolExecutor(1) as pool,
+        ):
             connection.sendall(GREETING)
+            ended = threading.Event()
+            reading = pool.submit(_read_slowly, connection.fileno(), ended)
             yield
+            ended.set()
+            assert reading.result() > 0
+
+
+def _read_slowly(descriptor: int, ended: threading.Event) -> int:
+    """How many bytes have come: a peer that reads nothing at all is given up after a while."""
+    found = 0
+    while not ended.wait(1):
+        found += len(os.read(descriptor, 4000))
+    return found
 
 
 def test_a_slow_peer_loses_the_oldest_and_delays_nobody(three: Site) -> None:
@@ -261,23 +287,41 @@ def test_a_slow_peer_loses_the_oldest_and_delays_nobody(three: Site) -> None:
     one.start()
     two.start()
     longest, step = 0.0, 200
-    with two.hearing() as ear, idle(other):
+    with two.hearing() as ear, slow(other):
         one.wait_for(f"{other.address} gets records")
         one.wait_for(f"{two.address} gets records")
         with one.host, synced.speaking(DEVICE) as mouth:
-            for first in range(0, 12_000, step):
-                sent, begun = records(step, first), time.monotonic()
+            for first in range(0, 5_000, step):
+                sent, begun = records(step, first, LARGE), time.monotonic()
                 for record in sent:
                     mouth.send(synced.message([record]))
                 assert contents([ear.recv(2000) for _ in sent]) == sorted(sent)
                 longest = max(longest, time.monotonic() - begun)
         peers = one.relay()["peers"]
     assert longest < 5
-    assert (peers[two.address]["sent"], peers[two.address]["dropped"]) == (12_000, 0)
-    slow = peers[other.address]
-    assert slow["dropped"] > 1000
-    assert slow["sent"] + slow["dropped"] <= 12_000 - 4000, "the rest waits"
+    assert (peers[two.address]["sent"], peers[two.address]["dropped"]) == (5_000, 0)
+    behind = peers[other.address]
+    assert behind["there"]
+    assert behind["dropped"] > 500
+    assert 5_000 - behind["sent"] - behind["dropped"] in (2048, 2049), "what waits, and is sent now"
     one.wait_for(f"{other.address} gets no records: ")
+
+
+def test_a_peer_that_hangs_is_given_up_and_told_all_when_it_goes_on(three: Site) -> None:
+    one, two, _ = three.directors
+    one.patience = 90
+    for director in (one, two):
+        director.start()
+    one.wait_for(f"{two.address} gets records")
+    assert two.process
+    two.process.send_signal(signal.SIGSTOP)
+    for first in range(0, 1500, 100):
+        one.say(*(synced.message([record]) for record in records(100, first, LARGE)))
+        wait_until(partial(keeps, one, first + 100), "all of them are heard")
+    one.wait_for(f"{two.address} gets no records: Connection timed out")
+    assert two.relay() == {"answers": False}
+    two.process.send_signal(signal.SIGCONT)
+    wait_until(partial(keeps, two, 1500), "it is told all")
 
 
 def test_a_recording_can_be_taken_again(three: Site, tmp_path: Path) -> None:
@@ -285,7 +329,7 @@ def test_a_recording_can_be_taken_again(three: Site, tmp_path: Path) -> None:
     file = tmp_path / "recording"
     one.start("--record", str(file))
     one.say(*(synced.message(records(10, n)) for n in range(0, 100, 10)))
-    wait_until(lambda: one.relay()["kept"] == 100, "it has come")
+    wait_until(partial(keeps, one, 100), "it has come")
     one.stop()
     assert file.stat().st_mode & 0o777 == 0o600
     two.start("--replay", str(file))

@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 
-MOST = 4096  # messages; some 6 MB
+MOST = 2048  # messages; up to 3 MB
 
 
 class Outbox:

@@ -20,17 +20,18 @@ from vipctl.watch.journal import Level, say
 
 GREETING = b"vipctl sync 1\n"  # of who takes records, once it knows who sends them
 LENGTH = 2  # bytes before each message, which say how long it is
-PATIENCE = 10.0  # seconds for a connection to stand, and for the peer to acknowledge what was sent
+PATIENCE = 10.0  # seconds for a connection to stand
+HANGING = 30_000  # milliseconds for a peer to take something of what was sent
 AGAIN = 1.0  # seconds until a connection is tried again
 AHEAD = 1 << 16  # bytes that are on the way to a peer, in this process and in the kernel each
 NEWCOMERS = 32  # connections of whom it is not known yet who they are
 STRANGERS = "others"
-WATCHED = {  # a peer that has lost power is missed after ten seconds, though nothing is sent
+WATCHED = {  # a peer that has lost power is missed after ten seconds while nothing is sent
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE): 1,
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE): 4,
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL): 2,
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT): 3,
-    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT): round(PATIENCE * 1000),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT): HANGING,
     (socket.SOL_SOCKET, socket.SO_SNDBUF): AHEAD,
 }
 FAILURES = (OSError, EOFError)  # ssl's and timeouts are OSErrors, the end of a stream an EOFError
