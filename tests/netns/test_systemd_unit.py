@@ -259,6 +259,7 @@ def test_relaying_works_within_the_limits(tmp_path: Path) -> None:
                 while not {"READY=1", "WATCHDOG=1"} <= set(heard):
                     heard.append(systemd.recv(1000).decode())  # raises TimeoutError in the end
                     assert len(heard) < 60
+                assert any(line.startswith("STATUS=0 of 1 get records") for line in heard)
                 two.wait_for(f"{one.address} gets records")
                 two.wait_for(f"{one.address} sends records")
                 with one.hearing() as ear:
