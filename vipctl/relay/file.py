@@ -7,11 +7,8 @@ from pathlib import Path
 
 from vipctl.errors import Missing, UsageError
 from vipctl.files import Where
-from vipctl.relay.transport import Sent
+from vipctl.relay.transport import GREETING, LENGTH, Sent, framed
 from vipctl.watch.journal import Level, say
-
-HEAD = b"vipctl sync 1\n"
-LENGTH = 2  # bytes before each message, which say how long it is
 
 
 class Recording:
@@ -28,13 +25,13 @@ class Recording:
             hint = "name a new file in a directory that is there"
             raise Missing(f"cannot record in {self._name}: {e.strerror}", hint=hint) from e
         self._file = os.fdopen(descriptor, "wb", buffering=0)
-        self._file.write(HEAD)
+        self._file.write(GREETING)
 
     def send(self, message: bytes) -> None:
         if self._file.closed:
             return
         try:
-            self._file.write(len(message).to_bytes(LENGTH, "big") + message)
+            self._file.write(framed(message))
             self._sent += 1
         except OSError as e:
             say(Level.ERROR, f"no more is recorded in {self._name}: {e.strerror}")
@@ -54,9 +51,9 @@ def recorded(path: Where) -> Iterator[bytes]:
     except OSError as e:
         what = f"cannot read {os.fspath(path)}: {e.strerror}"
         raise Missing(what, hint="name a file that vipctl sync --record has made") from e
-    if not found.startswith(HEAD):
+    if not found.startswith(GREETING):
         raise UsageError(f"{os.fspath(path)} is no recording of vipctl sync", hint="--record FILE")
-    at = len(HEAD)
+    at = len(GREETING)
     while at < len(found):
         end = at + LENGTH + int.from_bytes(found[at : at + LENGTH], "big")
         yield found[at + LENGTH : end]  # what is cut off is malformed, and refused as such

@@ -1,7 +1,8 @@
 """Between directors by TLS, where both prove their address: the certificate of each names it.
 
 Each director sends on connections that it opens, and takes from those that it accepts. So a peer
-has come when a connection to it stands, and is told first what it has missed.
+has come when a connection to it stands, and is told first what it has missed. It greets who sends
+once it knows who that is, and says nothing more.
 """
 
 import asyncio
@@ -15,11 +16,18 @@ from typing import NamedTuple
 
 from vipctl.errors import Missing
 from vipctl.relay.outbox import Outbox
-from vipctl.relay.transport import Address, Holder, Peer, Sent, bound
+from vipctl.relay.transport import (
+    GREETING,
+    LENGTH,
+    Address,
+    Holder,
+    Peer,
+    Sent,
+    bound,
+    framed,
+)
 from vipctl.watch.journal import Level, say
 
-GREETING = b"vipctl sync 1\n"  # of who takes records, once it knows who sends them
-LENGTH = 2  # bytes before each message, which say how long it is
 PATIENCE = 10.0  # seconds for a connection to stand
 HANGING = 30_000  # milliseconds for a peer to take something of what was sent
 AGAIN = 1.0  # seconds until a connection is tried again
@@ -69,7 +77,7 @@ class Streams:
 
     async def write(self, message: bytes) -> None:
         """Waits while the peer is behind."""
-        self.writer.write(len(message).to_bytes(LENGTH, "big") + message)
+        self.writer.write(framed(message))
         await self.writer.drain()
 
 

@@ -9,6 +9,14 @@ from vipctl.addresses.prefixes import IPAddress, bracketed
 from vipctl.errors import KernelError
 from vipctl.relay.outbox import Outbox
 
+GREETING = b"vipctl sync 1\n"  # before messages in a stream
+LENGTH = 2  # bytes before each of them, which say how long it is
+
+
+def framed(message: bytes) -> bytes:
+    """As it is in a stream."""
+    return len(message).to_bytes(LENGTH, "big") + message
+
 
 class Address(NamedTuple):
     """Where a director takes records."""
