@@ -1,0 +1,281 @@
+"""The set-ups of examples/two-directors/, as they stand, and what becomes of each failure."""
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.harness.netns import Namespace, execute
+from tests.harness.servers import TcpServer
+from tests.harness.traffic import tcp_get
+from tests.harness.waiting import wait_until
+from tests.vm.clients import HELD, INTERVAL, Held, Stream
+from tests.vm.observe import ipvs
+from tests.vm.site import DIRECT, EXAMPLES, PATIENCE, Director, Site, end, site
+
+NAT_VIPS, DIRECT_VIPS = ("203.0.113.7", "2001:db8:1::7"), ("198.51.100.7", "2001:db8:2::7")
+SKEW = 0.61  # seconds of VRRP, after which a backup of priority 100 is the master
+DEAD = 3.0  # seconds without a word, one a second, after which a master is taken for dead
+SLACK = 1.0
+HOPS = ("10.0.0.100/24", "10.0.1.100/24", "fe80::100/64", "fe80::101/64")
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Site]:
+    execute(["modprobe", "--all", "ip_vs", "tun"])
+    with site(tmp_path) as built:
+        yield built
+
+
+@contextmanager
+def traffic(here: Site, vips: tuple[str, ...]) -> Iterator[tuple[Stream, Held]]:
+    stream, held = Stream(here.client, vips), Held(here.client, vips)
+    stream.start()
+    try:
+        yield stream, held
+    finally:
+        stream.end()
+        held.close()
+
+
+def set_up(here: Site, name: str, *words: str) -> None:
+    """Each of the directors, with the word that says which it is."""
+    for number, director in enumerate(here.directors):
+        director.run("sh", str(EXAMPLES / name / "setup.sh"), *words[number : number + 1])
+
+
+def has_all(director: Director, *, all_of_them: bool = True) -> bool:
+    return {director.has(address) for address in HOPS} == {all_of_them}
+
+
+def chosen(director: Director, other: Director) -> None:
+    """Waits until VRRP has chosen it, and not the other one."""
+    wait_until(
+        lambda: has_all(director) and has_all(other, all_of_them=False),
+        f"director {director.number} is the master",
+        PATIENCE,
+    )
+
+
+def test_active_and_passive_by_vrrp(here: Site) -> None:
+    one, two = here.directors
+    here.by_next_hop()
+    set_up(here, "vrrp", "primary", "backup")
+    for director in here.directors:
+        director.watch()
+        director.keepalived()
+    chosen(one, two)
+    vips = NAT_VIPS + DIRECT_VIPS
+    lost: dict[str, dict[str, int]] = {}
+    with traffic(here, vips) as (stream, held):
+        assert held.living() == HELD
+        wait_until(lambda: two.connections() >= HELD, "the other director knows all", PATIENCE)
+        for name, act in VRRP.items():
+            lost[name] = stream.during(lambda act=act: act(one, two))  # type: ignore[misc]
+        assert held.living() == HELD
+        lost["power off"] = stream.during(lambda: off(one, two))
+        living = held.living()
+        lost["power on"] = stream.during(lambda: on(one, two))
+        print(lost, living, held.living())
+        assert living >= HELD - 1
+        assert held.living() >= HELD - 1
+    for vip, number in lost.pop("power off").items():
+        assert number * INTERVAL < DEAD + SKEW + SLACK, vip
+    for name, found in lost.items():
+        assert found == dict.fromkeys(vips, 0), name
+
+
+def reload(one: Director, two: Director) -> None:
+    one.signal("keepalived", signal.SIGHUP)
+    time.sleep(3)
+    chosen(one, two)
+
+
+def terminate(one: Director, two: Director) -> None:
+    one.end("keepalived", signal.SIGTERM)
+    chosen(two, one)
+    one.keepalived()
+    chosen(one, two)
+
+
+def kill(one: Director, two: Director) -> None:
+    """Its addresses stay, and both directors have them."""
+    one.end("keepalived", signal.SIGKILL)
+    wait_until(lambda: has_all(two) and has_all(one), "both have the addresses", PATIENCE)
+    one.keepalived()
+    chosen(one, two)
+
+
+def lose_watch(one: Director, two: Director) -> None:
+    one.signal("watch", signal.SIGKILL)
+    chosen(two, one)
+    one.watch()
+    chosen(one, two)
+
+
+def hang_watch(one: Director, two: Director) -> None:
+    one.signal("watch", signal.SIGSTOP)
+    time.sleep(5)
+    one.signal("watch", signal.SIGCONT)
+    chosen(one, two)
+
+
+def part(one: Director, two: Director) -> None:
+    """Both are masters, and both serve."""
+    two.run("nft", "-f", str(Path(__file__).with_name("deaf.nft")))
+    wait_until(lambda: has_all(one) and has_all(two), "both are masters", PATIENCE)
+    time.sleep(5)
+
+
+def join(one: Director, two: Director) -> None:
+    two.run("nft", "delete", "table", "inet", "deaf")
+    chosen(one, two)
+
+
+VRRP = {
+    "keepalived reloaded": reload,
+    "keepalived stopped and started": terminate,
+    "keepalived killed and started": kill,
+    "vipctl watch killed and started": lose_watch,
+    "vipctl watch hangs": hang_watch,
+    "neither director hears the other": part,
+    "they hear each other again": join,
+}
+
+
+def off(one: Director, two: Director) -> None:
+    one.power_off()
+    wait_until(lambda: has_all(two), "the other director is the master", PATIENCE)
+
+
+def on(one: Director, two: Director) -> None:
+    one.boot()
+    one.run("vipctl", "restore")
+    one.watch()
+    one.keepalived()
+    chosen(one, two)
+
+
+def hops(router: Namespace, prefix: str) -> int:
+    """Over how many directors the router spreads what is for a prefix."""
+    version = "-6" if ":" in prefix else "-4"
+    found = router.run(["ip", version, "-json", "route", "show", prefix, "proto", "bird"]).stdout
+    return sum(len(route.get("nexthops", [route])) for route in json.loads(found or "[]"))
+
+
+def spread(here: Site, number: int) -> None:
+    wait_until(
+        lambda: [hops(here.router, prefix) for prefix in DIRECT] == [number] * 2,
+        f"the router has routes to {number} directors",
+        PATIENCE,
+    )
+
+
+def test_all_active_by_bgp(here: Site, tmp_path: Path) -> None:
+    one = here.directors[0]
+    set_up(here, "bgp")
+    for director in here.directors:
+        director.watch()
+        director.bird()
+    with routing(here.router, tmp_path):
+        spread(here, 2)
+        with traffic(here, DIRECT_VIPS) as (stream, held):
+            assert held.living() == HELD
+            lost, living = {}, {}
+            for name, act in BGP.items():
+                lost[name] = stream.during(lambda act=act: act(here, one))  # type: ignore[misc]
+                living[name] = held.living()
+            print("bgp", lost, living)
+            assert min(living.values()) >= HELD - 1
+
+
+@contextmanager
+def routing(router: Namespace, scratch: Path) -> Iterator[None]:
+    words = ["-f", "-c", str(EXAMPLES / "bgp" / "router.conf"), "-s", str(scratch / "router.ctl")]
+    with router:
+        process = subprocess.Popen(["bird", *words], stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        end(process)
+
+
+def kill_bird(here: Site, one: Director) -> None:
+    one.end("bird", signal.SIGKILL)
+    spread(here, 1)
+    one.bird()
+    spread(here, 2)
+
+
+def withdraw(here: Site, one: Director) -> None:
+    one.signal("watch", signal.SIGKILL)
+    spread(here, 1)
+    one.watch()
+    spread(here, 2)
+
+
+def lose_power(here: Site, one: Director) -> None:
+    one.power_off()
+    spread(here, 1)
+
+
+def return_to_routers(here: Site, one: Director) -> None:
+    one.boot()
+    one.run("vipctl", "restore")
+    one.watch()
+    one.bird()
+    spread(here, 2)
+
+
+BGP = {
+    "BIRD killed and started": kill_bird,
+    "vipctl watch killed and started": withdraw,
+    "power off": lose_power,
+    "power on": return_to_routers,
+}
+
+
+def test_real_servers_are_keepaliveds(here: Site) -> None:
+    """vipctl accepts; virtual services and their checks are of keepalived's configuration."""
+    one, two = here.directors
+    here.by_next_hop()
+    set_up(here, "acceptance", "primary", "backup")
+    for director in here.directors:
+        director.keepalived()
+
+    def master(director: Director) -> bool:
+        return all(director.has(hop) for hop in HOPS[:2])
+
+    wait_until(lambda: master(one) and not master(two), "the primary is the master", PATIENCE)
+    wait_until(lambda: len(ipvs(one.host)) == 1 + len(here.reals), "all are checked", PATIENCE)
+    assert answering(here) == {"real1", "real2", "real3"}
+    here.web4[1].close()
+    wait_until(lambda: len(ipvs(one.host)) == len(here.reals), "it is found out", PATIENCE)
+    assert answering(here) == {"real1", "real3"}
+    here.web4[1] = TcpServer(here.reals[1], "0.0.0.0", 80, "real2")
+    wait_until(lambda: len(ipvs(one.host)) == 1 + len(here.reals), "it is back", PATIENCE)
+    stream = Stream(here.client, NAT_VIPS[:1])
+    stream.start()
+    try:
+        lost = stream.during(lambda: stop_keepalived(one, lambda: master(two)))
+    finally:
+        stream.end()
+    # keepalived takes its virtual services away before the other one is the master.
+    assert lost[NAT_VIPS[0]] * INTERVAL < SKEW + SLACK
+    assert answering(here) == {"real1", "real2", "real3"}
+
+
+def stop_keepalived(one: Director, elsewhere: Callable[[], bool]) -> None:
+    one.end("keepalived", signal.SIGTERM)
+    wait_until(elsewhere, "the other director is the master", PATIENCE)
+
+
+def answering(here: Site) -> set[str]:
+    """Who answers 30 clients of different VIPs: all are answered."""
+    replies = [tcp_get(here.client, f"203.0.113.{n}", 80) for n in range(30)]
+    return {reply.server or reply.outcome.value for reply in replies}
