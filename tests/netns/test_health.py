@@ -35,6 +35,9 @@ from vipctl.state.store import Store
 from vipctl.watch import checker
 from vipctl.watch.checker import Checker
 
+COLLECTED = """import gc
+gc.callbacks.append(lambda *_: open('{file}', 'a').write("."))
+"""
 OFTEN = "every=0.2s,fall=2"
 TCP = f"tcp:80,{OFTEN}"
 ONE, TWO = "10.0.1.11", "10.0.1.12"
@@ -261,6 +264,19 @@ def test_without_checks_nothing_is_said(balanced: Lab, director: Vipctl, tmp_pat
         where = Path(file.path(director.state_dir))
         wait_until(lambda: not where.exists(), "the file has gone")
     assert director("list-checks")["checks"] == []
+
+
+def test_what_failed_checks_leave_in_memory_is_collected(
+    balanced: Lab, director: Vipctl, tmp_path: Path
+) -> None:
+    """Commands end before that is worth it, and so have it switched off."""
+    del balanced
+    keep(director, WEB._replace(checks=parse_checks([f"tcp:81,{OFTEN}"])))
+    (tmp_path / "sitecustomize.py").write_text(COLLECTED.format(file=tmp_path / "collected"))
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    with watching(director, tmp_path / "log", inside=("env", f"PYTHONPATH={path}")):
+        (tmp_path / "collected").write_bytes(b"")
+        wait_until(lambda: (tmp_path / "collected").stat().st_size > 0, "it collects")
 
 
 def test_who_gets_no_processor_takes_nobody_for_dead(

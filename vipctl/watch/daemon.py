@@ -1,6 +1,7 @@
 """The daemon's loop: hear, wait until it is quiet, look, heal, say what was done."""
 
 import asyncio
+import gc
 import os
 import signal
 import threading
@@ -64,6 +65,7 @@ class Daemon:
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT; SIGHUP has it look at once."""
+        gc.enable()  # each check that fails leaves a circle of objects
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end)
