@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Iterator
 
 Where = str | os.PathLike[str]
 NOTHING_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
@@ -10,6 +11,13 @@ NOTHING_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 def text(path: Where) -> str:
     with open(path, encoding="utf-8", errors="surrogateescape") as file:
         return file.read()
+
+
+def lines_after_head(path: Where) -> Iterator[str]:
+    """All but the first, one by one: for files that may be long, of which little is read."""
+    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        next(file, None)
+        yield from file
 
 
 def exists(path: Where) -> bool:

@@ -12,14 +12,14 @@ from ipaddress import IPv4Address
 
 from vipctl.errors import Missing, Refused, VipctlError
 from vipctl.linux import netlink
-from vipctl.linux.netlink import NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE, attribute
+from vipctl.linux.netlink import NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE, NUMBER, attribute
 
 TUN = "/dev/net/tun"
 TUNSETIFF, TUNSETPERSIST, TUNGETIFF = 0x400454CA, 0x400454CB, 0x800454D2
 IFF_TUN, IFF_NO_PI, IFF_TUN_EXCL = 0x1, 0x1000, 0x8000
 REQUEST = struct.Struct("16sH22x")  # struct ifreq: name, flags
 RTM_NEWLINK, RTM_GETLINK, RTM_NEWADDR = 16, 18, 20
-IFLA_IFNAME = 3
+IFLA_IFNAME, IFLA_MTU = 3, 4
 IFA_ADDRESS, IFA_LOCAL = 1, 2
 IFF_UP, IFF_RUNNING = 0x1, 0x40
 INFO = struct.Struct("=BxHiII")  # struct ifinfomsg: family, type, index, flags, what changes
@@ -121,12 +121,26 @@ def _not_made(name: str, error: OSError) -> VipctlError:
 
 def is_up(name: str) -> bool:
     """Whether there is such a device, that is up and has a link. Raises KernelError."""
+    wanted = IFF_UP | IFF_RUNNING
+    found = _about(name)
+    return bool(found and INFO.unpack_from(found)[3] & wanted == wanted)
+
+
+def mtu(name: str) -> int | None:
+    """In bytes; None if there is no such device. Raises KernelError."""
+    if not (content := _about(name)):
+        return None
+    found = dict(netlink.attributes(content, INFO.size))
+    return int(NUMBER.unpack(found[IFLA_MTU])[0])
+
+
+def _about(name: str) -> bytes:
+    """What the kernel says of a device; nothing if there is none."""
     content = INFO.pack(0, 0, 0, 0, 0) + attribute(IFLA_IFNAME, name.encode() + b"\0")
     with netlink.connect() as link:
         found = netlink.ask(link, RTM_GETLINK, 0, content)
     if failure := found.failure():
         if failure == errno.ENODEV:
-            return False
+            return b""
         raise netlink.refusal(f"cannot look at {name}", failure, "ip link show")
-    wanted = IFF_UP | IFF_RUNNING
-    return bool(INFO.unpack_from(found.content)[3] & wanted == wanted)
+    return found.content

@@ -22,13 +22,14 @@ class Method(Protocol):
 
     If it is SIZED, the `Shape`s that it is given say how much room they need. LOCAL is the routing
     table that makes VIPs local, None if packets for VIPs are not routed. If it is ROUTED, it needs
-    routes to `lo`.
+    routes to `lo`. If it is SEARCHED, `has` looks up one prefix; else it may have to read all.
     """
 
     WITNESSED: bool  # whether it needs the `witnesses` of an `Acceptance`
     SIZED: bool
     LOCAL: int | None
     ROUTED: bool
+    SEARCHED: bool
 
     def probe(self) -> Iterable[str]:
         """Notes for the operator about this method on this director; may be evaluated lazily. Fast.
@@ -49,6 +50,12 @@ class Method(Protocol):
         """What `seal` finds otherwise, in words; nothing if all that is wanted is there.
 
         It was made anew then, or changed in a way that `seal` alone notices.
+        """
+
+    def marks(self, version: int) -> bool:
+        """Whether there is anything left that gives packets of an IP version their mark.
+
+        That it does so rightly, `seal` tells.
         """
 
     def apply(

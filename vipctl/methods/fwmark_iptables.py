@@ -48,6 +48,7 @@ from vipctl.services.seal import ABSENT, OTHER, Seal
 WITNESSED = True
 SIZED = False
 ROUTED = True
+SEARCHED = True
 BLOCK = Block.of(METHODS["fwmark-iptables"])
 LOCAL = BLOCK.table
 OUR_SETS = re.compile(r"vipctl[46](_p\d+)?(_new)?")
@@ -97,6 +98,10 @@ def unlike(acceptance: Acceptance) -> Iterator[str]:
     for version, table in sorted(wanted.keys() | found.keys()):
         if wanted.get((version, table)) != found.get((version, table)):
             yield f"vipctl's chains in table {table} of legacy iptables (IPv{version})"
+
+
+def marks(version: int) -> bool:
+    return ruleset.works(legacy.read(version, "mangle"))
 
 
 def _present(entry: Entry) -> bool:

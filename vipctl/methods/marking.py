@@ -18,6 +18,7 @@ class Marking(NamedTuple):
 
     table: tables.Table
     block: fwmarks.Block
+    chains: tuple[str, ...] = ("prerouting",)  # that mark
 
     def probe(self) -> tuple[str, ...]:
         tables.probe()
@@ -34,6 +35,9 @@ class Marking(NamedTuple):
     def unlike(self, acceptance: Acceptance) -> Iterator[str]:
         yield from self.table.unlike(acceptance)
         yield from fwmarks.unlike(self.block, acceptance)
+
+    def marks(self, _version: int) -> bool:
+        return self.table.works(self.chains)
 
     def apply(self, before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -> int:
         work = self.table.changing(before, after, removed, added)

@@ -59,6 +59,10 @@ def unlike(acceptance: Acceptance) -> Iterator[str]:
             yield f"the local route of {prefix} is not there"
 
 
+def marks(_version: int) -> bool:
+    return MARKS.works(("marking",))
+
+
 def apply(before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -> int:
     """Marks are added before the routes, and removed after them."""
     old, new = _routes(removed), _routes(added)
@@ -180,6 +184,7 @@ WITNESSED = True
 SIZED = True
 LOCAL = localroutes.RT_TABLE_LOCAL
 ROUTED = True
+SEARCHED = True
 NAME = METHODS["route"].table
 MARKS = tables.Table(NAME, chains)
 SILENCE = tables.Table(NAME, silent_chains, family="arp")

@@ -30,6 +30,7 @@ WITNESSED = False
 SIZED = False
 LOCAL = None
 ROUTED = False
+SEARCHED = False
 BRIDGED = {
     f"net.bridge.bridge-nf-call-{name}": Path(f"/proc/sys/net/bridge/bridge-nf-call-{name}")
     for name in ("iptables", "ip6tables")
@@ -73,6 +74,10 @@ def unlike(acceptance: Acceptance) -> Iterator[str]:
             yield f"the module has other settings for the service of fwmark {mark:#x}"
     if found and passive != acceptance.all_passive:
         yield f"the module is {'passive' if passive else 'active'}, and should not be"
+
+
+def marks(_version: int) -> bool:
+    return bool(shim.services())
 
 
 def apply(before: Acceptance, after: Acceptance, removed: Batch, added: Batch) -> int:

@@ -22,7 +22,7 @@ from vipctl.services.service import Service
 from vipctl.services.values import AUTO
 
 TAG = 0x80000000
-WITNESSED = SIZED = ROUTED = False
+WITNESSED = SIZED = ROUTED = SEARCHED = False
 LOCAL = None
 
 

@@ -72,6 +72,13 @@ def _mangle(version: int, sets: list[str], services: Iterable[Service]) -> Chain
     return found
 
 
+def works(mangle: Chains) -> bool:
+    """Whether packets come to our chain, and are looked up there."""
+    return bool(mangle.get("PREROUTING")) and any(
+        rule.startswith("-j SET") for rule in mangle.get(CHAIN, ())
+    )
+
+
 def _replies(sets: Iterable[str]) -> list[str]:
     """Drops what the director's own sockets send from VIPs, but for resets, which are refusals.
 

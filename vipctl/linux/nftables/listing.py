@@ -33,6 +33,7 @@ from vipctl.linux.nftables.transactions import (
 )
 
 TABLE_FLAGS, TABLE_USE, TABLE_HANDLE, TABLE_USERDATA, TABLE_OWNER = 2, 3, 4, 6, 7
+DORMANT = 1  # NFT_TABLE_F_DORMANT
 SET_FLAGS, ANONYMOUS = 3, 1
 ELEMENTS = 3
 RULE_CHAIN = 2
@@ -65,6 +66,11 @@ class Found(NamedTuple):
     @property
     def comment(self) -> str:
         return _commented(self.table)
+
+    @property
+    def dormant(self) -> bool:
+        """Whether its chains are not called."""
+        return bool(NUMBER.unpack(self.table[TABLE_FLAGS])[0] & DORMANT)
 
     def lengths(self) -> dict[str, int]:
         """How many rules each chain has."""

@@ -1,6 +1,6 @@
 """A method's nftables table, and how it gets from one state to another in one transaction."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from vipctl import digests
@@ -76,6 +76,11 @@ class Table(NamedTuple):
                 yield f"{table}: chain {name} has {present[name]} rules, should have {len(lines)}"
         if not found.complete:
             yield f"{table} has a chain that is not vipctl's"
+
+    def works(self, names: Collection[str]) -> bool:
+        """Whether it is there, not dormant, and each of these chains has a rule."""
+        found = listing.read(self.owned, names)
+        return found is not None and not found.dormant and all(map(found.lengths().get, names))
 
     def changing(
         self, before: Acceptance, after: Acceptance, removed: Batch, added: Batch

@@ -236,12 +236,21 @@ def device_to(where: IPAddress) -> int | None:
     return _number(device) if device else None
 
 
+def kind_to(where: IPAddress) -> int | None:
+    """The type of the kernel's route to an address, RTN_…; None if there is no route."""
+    content = _answer_to(where)
+    return None if content is None else int(ROUTE.unpack_from(content)[-2])
+
+
 def _route_to(where: IPAddress) -> Attributes:
+    content = _answer_to(where)
+    return {} if content is None else dict(netlink.attributes(content, ROUTE.size))
+
+
+def _answer_to(where: IPAddress) -> bytes | None:
     version = where.version
     request = ROUTE.pack(AF[version], BITS[version], 0, 0, 0, 0, 0, 0, 0)
     request += attribute(RTA_DST, where.packed)
     with netlink.connect() as link:
         answer = netlink.ask(link, RTM_GETROUTE, 0, request)
-    if answer.kind != RTM_NEWROUTE:
-        return {}
-    return dict(netlink.attributes(answer.content, ROUTE.size))
+    return answer.content if answer.kind == RTM_NEWROUTE else None

@@ -1,0 +1,30 @@
+"""Neighbours: what the kernel knows of a host's link-layer address.
+
+Numbers are from include/uapi/linux/neighbour.h unless said.
+"""
+
+import errno
+import struct
+
+from vipctl.addresses.prefixes import AF, IPAddress
+from vipctl.linux import netlink
+from vipctl.linux.netlink import attribute
+
+RTM_GETNEIGH = 30  # include/uapi/linux/rtnetlink.h
+NDA_DST = 1
+NUD_FAILED = 0x20
+NUD_VALID = 0xDE  # PERMANENT, NOARP, REACHABLE, PROBE, STALE, DELAY: include/net/neighbour.h
+NEIGHBOUR = struct.Struct("=BxxxiHBB")  # struct ndmsg: family, interface, state, flags, type
+
+
+def state(device: int, address: IPAddress) -> int:
+    """NUD_… of a host on the link of a device; 0 if nobody has asked for it. Raises KernelError."""
+    content = NEIGHBOUR.pack(AF[address.version], device, 0, 0, 0)
+    with netlink.connect() as link:
+        content += attribute(NDA_DST, address.packed)
+        answer = netlink.ask(link, RTM_GETNEIGH, 0, content)
+    if answer.failure() == errno.ENOENT:
+        return 0
+    if failure := answer.failure():
+        raise netlink.refusal(f"neighbour {address}", failure, "ip neighbour show")
+    return int(NEIGHBOUR.unpack_from(answer.content)[2])
