@@ -78,7 +78,7 @@ def _astray(store: Store, change: Change, own: list[Own]) -> Iterator[str]:
     present = rules.read()
     hops = ways.defaults(ways.tables_of(present))
     for version, table, services in accepted:
-        ahead = _ahead(present, version, table)
+        ahead = rules_ahead(present, version, table)
         vips = Vips(store, change, version)
         targets = dict.fromkeys(_targets(vips, table, services, ahead.rules))
         found = sources(version, hops, own)
@@ -131,7 +131,7 @@ class Ahead(NamedTuple):
     complete: bool
 
 
-def _ahead(present: Iterable[Rule], version: int, table: int) -> Ahead:
+def rules_ahead(present: Iterable[Rule], version: int, table: int) -> Ahead:
     found = [rule for rule in present if rule.version == version]
     ours = [n for n, rule in enumerate(found) if rule.table == table]
     before = found[: ours[-1]] if ours else [r for r in found if r.priority < FIRST_PRIORITY]
@@ -229,14 +229,14 @@ def _lost(targets: Iterable[Target], sources: Iterable[Source], ahead: Ahead) ->
             for target in targets:
                 packet = Packet(client, device, *target)
                 way = ways.taken_by(link, packet)
-                guilty = _guilty(packet, way, ahead)
+                guilty = guilty_rules(packet, way, ahead)
                 cause = device, way.failure, guilty
-                if not _arrives(way) and cause not in told and (guilty or ahead.complete):
+                if not arrives(way) and cause not in told and (guilty or ahead.complete):
                     told.add(cause)
                     yield _words(packet, way, guilty)
 
 
-def _arrives(way: Way) -> bool:
+def arrives(way: Way) -> bool:
     """Whether a packet is accepted, by whatever table; table `local` has the director's addresses.
 
     One from a device that has just gone counts as accepted.
@@ -244,7 +244,7 @@ def _arrives(way: Way) -> bool:
     return way.kind == RTN_LOCAL or way.table == RT_TABLE_LOCAL or way.failure == errno.ENODEV
 
 
-def _guilty(packet: Packet, way: Way, ahead: Ahead) -> tuple[Rule, ...]:
+def guilty_rules(packet: Packet, way: Way, ahead: Ahead) -> tuple[Rule, ...]:
     """The rule that leads to the table of the way; if that is not clear, all that may match."""
     matching = tuple(rule for rule in ahead.rules if _may_match(rule, packet))
     leading = [r for r in matching if r.table == way.table and not r.l3mdev()]

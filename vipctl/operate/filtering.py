@@ -56,13 +56,21 @@ class Case(NamedTuple):
 
 
 class Site(NamedTuple):
-    """What all services of a change share."""
+    """The director, as far as all packets meet it alike."""
 
-    store: Store
-    change: Change
     tracked: bool  # net.ipv4.vs.conntrack
     bases: list[Base]
     devices: dict[int, list[Device]]  # that clients' packets arrive by, for each IP version
+
+
+class Asked(NamedTuple):
+    """What a client asks a service for, and which real server is to answer, if any."""
+
+    service: Service
+    vip: IPAddress
+    port: Port
+    real: RealServer | None = None
+    client: IPAddress | None = None  # None: any
 
 
 def findings(
@@ -74,58 +82,70 @@ def findings(
         if not any(base.hook in (Hook.INPUT, Hook.FORWARD, Hook.OUTPUT) for base in found):
             return
         tracked = (conntrack or sysctl.read(sysctl.CONNTRACK)) == "1"
-        yield from _told(Site(store, change, tracked, found, _devices()), list(services)[:MOST])
+        site, some = Site(tracked, found, _devices()), list(services)[:MOST]
+        yield from _told(site, _asked(store, change, some))
     except VipctlError as e:
         yield f"whether a firewall drops packets for VIPs could not be found out: {e.message}"
 
 
-def _told(site: Site, services: Iterable[Service]) -> Iterator[str]:
+def _told(site: Site, asked: Iterable[Asked]) -> Iterator[str]:
     """Once for each chain and kind of packet."""
     told: dict[tuple[str, str], tuple[str, list[str]]] = {}
-    ranges = with_ranges(site.store, site.change)
-    for version in VERSIONS:
-        for service in services:
-            if (service.name, version) not in ranges:
-                continue
-            for case in _cases(site, service, version):
-                for base, place in _losing(site.bases, case):
-                    text = _words(site, base, place, case)
-                    names = told.setdefault((base.title, case.what), (text, []))[1]
-                    names += [service.name] if service.name not in names else []
+    for one in asked:
+        name = one.service.name
+        for case in cases(site, one):
+            for base, place in losing(site.bases, case):
+                text = f"{dropping(base, place, case)}: {cure(site, base, place, case)}; see {PAGE}"
+                names = told.setdefault((base.title, case.what), (text, []))[1]
+                names += [name] if name not in names else []
     for text, (_, *others) in told.values():
         yield text + (f" (and of {len(others)} more services)" if others else "")
 
 
-def _losing(bases: Iterable[Base], case: Case) -> Iterator[tuple[Base, str]]:
+def losing(bases: Iterable[Base], case: Case) -> Iterator[tuple[Base, str]]:
     """Chains that drop it, whichever way it comes."""
+    for base in seeing(bases, case):
+        places = [base.loses(p) if base.sees(p) else "" for p in case.packets]
+        if all(places) and places:
+            yield base, places[0]
+
+
+def seeing(bases: Iterable[Base], case: Case) -> Iterator[Base]:
+    """Chains that see it so."""
     for base in bases:
-        if case.first <= base.priority <= case.last:
-            places = [base.loses(p) if base.sees(p) else "" for p in case.packets]
-            if all(places) and places:
-                yield base, places[0]
+        if case.first <= base.priority <= case.last and any(map(base.sees, case.packets)):
+            yield base
 
 
-def _cases(site: Site, service: Service, version: int) -> Iterator[Case]:
-    found = Vips(site.store, site.change, version).matching(None, [service])
-    if found is None:
+def _asked(store: Store, change: Change, services: Iterable[Service]) -> Iterator[Asked]:
+    """For each service and IP version, the first VIP and port, and a real server for all."""
+    ranges = with_ranges(store, change)
+    for version in VERSIONS:
+        for service in services:
+            found = Vips(store, change, version).matching(None, [service])
+            if found is not None and (service.name, version) in ranges:
+                port = service.ports[0] if service.ports else SAMPLE
+                yield Asked(service, found[0], port, first_real(service, version))
+
+
+def cases(site: Site, asked: Asked) -> Iterator[Case]:
+    """The packets of a connection, in their order."""
+    devices = site.devices[asked.vip.version]
+    yield _to_vips(asked, tuple(_arriving(site, asked, device) for device in devices))
+    if asked.real is None:
         return
-    vip, devices = found[0], site.devices[version]
-    arriving = tuple(_arriving(site, service, vip, device) for device in devices)
-    yield _to_vips(service, version, arriving)
-    real = first_real(service, version)
-    if real is None:
-        return
-    sent = _sent(site, service, real, vip)
-    yield _to_reals(service, sent)
-    if service.forward_of(real) is Forward.NAT:
-        answer = _answer(site, sent, real)
-        yield _from_reals(service, tuple(answer._replace(leaving=d) for d in devices))
+    sent = _sent(site, asked, asked.real)
+    yield _to_reals(asked, sent)
+    if asked.service.forward_of(asked.real) is Forward.NAT:
+        answer = _answer(site, asked, sent, asked.real)
+        yield _from_reals(asked, tuple(answer._replace(leaving=d) for d in devices))
 
 
-def _to_vips(service: Service, version: int, packets: tuple[Packet, ...]) -> Case:
+def _to_vips(asked: Asked, packets: tuple[Packet, ...]) -> Case:
+    service = asked.service
     what = f"packets for VIPs of service {service.name!r}"
     if service.features.local:
-        family = "ip" if version == 4 else "ip6"
+        family = "ip" if asked.vip.version == 4 else "ip6"
         words = f"{family} daddr RANGE accept", "-d RANGE -j ACCEPT"
         return Case(what, packets, FIRST, MARKED, *words)
     mark = f"{service.fwmark:#x}"
@@ -133,10 +153,10 @@ def _to_vips(service: Service, version: int, packets: tuple[Packet, ...]) -> Cas
     return Case(what, packets, FIRST, TAKEN - 1, *words)
 
 
-def _to_reals(service: Service, sent: Packet) -> Case:
+def _to_reals(asked: Asked, sent: Packet) -> Case:
     family = "ip" if sent.version == 4 else "ip6"
     return Case(
-        f"what IPVS sends to real servers of service {service.name!r}",
+        f"what IPVS sends to real servers of service {asked.service.name!r}",
         (sent,),
         FIRST,
         LAST,
@@ -145,9 +165,9 @@ def _to_reals(service: Service, sent: Packet) -> Case:
     )
 
 
-def _from_reals(service: Service, answers: tuple[Packet, ...]) -> Case:
+def _from_reals(asked: Asked, answers: tuple[Packet, ...]) -> Case:
     return Case(
-        f"answers of real servers of service {service.name!r}",
+        f"answers of real servers of service {asked.service.name!r}",
         answers,
         FIRST,
         ANSWERED - 1,
@@ -162,14 +182,15 @@ def first_real(service: Service, version: int) -> RealServer | None:
     return next((real for real in reals if version in real.versions), None)
 
 
-def _arriving(site: Site, service: Service, vip: IPAddress, device: Device) -> Packet:
-    port = service.ports[0] if service.ports else SAMPLE
+def _arriving(site: Site, asked: Asked, device: Device) -> Packet:
+    service = asked.service
     packet = Packet(
         Hook.INPUT,
-        vip.version,
-        NUMBERS[port.protocol],
-        destination=vip,
-        dport=port.number,
+        asked.vip.version,
+        NUMBERS[asked.port.protocol],
+        source=asked.client,
+        destination=asked.vip,
+        dport=asked.port.number,
         mark=0 if service.features.local else service.fwmark,
         arriving=device,
         leaving=NOWHERE,
@@ -179,28 +200,30 @@ def _arriving(site: Site, service: Service, vip: IPAddress, device: Device) -> P
     return _tracked(site, packet)
 
 
-def _sent(site: Site, service: Service, real: RealServer, vip: IPAddress) -> Packet:
+def _sent(site: Site, asked: Asked, real: RealServer) -> Packet:
     """What IPVS makes of a client's first packet."""
     toward = ways.device_to(real.address)
-    port = service.ports[0] if service.ports else SAMPLE
     leaving = None if toward is None else Device(toward, ways.name_of(toward))
     packet = Packet(
         Hook.OUTPUT,
-        vip.version,
-        NUMBERS[port.protocol],
-        dport=real.port or port.number,
+        asked.vip.version,
+        NUMBERS[asked.port.protocol],
+        source=asked.client,
+        dport=real.port or asked.port.number,
         arriving=NOWHERE,
         leaving=leaving,
         state=NEW if site.tracked else UNTRACKED,
     )
-    way = service.forward_of(real)
+    way = asked.service.forward_of(real)
     if way is Forward.TUN:
         outer = packet._replace(version=real.address.version, destination=real.address)
-        return _tracked(site, outer._replace(protocol=None, dport=None, state=NEW))
-    return _tracked(site, packet._replace(destination=real.address if way is Forward.NAT else vip))
+        outer = outer._replace(source=None, protocol=None, dport=None, state=NEW)
+        return _tracked(site, outer)
+    to = real.address if way is Forward.NAT else asked.vip
+    return _tracked(site, packet._replace(destination=to))
 
 
-def _answer(site: Site, sent: Packet, real: RealServer) -> Packet:
+def _answer(site: Site, asked: Asked, sent: Packet, real: RealServer) -> Packet:
     """The first answer to what was sent to a real server by nat; it may leave by any device."""
     untracked = INVALID if sent.protocol == NUMBERS["tcp"] else NEW
     answer = Packet(
@@ -208,6 +231,7 @@ def _answer(site: Site, sent: Packet, real: RealServer) -> Packet:
         sent.version,
         sent.protocol,
         source=real.address,
+        destination=asked.client,
         sport=sent.dport,
         mark=0,
         arriving=sent.leaving,
@@ -232,14 +256,12 @@ def _devices() -> dict[int, list[Device]]:
     }
 
 
-def _words(site: Site, base: Base, place: str, case: Case) -> str:
+def dropping(base: Base, place: str, case: Case) -> str:
     inner = "" if place == base.chain else f" (in {place})"
-    return (
-        f"chain {base.title}{inner} drops {case.what}: {_cure(site, base, place, case)}; see {PAGE}"
-    )
+    return f"chain {base.title}{inner} drops {case.what}"
 
 
-def _cure(site: Site, base: Base, place: str, case: Case) -> str:
+def cure(site: Site, base: Base, place: str, case: Case) -> str:
     if place == "ufw-not-local":
         return (
             "in /etc/ufw/before.rules, before `-j ufw-not-local`, add -A ufw-before-input "

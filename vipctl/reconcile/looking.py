@@ -90,7 +90,7 @@ def look(
     services = (*store.services().values(), *(change.after if change else ()))
     used = {part for service in services for part in service.parts}
     found = Found(Watch(used), Lacking(), whole, everything=store.intent() is not None)
-    found.lacking.accepted |= _without_ipv6(used)
+    found.lacking.accepted |= without_ipv6(used)
     found.methods = _differing(store, found.lacking.accepted, whole)
     _look_for_lost(store, found)
     _look_at_ipvs(store, found, None if whole else change, seen)
@@ -107,7 +107,7 @@ def look(
     return found
 
 
-def _without_ipv6(names: Iterable[str]) -> dict[tuple[str, int], VipctlError]:
+def without_ipv6(names: Iterable[str]) -> dict[tuple[str, int], VipctlError]:
     problem = sysctl.without_ipv6_routes()
     return {(name, 6): problem for name in names if problem and methods.get(name).ROUTED}
 
