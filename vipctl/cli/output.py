@@ -11,7 +11,7 @@ import click
 
 from vipctl.errors import VipctlError
 
-PLAIN = {"…": "...", "→": "->"}  # of what vipctl itself prints
+PLAIN = {"…": "...", "→": "->", "✓": "ok", "✗": "NO"}  # of what vipctl itself prints
 
 
 class Unprinted(VipctlError):

@@ -26,6 +26,8 @@ def table(headers: list[str], rows: Iterable[Iterable[object]]) -> str:
     return tabulate(cells, bold, tablefmt="plain", disable_numparse=True, colalign=aligned)
 
 
+SIGNS = {"well": "✓", "cause": "✗", "unknown": "?"}
+COLOURS = {"well": "green", "cause": "red", "unknown": "yellow"}
 COUNTERS = {
     "CONNECTIONS": "connections",
     "ACTIVE": "active",
@@ -84,6 +86,28 @@ def _holder(found: Report) -> list[str]:
     reals = " ".join(found["reals"]) if "reals" in found else "-"
     by = [found["method"], f"{found['fwmark']:#x}"]
     return [found["service"], found["range"], *by, ports, reals, found["kernel"]]
+
+
+def explanation(report: Report) -> str:
+    """The way as a numbered list, with what shows the same and what to do."""
+    by = f" by {report['device']}" if report["device"] else ""
+    lines = [f"{report['client']} asks {report['address']} {report['port']}{by}:"]
+    for number, step in enumerate(report["steps"], 1):
+        sign = styled(SIGNS[step["state"]], fg=COLOURS[step["state"]])
+        cause = f" [{step['cause']}]" if step["cause"] else ""
+        lines.append(f"{number:3} {sign} {printable(step['says'] + cause)}")
+        lines += [f"      $ {printable(step['evidence'])}"] if step["evidence"] else []
+        lines += [f"      → {printable(step['fix'])}"] if step["fix"] else []
+    for one in report["hints"]:
+        lines.append(printable(f"hint: {one['says']} [{one['id']}]"))
+        lines.append(f"      → {printable(one['fix'])}")
+    return "\n".join([*lines, _found(report)])
+
+
+def _found(report: Report) -> str:
+    if not report["causes"]:
+        return "no cause found on this director; what is marked ? cannot be told from here"
+    return "cause: " + styled(", ".join(report["causes"]), fg="red") + " (docs/explain.md)"
 
 
 def services(report: Report) -> str:

@@ -45,6 +45,33 @@ def lookup(settings: Settings, addresses: tuple[str, ...]) -> None:
     show(settings, holders.lookup(settings.state_dir, asked), render.holders)
 
 
+@group.of(
+    "explain",
+    click.argument("address"),
+    click.argument("port", metavar="[tcp/80]", required=False),
+    click.option("--from", "client", metavar="CLIENT", help="Who asks; default: anybody."),
+    click.option("--in", "device", metavar="DEVICE", help="By which interface packets arrive."),
+)
+def explain(
+    settings: Settings, address: str, port: str | None, client: str | None, device: str | None
+) -> int:
+    """Say why a VIP does not answer, and exit with 3 if a cause is found.
+
+    The way of a client's packet, step by step. Nothing is sent, and nothing is changed.
+    """
+    from vipctl.addresses import prefixes
+    from vipctl.cli import render
+    from vipctl.diagnosis import explain as diagnosis
+    from vipctl.services import syntax
+
+    vip = prefixes.address(*prefixes.parse_address(address))
+    who = prefixes.address(*prefixes.parse_address(client)) if client else None
+    wanted = syntax.parse_port(port) if port else None
+    found = diagnosis.explain(settings.state_dir, vip, wanted, who, device)
+    show(settings, found, render.explanation)
+    return Refused.exit_code if found["causes"] else 0
+
+
 @group.of("list-services")
 def list_services(settings: Settings) -> None:
     """Show the services and how they balance."""

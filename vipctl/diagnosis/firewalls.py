@@ -1,0 +1,63 @@
+"""Whether a firewall on the director is sure to drop a packet of the connection."""
+
+from collections.abc import Iterator
+
+from vipctl.diagnosis.case import Case
+from vipctl.diagnosis.steps import Step, ill, unknown, well
+from vipctl.linux import filters, sysctl
+from vipctl.linux.filters.packet import Device, Hook
+from vipctl.linux.filters.walk import Base
+from vipctl.operate import filtering
+from vipctl.operate.filtering import Asked, Site
+
+CAUSES = {
+    Hook.INPUT: "firewall-input",
+    Hook.OUTPUT: "firewall-output",
+    Hook.FORWARD: "firewall-forward",
+}
+
+
+def arriving(case: Case) -> Iterator[Step]:
+    yield from _at(case, Hook.INPUT)
+
+
+def sent(case: Case) -> Iterator[Step]:
+    yield from _at(case, Hook.OUTPUT)
+
+
+def answered(case: Case) -> Iterator[Step]:
+    yield from _at(case, Hook.FORWARD)
+
+
+def _at(case: Case, hook: Hook) -> Iterator[Step]:
+    """With the first real server that may be chosen."""
+    asked, tracked = case.asked, sysctl.read(sysctl.CONNTRACK) == "1"
+    devices = [Device(asked.device, asked.device_name)] if asked.device else []
+    site = Site(tracked, filters.bases(), {case.version: devices})
+    real = next(iter(case.chosen), None)
+    whole = Asked(case.service, asked.vip, asked.port, real, asked.client)
+    for one in filtering.cases(site, whole):
+        if one.packets and one.packets[0].hook is hook:
+            yield _of_hook(site, hook, one)
+
+
+def _of_hook(site: Site, hook: Hook, one: filtering.Case) -> Step:
+    name, cause = f"firewall {hook.name}", CAUSES[hook]
+    for base, place in filtering.losing(site.bases, one):
+        says = filtering.dropping(base, place, one)
+        return ill(name, cause, says, filtering.cure(site, base, place, one), _command(base))
+    doubtful = [base for base in filtering.seeing(site.bases, one) if _may_drop(base, one)]
+    if not doubtful:
+        return well(name, f"no chain of others drops {one.what}", "nft list ruleset")
+    titles = " and ".join(base.title for base in doubtful)
+    says = f"chain {titles} may drop {one.what}, and may not"
+    return unknown(name, says, _command(doubtful[0]))
+
+
+def _may_drop(base: Base, one: filtering.Case) -> bool:
+    return base.drops or not all(map(base.untouched, filter(base.sees, one.packets)))
+
+
+def _command(base: Base) -> str:
+    tool, _, chain = base.title.partition(" ")
+    return f"{tool} -S {chain}" if tool.endswith("-legacy") else f"nft list chain {base.title}"

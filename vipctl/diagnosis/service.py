@@ -1,0 +1,71 @@
+"""Which service the packet is for, and whether the director is to accept it."""
+
+from collections.abc import Iterable, Iterator
+
+from vipctl.diagnosis.case import Case, Question
+from vipctl.diagnosis.steps import Step, ill, well
+from vipctl.services import ports
+from vipctl.services.change import Entry
+from vipctl.services.naming import naturally
+from vipctl.services.service import Service
+
+Held = tuple[Service, Entry]
+
+
+def taking(asked: Question, held: Iterable[Held]) -> Held | None:
+    """That of the services with the VIP which takes the port."""
+    for service, entry in held:
+        if not service.ports or not ports.disjoint(service.ports, (asked.port,)):
+            return service, entry
+    return None
+
+
+def none(asked: Question, held: list[Held]) -> Step:
+    """What is said where no service takes it."""
+    if not held:
+        return ill(
+            "service",
+            "vip-in-no-service",
+            f"no service has {asked.vip}",
+            f"vipctl add-range {asked.vip} --service NAME",
+            f"vipctl lookup {asked.vip}",
+        )
+    names = sorted((service.name for service, _ in held), key=naturally)
+    return ill(
+        "service",
+        "port-in-no-service",
+        f"{' and '.join(names)} {'has' if len(names) == 1 else 'have'} {asked.vip}, "
+        f"and not port {asked.port}",
+        f"vipctl add-port {names[0]} {asked.port}",
+        f"vipctl lookup {asked.vip}",
+    )
+
+
+def steps(case: Case) -> Iterator[Step]:
+    service, asked = case.service, case.asked
+    named = f"port {asked.port}" if service.ports else "every port"
+    says = f"service {service.name!r} has {asked.vip} and {named}"
+    yield well("service", says, f"vipctl lookup {asked.vip}")
+    yield _role(case)
+    if case.is_own(asked.vip):
+        yield ill(
+            "own-address",
+            "vip-is-own-address",
+            f"{asked.vip} is an address of this director",
+            f"vipctl remove-range {asked.vip} --service {service.name}",
+            f"ip address show to {asked.vip}",
+        )
+
+
+def _role(case: Case) -> Step:
+    role, name = case.store.role(), case.service.name
+    if role.of(name) == "active":
+        return well("role", "the director is active for it", "vipctl status")
+    whole = role.passive
+    return ill(
+        "role",
+        "passive",
+        f"{'this director' if whole else f'service {name!r}'} is passive: it drops such packets",
+        "vipctl activate" if whole else f"vipctl activate --service {name}",
+        "vipctl status",
+    )
