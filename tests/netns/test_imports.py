@@ -17,7 +17,7 @@ sys.path += sys.argv[1:3]
 import contextlib, io
 from vipctl.cli import run
 with contextlib.redirect_stdout(io.StringIO()):
-    assert run(sys.argv[3:]) == 0
+    assert run(sys.argv[4:]) == int(sys.argv[3])
 found = sorted(sys.modules)
 import json
 print(json.dumps(found))
@@ -28,9 +28,9 @@ HEAVY |= {"logging", "tempfile"}
 DEAR = {"dataclasses", "hashlib", "locale", "pathlib", "socket", "urllib.parse"}
 
 
-def imported(net: Lab, *words: str) -> set[str]:
+def imported(net: Lab, *words: str, code: int = 0) -> set[str]:
     """Without what this environment imports wherever it is started, for a tree that is edited."""
-    argv = [sys.executable, "-S", "-c", LISTED, *PATHS, *words]
+    argv = [sys.executable, "-S", "-c", LISTED, *PATHS, str(code), *words]
     return set(json.loads(net.director.run(argv).stdout))
 
 
@@ -68,3 +68,9 @@ def test_legacy_tables_need_no_setuptools(net: Lab, vipctl: Vipctl) -> None:
     found = imported(net, "--state-dir", str(vipctl.state_dir), *words)
     assert "iptc" in found
     assert found & {"setuptools", "distutils"} == set()
+
+
+def test_explaining_needs_the_method_of_the_vip(net: Lab, vipctl: Vipctl) -> None:
+    vipctl("add-range", "203.0.113.0/24", "--service", "web", "--method=tproxy", "--to-port=80")
+    words = ("--state-dir", str(vipctl.state_dir), "explain", "203.0.113.7")
+    assert imported(net, *words, code=3) & (HEAVY | DEAR) == set()
