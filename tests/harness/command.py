@@ -20,6 +20,11 @@ class Finished:
     stderr: str
 
 
+def changes(done: dict[str, Any]) -> list[str]:
+    """What a changing command says that it did."""
+    return [one["what"] for one in done["changes"]]
+
+
 @dataclass(frozen=True, slots=True)
 class Vipctl:
     """vipctl on one host, with a state directory of its own."""

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.harness.command import Vipctl
+from tests.harness.command import Vipctl, changes
 from tests.harness.lab import Lab
 from tests.netns import snapshot
 from tests.netns.arrivals import accepted
@@ -91,7 +91,7 @@ def test_a_service_gets_another_name(net: Lab, vipctl: Vipctl, counter: BeforeIp
     mark = vipctl("list-services")["services"]["web"]["fwmark"]
     assert vipctl("--check", "rename-service", "web", "shop")["changed"] is True
     done = vipctl("rename-service", "web", "shop")
-    assert done["changes"] == ["service web is shop now"]
+    assert changes(done) == ["service web is shop now"]
     assert snapshot.kernel(net.director) == before
     assert vipctl("list-services")["services"]["shop"]["fwmark"] == mark
     assert {row["service"] for row in vipctl("list-ranges")["ranges"]} == {"shop"}

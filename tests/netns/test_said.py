@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.command import Vipctl
+from tests.harness.command import Vipctl, changes
 from tests.harness.lab import Lab
 from vipctl.errors import KernelError
 from vipctl.operate import advice
@@ -30,7 +30,7 @@ def test_a_move_is_counted_by_service(
 ) -> None:
     (tmp_path / "file").write_text(MOVE)
     done = stored(*(["--check"] if check else []), "apply", str(tmp_path / "file"))
-    assert done["changes"] == [
+    assert changes(done) == [
         "fwmark-17: removed 128 addresses in 1 prefix",
         "fwmark-18: added 128 addresses in 1 prefix",
     ]

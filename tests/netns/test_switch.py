@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.command import Vipctl
+from tests.harness.command import Vipctl, changes
 from tests.harness.lab import Lab
 from tests.harness.netns import Namespace
 from tests.harness.waiting import wait_until
@@ -124,7 +124,7 @@ def test_a_service_changes_its_method(
     vipctl("set-service", "fwmark-17", "--method", old)
     with lossless(net, counter, [*VIPS, "198.51.100.7"], 17, 18):
         done = vipctl("set-service", "fwmark-17", "--method", new)
-    assert done["changes"] == [f"fwmark-17: method {old} → {new}"]
+    assert changes(done) == [f"fwmark-17: method {old} → {new}"]
     assert vipctl("set-service", "fwmark-17", "--method", new)["changed"] is False
     assert vipctl("restore")["changed"] is False
     counter.reset()

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.harness.command import Vipctl
+from tests.harness.command import Vipctl, changes
 from tests.harness.guest import REPOSITORY
 from tests.harness.netns import Namespace
 from vipctl import methods
@@ -117,14 +117,14 @@ def test_each_is_a_method(name: str) -> None:
 def test_auto_says_which_and_why(monkeypatch: pytest.MonkeyPatch, vipctl: Vipctl) -> None:
     done = vipctl("add-range", "203.0.113.0/24", "--fwmark", "17", "--method", "auto")
     assert done["services"]["fwmark-17"]["method"] == "fwmark"
-    assert "method fwmark" in " ".join(done["changes"])
+    assert "method fwmark" in " ".join(changes(done))
     for name in IPVS[: IPVS.index("fwmark")]:
-        assert f"{name} cannot be used" in " ".join(done["changes"])
-    assert "route cannot be used" not in " ".join(done["changes"])
+        assert f"{name} cannot be used" in " ".join(changes(done))
+    assert "route cannot be used" not in " ".join(changes(done))
     break_methods(monkeypatch, *(name for name in IPVS if name != "route"))
     done = vipctl("--check", "add-service", "web")
     assert done["services"]["web"]["method"] == "route"
-    (created,) = done["changes"]
+    (created,) = changes(done)
     assert "method route" in created
     assert "fwmark cannot be used: no fwmark here" in created
     monkeypatch.undo()
@@ -140,7 +140,7 @@ def test_what_was_chosen_stays(monkeypatch: pytest.MonkeyPatch, vipctl: Vipctl) 
     assert done["services"]["fwmark-17"]["method"] == "route"
     assert vipctl("add-range", "203.0.113.0/24", "--fwmark", "17")["changed"] is False
     done = vipctl("set-service", "fwmark-17", "--method", "auto")
-    assert done["changes"] == ["fwmark-17: method route → fwmark"]
+    assert changes(done) == ["fwmark-17: method route → fwmark"]
     vipctl("remove-service", "fwmark-17")
 
 
@@ -375,7 +375,7 @@ def test_a_method_may_have_an_option_of_its_own(copy: Copy, tmp_path: Path) -> N
         "refused", "service 'fwmark-17' has strength 7",
     )  # fmt: skip
     done = copy("set-service", "fwmark-17", "--strength", "3")
-    assert done["changes"] == ["fwmark-17: strength 7 → 3"]
+    assert changes(done) == ["fwmark-17: strength 7 → 3"]
     assert copy.failure("set-service", "fwmark-17", "--strength", "10") == (
         "usage", "'10' is not a strength",
     )  # fmt: skip

@@ -61,5 +61,5 @@ def test_a_listing_has_them_all(reporter: Reporter) -> None:
         {"service": "web", "range": f"1.{n // 65536}.{n // 256 % 256}.{n % 256}/32"}
         for n in (0, 2 * NUMBER - 2)
     ]
-    assert found == {"changed": False, "pending": False}
+    assert found == {"format": 1, "changed": False, "pending": False}
     assert json.loads("".join(reporter.listing("dns")))["ranges"] == []

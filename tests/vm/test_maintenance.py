@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.harness.command import Vipctl
+from tests.harness.command import Vipctl, changes
 from tests.harness.lab import Lab
 from tests.vm.observe import ipvs, tcp
 
@@ -25,7 +25,7 @@ def weights(net: Lab, server: str) -> list[str]:
 
 def test_a_drained_server_gets_its_weight_again(net: Lab, two: Vipctl) -> None:
     done = two("drain-real", "one", A)
-    assert done["changes"] == [f"one: real server {A} weight 3 → 0, was 0 → 3 (drained)"]
+    assert changes(done) == [f"one: real server {A} weight 3 → 0, was 0 → 3 (drained)"]
     assert weights(net, A) == ["0", "7"]
     assert set(tcp(net.client, [VIP] * 2)) == {"real2"}
     assert two("drain-real", "one", A)["changed"] is False
@@ -46,13 +46,13 @@ def test_a_weight_of_zero_that_was_set_is_not_guessed(two: Vipctl) -> None:
 
 def test_one_of_all_services(net: Lab, two: Vipctl) -> None:
     done = two("drain-real", "--all-services", A)
-    assert len(done["changes"]) == 2
+    assert len(changes(done)) == 2
     assert weights(net, A) == ["0", "0"]
     assert two("undrain-real", A, "--all-services")["changed"] is True
     assert weights(net, A) == ["3", "7"]
     two("set-real", "--all-services", f"{A},weight=5")
     assert weights(net, A) == ["5", "5"]
-    assert two("drain-real", "--all-services", B)["changes"] == [
+    assert changes(two("drain-real", "--all-services", B)) == [
         f"one: real server {B} weight 1 → 0, was 0 → 1 (drained)"
     ]
     two("remove-real", "--all-services", A)
@@ -66,7 +66,7 @@ def test_another_takes_its_place(net: Lab, two: Vipctl) -> None:
     done = two("replace-real", "two", A, B)
     assert weights(net, B) == ["1", "7"]
     assert weights(net, A) == ["3"]
-    assert len(done["changes"]) == 2
+    assert len(changes(done)) == 2
     assert set(tcp(net.client, [OTHER_VIP] * 2)) == {"real2"}
     assert two("replace-real", "two", A, B)["changed"] is False
     two("replace-real", "two", B, f"{A},weight=2")

@@ -1,7 +1,6 @@
 """The command line: the only place that prints or exits, and the only one that knows click."""
 
 import errno
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ import click
 from vipctl.cli import audit, changing, output, showing  # noqa: F401 - two register commands
 from vipctl.cli.base import group
 from vipctl.cli.output import Unprinted, printable, printable_lines
-from vipctl.cli.result import MADE
+from vipctl.cli.result import MADE, say_json
 from vipctl.errors import UsageError, VipctlError
 
 
@@ -83,9 +82,11 @@ def _show(error: VipctlError, *, as_json: bool) -> bool:
     """Prints an error; returns whether that was possible."""
     message = "; ".join([error.message, *getattr(error, "__notes__", ())])
     if as_json:
+        from vipctl.operate.printed import printed
+
         body = {"kind": error.kind, "message": message, "hint": error.hint}
         try:
-            output.say(json.dumps({"error": body}))
+            say_json(printed({"error": body}))
             return True
         except Unprinted:
             pass  # then as text

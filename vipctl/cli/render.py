@@ -57,7 +57,8 @@ def outcome(report: Report) -> str:
         why = f": {report['idle']}" if report["idle"] else ""
         return printable(f"unchanged{why}")
     verb = "would change" if report["check"] else "changed"
-    return styled(verb, fg="yellow") + ": " + printable("; ".join(report["changes"]))
+    what = "; ".join(one["what"] for one in report["changes"])
+    return styled(verb, fg="yellow") + ": " + printable(what)
 
 
 def ranges(report: Report) -> str:

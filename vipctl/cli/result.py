@@ -1,6 +1,5 @@
 """How each command ends: its result, in words or as JSON."""
 
-import json
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -25,12 +24,12 @@ def finish(settings: Settings, done: "Outcome") -> None:
 
 def _report(settings: Settings, done: "Outcome") -> None:
     from vipctl.cli import render
-    from vipctl.operate import outcome
+    from vipctl.operate import outcome, printed
 
     result = outcome.report(done, check=settings.check, diff=settings.diff)
     settings.notify("")
     if settings.json:
-        say(json.dumps(result))
+        say_json(printed.printed(result))
         return
     for warning in result["warnings"]:
         warn(warning)
@@ -43,11 +42,24 @@ def show(settings: Settings, result: dict[str, Any], draw: Callable[[dict[str, A
     from vipctl.cli.render import PENDING
 
     if settings.json:
-        say(json.dumps({"changed": False} | result))
+        show_json(result)
         return
     say(draw(result))
     if result.get("pending"):
         warn(PENDING)
+
+
+def show_json(result: dict[str, Any]) -> None:
+    """What a command prints that only looks."""
+    from vipctl.operate.printed import looked
+
+    say_json(looked(result))
+
+
+def say_json(result: dict[str, Any]) -> None:
+    import json
+
+    say(json.dumps(result))
 
 
 def stream(pieces: Iterable[str]) -> None:

@@ -1,6 +1,5 @@
 """The commands that show something: each makes one call, and renders what that returns."""
 
-import json
 from typing import TYPE_CHECKING
 
 import click
@@ -8,7 +7,7 @@ import click
 from vipctl.cli import options
 from vipctl.cli.base import Settings, group
 from vipctl.cli.output import say, warn
-from vipctl.cli.result import show, stream
+from vipctl.cli.result import show, show_json, stream
 from vipctl.errors import Refused
 
 if TYPE_CHECKING:
@@ -97,7 +96,7 @@ def import_file(settings: Settings, kind: str, file: str) -> None:
 
     draft = importing.draft(kind, Path(file))
     if settings.json:
-        say(json.dumps({"changed": False, **draft.document, "left_out": draft.left_out}))
+        show_json({**draft.document, "left_out": draft.left_out})
         return
     for line in draft.left_out:
         warn(line)
@@ -189,7 +188,7 @@ def announce(settings: Settings, kind: str, most: int, file: str | None, given: 
 
     found = announcing.snippet(settings.state_dir, kind, file, given, most)
     if settings.json:
-        say(json.dumps({"changed": False} | found.report()))
+        show_json(found.report())
         return
     for warning in found.warnings:
         warn(warning)

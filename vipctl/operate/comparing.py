@@ -14,7 +14,7 @@ from vipctl.services.options import EVERY_OPTION
 from vipctl.services.service import Service, from_plain
 from vipctl.state.store import Store
 
-REPORTED = ("changed", "pending")  # beside the state in what `--json` prints
+REPORTED = ("format", "changed", "pending")  # beside the state in what `--json` prints
 
 
 class Compared(NamedTuple):

@@ -30,7 +30,7 @@ def report(done: Outcome, *, check: bool, diff: bool) -> Report:
         "check": check,
         "restored": done.restored,
         "changes": [
-            *(f"service {old} is {new} now" for old, new in renamed.items()),
+            *(_told(f"service {old} is {new} now", new) for old, new in renamed.items()),
             *_changes(rest, by_service),
         ],
         "renamed": renamed,
@@ -62,31 +62,36 @@ def _by_service(change: Change) -> dict[str, dict[str, Report]]:
     }
 
 
-def _changes(done: Outcome, by_service: dict[str, dict[str, Report]]) -> Iterator[str]:
-    """The differences between before and after, in words."""
+def _told(what: str, *services: str) -> Report:
+    return {"what": what, "services": list(services)}
+
+
+def _changes(done: Outcome, by_service: dict[str, dict[str, Report]]) -> Iterator[Report]:
+    """The differences between before and after, in words, and which services each touches."""
     before = {s.name: s for s in done.change.before}
     after = {s.name: s for s in done.change.after}
     passed_over = cache(methods.passed_over)
     if done.restored:
-        yield "kernel restored to the stored state"
-    yield from (f"director: {words}" for words in _settings(*done.change.director))
+        yield _told("kernel restored to the stored state")
+    yield from (_told(f"director: {words}") for words in _settings(*done.change.director))
     if done.change.sync[0] != done.change.sync[1]:
         old, new = (str(one or "none") for one in done.change.sync)
-        yield f"connection sync: {old} → {new}"
+        yield _told(f"connection sync: {old} → {new}")
     if not before:
         yield from _roles(*done.change.role)
     for name, sizes in by_service.items():
         whose = f"{name}: " if len(by_service) > 1 else ""
         for sign, size in sizes.items():
             if size["prefixes"]:
-                yield f"{whose}{sign} {_extent(size)}"
+                yield _told(f"{whose}{sign} {_extent(size)}", name)
     for name, service in after.items():
         if name not in before:
             by = _by(service.method, passed_over(service.method))
-            yield f"service {name} created with fwmark {service.fwmark:#x}, {by}"
+            yield _told(f"service {name} created with fwmark {service.fwmark:#x}, {by}", name)
         else:
-            yield from (f"{name}: {words}" for words in _differences(before[name], service))
-    yield from (f"service {name} ended" for name in before if name not in after)
+            unlike = _differences(before[name], service)
+            yield from (_told(f"{name}: {words}", name) for words in unlike)
+    yield from (_told(f"service {name} ended", name) for name in before if name not in after)
 
 
 def _settings(old: Director, new: Director) -> Iterator[str]:
@@ -95,11 +100,11 @@ def _settings(old: Director, new: Director) -> Iterator[str]:
             yield f"{name} {old.get(name, DEFAULT)} → {new.get(name, DEFAULT)}"
 
 
-def _roles(old: Role, new: Role) -> Iterator[str]:
+def _roles(old: Role, new: Role) -> Iterator[Report]:
     if old.passive != new.passive:
-        yield f"this director is {word(passive=new.passive)}"
+        yield _told(f"this director is {word(passive=new.passive)}")
     for name in sorted(old.services ^ new.services):
-        yield f"service {name} is {word(passive=name in new.services)}"
+        yield _told(f"service {name} is {word(passive=name in new.services)}", name)
 
 
 def _by(method: str, better: dict[str, str]) -> str:

@@ -24,6 +24,7 @@ from vipctl.operate import (
 )
 from vipctl.operate.changing import refuse_foreign_state
 from vipctl.operate.outcome import Report
+from vipctl.operate.printed import looked
 from vipctl.reconcile import lacking
 from vipctl.services.change import Change, Shape, all_of
 from vipctl.services.naming import naturally
@@ -54,7 +55,7 @@ class Reporter(NamedTuple):
         with Store.read(self.state_dir) as store:
             names = _names(store, name)
             held = any(found[0] in names for found in store.tallies())
-            form = {"changed": False, "ranges": [pieces.HERE] * held} | _pending(store)
+            form = looked({"ranges": [pieces.HERE] * held} | _pending(store))
             listed = (
                 f'{{"service": "{found["service"]}", "range": "{found["range"]}"}}'
                 for found in _listed(store, names)
@@ -78,7 +79,7 @@ class Reporter(NamedTuple):
             held = [(s, all_of(store.held(s.name))) for s in store.services().values()]
             director = store.director()
         if as_json:
-            return document.in_json({"changed": False}, held, director)
+            return document.in_json(looked({}), held, director)
         return document.dump(held, director)
 
     def status(self, names: Iterable[str] = ()) -> Report:
