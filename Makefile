@@ -55,7 +55,7 @@ packages: root
 # Daemons without the services that their packages would start.
 test-packages: root
 	@scripts/install-packages sparse dkms xz-utils
-	@scripts/install-daemons haproxy nginx bird2:bird keepalived frr
+	@scripts/install-daemons haproxy nginx bird2:bird keepalived frr prometheus
 
 # The versions that requirements/ pins. `make lock` renews them.
 $(STAMP): pyproject.toml requirements/locked.txt requirements/build.txt | packages

@@ -1,5 +1,6 @@
 """`fwmark-iptables`: the scenarios of the `fwmark` method, and what is different."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -140,6 +141,23 @@ def test_conntrack_comes_with_ping_and_goes_with_it(net: Lab, vipctl: Vipctl) ->
     assert saved(net.director).count("-j REDIRECT") == 2
     vipctl("set-service", "fwmark-17", "--no-ping")
     assert "REDIRECT" not in saved(net.director)
+
+
+IN_THREADS = """
+from concurrent.futures import ThreadPoolExecutor
+from vipctl.linux.iptables import legacy
+before = legacy.read(4, "mangle"), legacy.read(6, "mangle")
+assert all(before)
+with ThreadPoolExecutor(8) as pool:
+    found = list(pool.map(lambda n: legacy.read(4 + n % 2 * 2, "mangle"), range(400)))
+assert all(one == before[n % 2] for n, one in enumerate(found)), found
+"""
+
+
+def test_threads_that_read_at_once_read_the_same(net: Lab, vipctl: Vipctl) -> None:
+    """As the daemon and who measures beside it."""
+    vipctl("add-range", *RANGES, "--fwmark", "17", "--port", "tcp/80")
+    net.director.run([sys.executable, "-c", IN_THREADS])
 
 
 def test_a_process_that_only_reads_knows_every_target(vipctl: Vipctl) -> None:

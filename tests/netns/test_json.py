@@ -47,6 +47,7 @@ set-director --udp-timeout 30
 set-sync --interface eth0
 remove-sync
 announce --print bird
+metrics
 export
 remove-service shop
 restore

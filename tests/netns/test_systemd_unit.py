@@ -28,6 +28,17 @@ FOR_ALIVE = WATCH.with_name(f"{WATCH.name}.d-alive.conf")
 FOR_IPTABLES = UNIT.with_name(f"{UNIT.name}.d-iptables.conf")
 VIPCTL = Path(sys.executable).with_name("vipctl")
 EXPOSURE = {UNIT.name: 25, WATCH.name: 29, SYNC.name: 29}  # tenths; the first sends no packets
+from tests.netns.prometheus import GET
+
+UNIT = Path(__file__).parents[2] / "examples/systemd/vipctl-restore.service"
+WATCH = UNIT.with_name("vipctl.service")
+METRICS = UNIT.parents[1] / "monitoring" / "vipctl-metrics.service"
+FOR_METRICS = METRICS.with_name(f"{WATCH.name}.d-metrics.conf")
+FOR_ALIVE = WATCH.with_name(f"{WATCH.name}.d-alive.conf")
+FOR_IPTABLES = UNIT.with_name(f"{UNIT.name}.d-iptables.conf")
+VIPCTL = Path(sys.executable).with_name("vipctl")
+# In tenths of systemd's 10; one sends packets.
+EXPOSURE = {UNIT.name: 25, WATCH.name: 29, METRICS.name: 25}
 RANGES = ("203.0.113.0/24", "2001:db8:1::/64")
 
 # The unit's neighbours at boot; `iscsi` stands for what mounts file systems over the network.
@@ -61,6 +72,10 @@ def unit(tmp_path: Path) -> Path:
 def each(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """Every unit; the others are beside it."""
     for other in (UNIT, WATCH, SYNC):
+@pytest.fixture(params=[UNIT, WATCH, METRICS], ids=lambda unit: unit.name)
+def each(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Every unit; the others are beside it."""
+    for other in (UNIT, WATCH, METRICS):
         _copy(other, tmp_path)
     return tmp_path / str(request.param.name)
 
@@ -188,6 +203,7 @@ def test_restore_works_within_the_limits(
     ("method", "drop_ins", "damage", "sign"),
     [
         ("fwmark", [FOR_ALIVE], "nft flush ruleset", "nft list tables"),
+        ("fwmark", [FOR_METRICS], "nft flush ruleset", "nft list tables"),
         (
             "fwmark-iptables",
             [FOR_IPTABLES],
@@ -233,6 +249,9 @@ def test_watching_works_within_the_limits(
             if drop_ins == [FOR_ALIVE]:
                 link = ["ip", "link", "show", "vipctl0"]
                 wait_until(lambda: ",UP" in booted.run(link).stdout, "its device is up")
+            if drop_ins == [FOR_METRICS]:
+                asked = ["python3", "-c", GET, "http://127.0.0.1:9817"]
+                assert "vipctl_drift 0.0" in booted.run(asked).stdout
             (child,) = booted.run(["pgrep", "-P", str(process.pid)]).stdout.split()
             os.kill(int(child), signal.SIGTERM)
             assert process.wait(30) == 0
@@ -288,6 +307,32 @@ def test_asking_works_within_the_limits(booted: Namespace, tmp_path: Path) -> No
     done = booted.run([*_limited(limits, tmp_path), *traced])
     assert done.stdout.split() == ["False", "False", "False", "False", "True"] * 2
     _check_trace(trace.read_text(), limits)
+
+
+def test_measuring_works_within_the_limits(
+    vipctl: Vipctl, booted: Namespace, tmp_path: Path
+) -> None:
+    vipctl("add-range", *RANGES, "--fwmark", "17")
+    Vipctl(booted, vipctl.state_dir)("restore")
+    limits, trace, file = _settings(METRICS), tmp_path / "trace", tmp_path / "vipctl.prom"
+    *words, named = _words(limits)
+    assert Path(named).parent == Path(limits["ReadWritePaths"][0])
+    traced = ["strace", "-f", "-qq", "-o", str(trace), str(VIPCTL)]
+    command = ["--state-dir", str(vipctl.state_dir), *words, str(file)]
+    booted.run([*_limited(limits, tmp_path), *traced, *command])
+    measured = file.read_text()
+    assert "vipctl_drift 0.0" in measured
+    assert "vipctl_part_success" in measured
+    assert measured.count("} 0.0") == 4, "two roles, no drift"
+    _check_trace(trace.read_text(), limits)
+
+
+def test_the_timer_starts_what_measures(tmp_path: Path) -> None:
+    _copy(METRICS, tmp_path)
+    timer = tmp_path / f"{METRICS.stem}.timer"
+    timer.write_text((METRICS.parent / timer.name).read_text())
+    done = execute(["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", str(timer)])
+    assert done.stdout + done.stderr == ""
 
 
 def test_the_limits_are_limits(unit: Path, booted: Namespace, tmp_path: Path) -> None:

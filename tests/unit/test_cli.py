@@ -146,6 +146,7 @@ def test_the_commands_are_those_of_the_contract() -> None:
         "list-services",
         "list-checks",
         "lookup",
+        "metrics",
         "export",
         "import",
         "status",

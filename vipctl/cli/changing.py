@@ -248,10 +248,17 @@ def restore(settings: Settings, force: bool) -> None:
         help="Look so often at what the kernel does not announce: IPVS, sysctls, ipsets.",
     ),
     options.alive,
+    click.option(
+        "--metrics",
+        "listener",
+        metavar="[ADDR]:PORT",
+        help="Answer Prometheus there; without ADDR on 127.0.0.1.",
+    ),
 )
-def watch(settings: Settings, every: float, needs: "Needs | None") -> None:
+def watch(settings: Settings, every: float, needs: "Needs | None", listener: str | None) -> None:
     """Run until stopped, and put back whatever others change. With --check, only report it."""
     from vipctl.operate.watching import Watching
+    from vipctl.services import syntax
     from vipctl.watch import daemon
 
     if needs and settings.check:
@@ -271,3 +278,5 @@ def sync(settings: Settings, given: "Given") -> None:
     if settings.check:
         raise UsageError("sync makes a device, and --check changes nothing", hint="leave one out")
     daemon.run(settings.state_dir, made(given))
+    place = syntax.listener(listener) if listener else None
+    daemon.run(Watching(settings.state_dir, check=settings.check), every, needs, place)

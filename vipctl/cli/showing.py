@@ -161,6 +161,24 @@ def list_checks(settings: Settings, name: str | None) -> None:
 
 
 @group.of(
+    "metrics",
+    click.option(
+        "--textfile", "file", metavar="FILE", help="Replace FILE instead, for node_exporter."
+    ),
+)
+def metrics(settings: Settings, file: str | None) -> None:
+    """Print what is measured of this director, as Prometheus reads it."""
+    from vipctl.operate import exposition, measuring
+
+    if file:
+        exposition.write(settings.state_dir, file)
+    if settings.json:
+        show_json(measuring.report(settings.state_dir))
+    elif not file:
+        say(exposition.text(settings.state_dir), nl=False)
+
+
+@group.of(
     "announce",
     click.option(
         "--print", "kind", metavar="|".join(DAEMONS), type=click.Choice(DAEMONS), required=True

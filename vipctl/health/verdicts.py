@@ -121,7 +121,7 @@ def effective(service: Service, verdicts: Verdicts) -> Service:
     found = verdicts.of(service)
     if found is None:
         return service
-    shared = service.scheduler.weighs() and _shares(service, found)
+    shared = _in_hundredths(service, found)
     reals = [
         _weighed(real, verdict, shared=shared)
         for real in service.reals
@@ -129,6 +129,18 @@ def effective(service: Service, verdicts: Verdicts) -> Service:
     ]
     reals += _fallback(service, serves=found.fallback)
     return service._replace(reals=tuple(sorted(reals, key=real_key)))
+
+
+def left(service: Service, verdicts: Verdicts) -> dict[str, float]:
+    """By real server, how much of its weight is left, in the unit of the stored one."""
+    found = verdicts.of(service)
+    unit = WHOLE if found and _in_hundredths(service, found) else 1
+    weights = {real.endpoint: real.weight / unit for real in effective(service, verdicts).reals}
+    return {real.endpoint: weights.get(real.endpoint, 0) for real in service.reals}
+
+
+def _in_hundredths(service: Service, found: OfService) -> bool:
+    return service.scheduler.weighs() and _shares(service, found)
 
 
 def _shares(service: Service, found: OfService) -> bool:

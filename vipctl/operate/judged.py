@@ -29,7 +29,7 @@ def checks(state_dir: Where, name: str | None) -> Report:
 
 
 def _rows(service: Service, said: Verdicts) -> list[Report]:
-    found = _known(service, said)
+    found = known(service, said)
     return [
         {"service": service.name, "real": endpoint, "check": text}
         | _finding(finding, _said(service, verdict, text))
@@ -69,7 +69,7 @@ def of_service(service: Service, said: Verdicts) -> dict[str, Report]:
             "agent": _agent(verdict.told),
             "feedback": _feedback(service, verdict),
         }
-        for endpoint, verdict in _known(service, said).items()
+        for endpoint, verdict in known(service, said).items()
     }
 
 
@@ -104,7 +104,7 @@ def troubles(service: Service, said: Verdicts) -> list[str]:
     return [f"{service.name}: {words}" for words in found.troubles] if found else []
 
 
-def _known(service: Service, said: Verdicts) -> dict[str, Verdict]:
+def known(service: Service, said: Verdicts) -> dict[str, Verdict]:
     found = said.of(service)
     unjudged = Verdict(State.UNJUDGED)
     endpoints = [real.endpoint for real in service.reals] if service.watched else []

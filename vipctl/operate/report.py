@@ -1,21 +1,18 @@
 """Use cases that only look: each returns what `--json` prints, and changes nothing."""
 
-import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from vipctl import methods
-from vipctl.addresses.few import BITS
 from vipctl.errors import Missing
 from vipctl.files import Where
-from vipctl.linux import ipvs, sysctl
-from vipctl.linux.ipvs.messages import Key, Seen
+from vipctl.linux import sysctl
 from vipctl.operate import (
     arrival,
     asked,
     checking,
     comparing,
+    counted,
     drift,
     filtering,
     judged,
@@ -64,9 +61,9 @@ class Reporter(NamedTuple):
 
     def services(self) -> Report:
         with Store.read(self.state_dir) as store:
-            sizes, role = _sizes(store), store.role()
+            sizes, role = counted.sizes(store), store.role()
             listed = {
-                name: plain(service) | {"role": role.of(name)} | sizes.get(name, _no_size())
+                name: plain(service) | {"role": role.of(name)} | sizes.get(name, counted.NONE)
                 for name, service in _chosen(store, ()).items()
             }
             return {"role": word(passive=role.passive), "services": listed} | _pending(store)
@@ -86,16 +83,16 @@ class Reporter(NamedTuple):
         """Of these services and the director; of all services if none is named."""
         with Store.read(self.state_dir) as store:
             refuse_foreign_state(store, adopt=False)
-            services, sizes = _chosen(store, names), _sizes(store)
-            seen = _seen(services.values())
+            services, sizes = _chosen(store, names), counted.sizes(store)
+            seen = counted.seen(services.values())
             found = drift.of(store, seen, services)
-            in_kernel, packets = _counters(seen or {}), _packets(services.values())
+            in_kernel, packets = counted.by_ipvs(seen or {}), counted.by_methods(services.values())
             translated = translation.used(services.values(), in_kernel)
             said, side, role = store.verdicts(), comparing.here(store), store.role()
             listed = {
                 name: plain(service)
                 | {"role": role.of(name)}
-                | sizes.get(name, _no_size())
+                | sizes.get(name, counted.NONE)
                 | {"ranges_digest": side.ranges[name]}
                 | ({"source_ports": translated[name]} if name in translated else {})
                 | ({"health": judged.of_service(service, said)} if service.watched else {})
@@ -124,6 +121,7 @@ class Reporter(NamedTuple):
                     *peers.warnings(store),
                 ],
                 "watch": _daemon(runtime.WATCH, self.state_dir),
+                "watch": runtime.about(self.state_dir),
             } | _pending(store)
 
 
@@ -170,50 +168,6 @@ def _methods(used: set[str]) -> dict[str, Report]:
         except Missing as e:
             found[name] = {"usable": False, "notes": [f"{e.message}; {e.hint}"]}
     return found
-
-
-def _no_size() -> Report:
-    return {"prefixes": 0, "addresses": 0}
-
-
-def _sizes(store: Store) -> dict[str, Report]:
-    """Counted from the tallies, without reading a range."""
-    sizes: dict[str, Report] = {}
-    for name, shape, count in store.tallies():
-        size = sizes.setdefault(name, _no_size())
-        size["prefixes"] += count
-        size["addresses"] += count << (BITS[shape.version] - shape.length)
-    return sizes
-
-
-def _seen(services: Iterable[Service]) -> dict[Key, Seen] | None:
-    """What IPVS has of them; None where there is no IPVS."""
-    try:
-        return ipvs.look(key.mark for key in ipvs.desired(services))
-    except Missing:
-        return None
-
-
-def _counters(seen: Mapping[Key, Seen]) -> dict[int, Report]:
-    report: dict[int, Report] = {}
-    for key, one in seen.items():
-        total, reals = one.counters()
-        report.setdefault(key.mark, {})[f"ipv{key.version}"] = total._asdict() | {
-            "reals": {endpoint: counters._asdict() for endpoint, counters in reals.items()}
-        }
-    return report
-
-
-def _packets(services: Iterable[Service]) -> dict[str, Report]:
-    """The packets that methods count, by service."""
-    counting = [service for service in services if service.features.counters]
-    found: dict[str, Mapping[int, Report]] = {}
-    for method in {service.method for service in counting}:
-        with suppress(Missing):
-            found[method] = methods.counters(method)
-    return {
-        s.name: found[s.method][s.fwmark] for s in counting if s.fwmark in found.get(s.method, {})
-    }
 
 
 def _sysctls(services: Iterable[Service], chosen: dict[str, str]) -> dict[str, Report]:

@@ -204,6 +204,19 @@ def parse_endpoint(
     )
 
 
+def listener(text: str) -> tuple[IPAddress, int]:
+    """[ADDR]:PORT, of 127.0.0.1 without ADDR. Raises UsageError.
+
+    >>> listener(":9817")
+    (IPv4Address('127.0.0.1'), 9817)
+    """
+    host, colon, port = text.rpartition(":")
+    if not colon or (":" in host and not host.startswith("[")):
+        raise UsageError(f"{text!r} is no [ADDR]:PORT", hint="such as :9817, or [::1]:9817")
+    version, value = prefixes.parse_address(host.strip("[]") or "127.0.0.1")
+    return prefixes.address(version, value), number(port, "port", 1, 65535)
+
+
 def parse_tunnel(text: str) -> Tunnel:
     """ipip, gre, gre+csum, gue (IANA's port), gue:PORT, gue:PORT+csum, gue+remcsum."""
     head, plus, checksum = text.partition("+")

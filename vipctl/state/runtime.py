@@ -16,6 +16,7 @@ from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 from vipctl.errors import Missing, Refused
+from vipctl.files import Where
 from vipctl.state.directory import cookie, cure, open_lock
 
 DIRECTORY = "/run/vipctl"
@@ -68,6 +69,16 @@ def ask(daemon: str = WATCH) -> Answer | None:
 
 
 def _be_alone(daemon: str, lock: int) -> None:
+def about(state_dir: Where) -> Answer | None:
+    """The daemon of this network namespace, `ours` if it watches this state; None without one."""
+    found = ask()
+    if not found:
+        return None if found is None else {"answers": False}
+    ours = found["state_dir"] == os.path.realpath(state_dir)
+    return {"answers": True, "ours": ours} | found
+
+
+def _be_alone(lock: int) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as e:

@@ -28,6 +28,7 @@ class Callers:
             "pid": os.getpid(),
             "since": _now(),
             "check": check,
+            "heals": 0,
             "last": None,
             "alive": None,
         }
@@ -37,6 +38,7 @@ class Callers:
 
     def did(self, text: str) -> None:
         """Notes what the daemon has done now."""
+        self._told["heals"] += 1
         self._told["last"] = {"at": _now(), "what": text[:LONGEST]}
 
     def stands(self, device: str, *, fit: bool, why: list[str]) -> None:

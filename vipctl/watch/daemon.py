@@ -17,7 +17,7 @@ from vipctl.operate.fitness import Needs
 from vipctl.operate.watching import Looked, Watching
 from vipctl.operate.weighing import Weighing
 from vipctl.state import runtime
-from vipctl.watch import systemd
+from vipctl.watch import scrapes, systemd
 from vipctl.watch.alive import Alive
 from vipctl.watch.callers import Callers
 from vipctl.watch.checker import Checker
@@ -251,9 +251,11 @@ class Daemon:
         self.woken.set()
 
 
-def run(watching: Watching, every: float, needs: Needs | None) -> None:
+def run(
+    watching: Watching, every: float, needs: Needs | None, listener: scrapes.Listener | None
+) -> None:
     """Watches until the process is asked to end."""
-    with runtime.serving() as link:
+    with runtime.serving() as link, scrapes.answered(watching.state_dir, listener):
         asyncio.run(Daemon(watching, every, link, needs).run())
 
 

@@ -157,6 +157,20 @@ class Announced(Looked):
     warnings: list[str] = field("What the operator should know.")
 
 
+class Sample(Object):
+    """One value of a metric."""
+
+    name: str = field("As in [docs/metrics.md](metrics.md).")
+    labels: dict[str, str] = field("Their values.")
+    value: float | int = field("In the unit of its name.")
+
+
+class Metrics(Looked):
+    """`metrics`."""
+
+    metrics: list[Sample] = field("All of them.")
+
+
 LOOKING: dict[str, type[Printed]] = {
     "announce": Announced,
     "diff": Compared,
@@ -166,6 +180,7 @@ LOOKING: dict[str, type[Printed]] = {
     "list-ranges": Ranges,
     "list-services": Services,
     "lookup": Lookup,
+    "metrics": Metrics,
     "status": Status,
 }
 SILENT = ("watch",)  # prints no object, but an error

@@ -149,6 +149,7 @@ class Watch(Object):
     pid: int = field("Its process.", optional=True)
     since: str = field("When it was started.", optional=True)
     check: bool = field("Whether it only reports.", optional=True)
+    heals: int = field("How often it put something back.", optional=True)
     last: Last | None = field("What it last put back.", optional=True)
     alive: Alive | None = field("Null without `--alive`.", optional=True)
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 from vipctl.errors import KernelError, Missing
@@ -24,6 +25,7 @@ Chains = dict[str, list[str]]  # rules by chain; in one of the kernel's: jumps t
 NAMES_FILE = {4: "ip_tables_names", 6: "ip6_tables_names"}
 LOCK = Path("/run/xtables.lock")
 PATIENCE = 10.0  # seconds for other programs to let go of the lock
+_ALONE = RLock()  # python-iptables' tables, and libxtables, are one for all threads
 
 
 def probe() -> Iterator[str]:
@@ -170,8 +172,13 @@ def _chain(handle: Any, name: str) -> Any:
 
 @contextmanager
 def _open(version: int, table: str) -> Iterator[Any]:
-    """The table as it is now; nothing is changed without a commit."""
-    iptc = library.load()
+    """The table as it is now, for one thread at a time; nothing is changed without a commit."""
+    with _ALONE, _opened(library.load(), version, table) as handle:
+        yield handle
+
+
+@contextmanager
+def _opened(iptc: Any, version: int, table: str) -> Iterator[Any]:
     try:
         handle = (iptc.Table if version == 4 else iptc.Table6)(table, autocommit=False)
         handle.refresh()  # it may be a cached one, of another namespace
