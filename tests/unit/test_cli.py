@@ -145,6 +145,7 @@ def test_the_commands_are_those_of_the_contract() -> None:
         "list-ranges",
         "list-services",
         "list-checks",
+        "log",
         "lookup",
         "metrics",
         "export",

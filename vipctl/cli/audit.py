@@ -36,9 +36,9 @@ class Audit:
 
 def journal(text: str, **fields: object) -> None:
     """Keeps it in the journal, or syslog."""
-    from vipctl.watch.journal import Level, record
+    from vipctl.watch.journal import COMMANDS, Level, record
 
-    record(Level.NOTICE, text, **fields)
+    record(Level.NOTICE, text, MESSAGE_ID=COMMANDS, **fields)
 
 
 def _command(words: Sequence[str]) -> str:

@@ -288,6 +288,19 @@ def checks(report: Report) -> str:
     return table(headers, rows)
 
 
+def log(report: Report) -> str:
+    """A line for each, as it stands in the journal."""
+    lines = (
+        f"{one['at']} {one['command']}: {one['outcome']} ({_by(one)})" for one in report["entries"]
+    )
+    return "\n".join(map(printable, lines)) or "the journal has no command that changed anything"
+
+
+def _by(entry: Report) -> str:
+    names = {"uid": "uid", "sudo_user": "SUDO_USER", "tty": "tty", "login_uid": "login uid"}
+    return ", ".join(f"{said} {entry[name]}" for name, said in names.items() if entry[name])
+
+
 def _told(headers: list[str], rows: list[list[str]]) -> list[list[str]]:
     """Without the settings, but weights, that all real servers have by default."""
     usual = {key.upper(): str(o.default) for key, o in OPTIONS.items() if key != "weight"}

@@ -179,6 +179,27 @@ def metrics(settings: Settings, file: str | None) -> None:
 
 
 @group.of(
+    "log",
+    click.option(
+        "--last",
+        "most",
+        type=click.IntRange(1, 1_000_000),
+        default=50,
+        show_default=True,
+        metavar="N",
+        help="At most so many.",
+    ),
+)
+def show_log(settings: Settings, most: int) -> None:
+    """Show which commands changed something or tried to, who gave them, and what came of it."""
+    from vipctl.cli import render
+    from vipctl.watch import entries
+
+    found = entries.last(most)
+    show(settings, {"entries": [one._asdict() for one in found]}, render.log)
+
+
+@group.of(
     "announce",
     click.option(
         "--print", "kind", metavar="|".join(DAEMONS), type=click.Choice(DAEMONS), required=True

@@ -8,6 +8,7 @@ from enum import IntEnum
 
 JOURNAL, SYSLOG = "/run/systemd/journal/socket", "/dev/log"
 USER = 1 << 3  # syslog's facility of programs that have none of their own
+COMMANDS = "a1dce0956fd94ff4a3b4b5c792f18989"  # MESSAGE_ID of entries of commands
 PATIENCE = 1.0  # seconds that a journal may take to make room
 
 

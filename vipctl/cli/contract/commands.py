@@ -171,6 +171,24 @@ class Metrics(Looked):
     metrics: list[Sample] = field("All of them.")
 
 
+class Entry(Object):
+    """A command that changed something, or tried to. Empty is what nobody told."""
+
+    at: str = field("When it ended.")
+    uid: str = field("The user that it ran as: the journal's own word.")
+    login_uid: str = field("The user that had logged in.")
+    sudo_user: str = field("The user that called sudo.")
+    tty: str = field("Its terminal.")
+    command: str = field("The whole line, up to 2,000 characters.")
+    outcome: str = field("`changed`, `unchanged`, or the kind of the error and what it was.")
+
+
+class Log(Looked):
+    """`log`."""
+
+    entries: list[Entry] = field("The oldest first.")
+
+
 LOOKING: dict[str, type[Printed]] = {
     "announce": Announced,
     "diff": Compared,
@@ -179,6 +197,7 @@ LOOKING: dict[str, type[Printed]] = {
     "list-checks": Checks,
     "list-ranges": Ranges,
     "list-services": Services,
+    "log": Log,
     "lookup": Lookup,
     "metrics": Metrics,
     "status": Status,
