@@ -23,6 +23,11 @@ CASES: dict[str, tuple[int, Series, Series]] = {
         {'vipctl_part_success{part="ipvs"}': "0x30"},
         {'vipctl_part_success{part="ipvs"}': "1x5 0x20"},
     ),
+    "VipctlFileOld": (
+        6,
+        {'node_textfile_mtime_seconds{file="/x/vipctl.prom"}': "0x30"},
+        {'node_textfile_mtime_seconds{file="/x/vipctl.prom"}': "0+60x30"},
+    ),
     "VipctlDrift": (2, {"vipctl_drift{}": "1x30"}, {"vipctl_drift{}": "0x2 1x20"}),
     "VipctlServiceDrift": (
         2,
