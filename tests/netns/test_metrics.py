@@ -89,9 +89,14 @@ def test_a_state_of_another_boot_is_drift(net: Lab, vipctl: Vipctl) -> None:
     assert found["vipctl_drift"] == found['vipctl_service_drift{service="fwmark-17"}'] == 1
 
 
-def test_what_cannot_be_read_is_said(net: Lab, vipctl: Vipctl) -> None:
+@pytest.mark.parametrize("harm", ["of others", "of another version"])
+def test_what_cannot_be_read_is_said(net: Lab, vipctl: Vipctl, harm: str) -> None:
     vipctl("add-range", "203.0.113.0/24", "--fwmark", "17")
-    vipctl.state_dir.chmod(0o777)
+    if harm == "of another version":
+        with net.director, Store.open(vipctl.state_dir) as store:
+            store._db.execute("""UPDATE service SET spec = '{"fwmark": 17, "method": "magic"}'""")
+    else:
+        vipctl.state_dir.chmod(0o777)
     found = measured(vipctl)
     read = {part for part in PARTS if found[f'vipctl_part_success{{part="{part}"}}']}
     assert read == {"watch"}

@@ -39,15 +39,23 @@ def test_what_ipvs_counts(net: Lab, vipctl: Vipctl) -> None:
         assert of(found, "real_connections_total", **labels) == 3
         now = [of(found, f"real_connections_{state}", **labels) for state in ("active", "inactive")]
         assert sum(now) == 3
-    for what in ("incoming_packets", "outgoing_packets", "incoming_bytes", "outgoing_bytes"):
-        sums = [
-            of(found, f"real_{what}_total", service="web", real=real, ip_version="4")
-            for real in (A, B)
-        ]
-        assert sum(sums) == of(found, f"service_{what}_total", service="web", ip_version="4") > 0
+    wait_until(lambda: adds_up(measured(vipctl)), "the last packets have come")
     assert of(found, "real_weight", service="web", real=A) == 2
     tcp(net.client, [VIP])
     assert of(measured(vipctl), "service_connections_total", service="web", ip_version="4") == 7
+
+
+def adds_up(found: Metrics) -> bool:
+    """Whether a service has had what its real servers have had."""
+    whats = [f"{way}_{unit}" for way in ("incoming", "outgoing") for unit in ("packets", "bytes")]
+    labels = {"service": "web", "ip_version": "4"}
+    sums = {
+        what: sum(of(found, f"real_{what}_total", real=real, **labels) for real in (A, B))
+        for what in whats
+    }
+    return 0 not in sums.values() and sums == {
+        what: of(found, f"service_{what}_total", **labels) for what in whats
+    }
 
 
 def test_drift_of_ipvs(net: Lab, vipctl: Vipctl) -> None:

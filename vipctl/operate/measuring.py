@@ -58,14 +58,12 @@ def samples(state_dir: Where) -> Iterator[Sample]:
     yield Sample("vipctl_build_info", 1, (__version__, os.uname().release, _module()))
     yield from _tried("watch", partial(_watch, state_dir))
     try:
-        store = Store.read(state_dir)
+        with Store.read(state_dir) as store:
+            read = _Read(store)
+            for part, measure in _READ.items():
+                yield from _tried(part, partial(measure, read))
     except VipctlError:
         yield from (Sample("vipctl_part_success", 0, (part,)) for part in _READ)
-        return
-    with store:
-        read = _Read(store)
-        for part, measure in _READ.items():
-            yield from _tried(part, partial(measure, read))
 
 
 def _tried(part: str, measure: Callable[[], Iterable[Sample]]) -> Iterator[Sample]:

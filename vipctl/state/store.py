@@ -159,7 +159,7 @@ class Store(Rows):
     def services(self) -> Mapping[str, Service]:
         """By name, in order."""
         if "services" not in self.derived:
-            rows = self._rows("SELECT name, spec FROM service ORDER BY name")
+            rows = [*self._rows("SELECT name, spec FROM service ORDER BY name")]
             self.derived["services"] = {
                 name: from_plain(name, json.loads(spec)) for name, spec in rows
             }
