@@ -105,6 +105,7 @@ def troubles(service: Service, said: Verdicts) -> list[str]:
 
 
 def known(service: Service, said: Verdicts) -> dict[str, Verdict]:
+    """By endpoint; of a service that nobody checks, none."""
     found = said.of(service)
     unjudged = Verdict(State.UNJUDGED)
     endpoints = [real.endpoint for real in service.reals] if service.watched else []

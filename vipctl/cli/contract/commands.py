@@ -43,7 +43,9 @@ class Change(Printed):
     restored: bool = field("Whether something that others changed was put back first.")
     changes: list[Done] = field("Each change, and whom it touches.")
     renamed: dict[str, str] = field("New names of services, by old ones.")
-    services: dict[str, Service] = field("Services whose options changed, as they are now.")  # type: ignore[valid-type]
+    services: dict[str, Service] = field(  # type: ignore[valid-type]
+        "The services that were named, or whose options or ranges changed, as they are now."
+    )
     removed_services: list[str] = field("Services that ended.")
     added: Size = field("What no service had before.")
     removed: Size = field("What no service has now.")
