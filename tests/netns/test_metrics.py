@@ -249,7 +249,7 @@ def answering(vipctl: Vipctl) -> float:
 
     begun = time.monotonic()
     with vipctl.host:
-        assert runtime.ask()
+        assert runtime.ask(runtime.WATCH)
     return time.monotonic() - begun
 
 

@@ -21,24 +21,17 @@ from tests.harness.command import Vipctl
 from tests.harness.netns import Namespace, execute
 from tests.harness.waiting import wait_until
 from tests.netns import relayed
+from tests.netns.prometheus import GET
 
 UNIT = Path(__file__).parents[2] / "examples/systemd/vipctl-restore.service"
 WATCH, SYNC = (UNIT.with_name(f"{name}.service") for name in ("vipctl", "vipctl-sync"))
 FOR_ALIVE = WATCH.with_name(f"{WATCH.name}.d-alive.conf")
 FOR_IPTABLES = UNIT.with_name(f"{UNIT.name}.d-iptables.conf")
 VIPCTL = Path(sys.executable).with_name("vipctl")
-EXPOSURE = {UNIT.name: 25, WATCH.name: 29, SYNC.name: 29}  # tenths; the first sends no packets
-from tests.netns.prometheus import GET
-
-UNIT = Path(__file__).parents[2] / "examples/systemd/vipctl-restore.service"
-WATCH = UNIT.with_name("vipctl.service")
 METRICS = UNIT.parents[1] / "monitoring" / "vipctl-metrics.service"
 FOR_METRICS = METRICS.with_name(f"{WATCH.name}.d-metrics.conf")
-FOR_ALIVE = WATCH.with_name(f"{WATCH.name}.d-alive.conf")
-FOR_IPTABLES = UNIT.with_name(f"{UNIT.name}.d-iptables.conf")
-VIPCTL = Path(sys.executable).with_name("vipctl")
-# In tenths of systemd's 10; one sends packets.
-EXPOSURE = {UNIT.name: 25, WATCH.name: 29, METRICS.name: 25}
+# In tenths of systemd's 10; two send packets.
+EXPOSURE = {UNIT.name: 25, WATCH.name: 29, SYNC.name: 29, METRICS.name: 25}
 RANGES = ("203.0.113.0/24", "2001:db8:1::/64")
 
 # The unit's neighbours at boot; `iscsi` stands for what mounts file systems over the network.
@@ -68,14 +61,10 @@ def unit(tmp_path: Path) -> Path:
     return _copy(UNIT, tmp_path)
 
 
-@pytest.fixture(params=[UNIT, WATCH, SYNC], ids=lambda unit: unit.name)
+@pytest.fixture(params=[UNIT, WATCH, SYNC, METRICS], ids=lambda unit: unit.name)
 def each(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """Every unit; the others are beside it."""
-    for other in (UNIT, WATCH, SYNC):
-@pytest.fixture(params=[UNIT, WATCH, METRICS], ids=lambda unit: unit.name)
-def each(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """Every unit; the others are beside it."""
-    for other in (UNIT, WATCH, METRICS):
+    for other in (UNIT, WATCH, SYNC, METRICS):
         _copy(other, tmp_path)
     return tmp_path / str(request.param.name)
 

@@ -263,7 +263,8 @@ def watch(settings: Settings, every: float, needs: "Needs | None", listener: str
 
     if needs and settings.check:
         raise UsageError("--alive makes a device, and --check changes nothing", hint="leave one")
-    daemon.run(Watching(settings.state_dir, check=settings.check), every, needs)
+    place = syntax.listener(listener) if listener else None
+    daemon.run(Watching(settings.state_dir, check=settings.check), every, needs, place)
 
 
 @group.of("sync", options.relay)
@@ -278,5 +279,3 @@ def sync(settings: Settings, given: "Given") -> None:
     if settings.check:
         raise UsageError("sync makes a device, and --check changes nothing", hint="leave one out")
     daemon.run(settings.state_dir, made(given))
-    place = syntax.listener(listener) if listener else None
-    daemon.run(Watching(settings.state_dir, check=settings.check), every, needs, place)

@@ -84,7 +84,7 @@ def _module() -> str:
 
 
 def _watch(state_dir: Where) -> Iterator[Sample]:
-    found = runtime.about(state_dir)
+    found = runtime.about(runtime.WATCH, state_dir)
     if not (found and found["answers"] and found["ours"]):
         yield Sample("vipctl_watch_up", 0)
         return

@@ -107,7 +107,7 @@ class Reporter(NamedTuple):
                 "digest": side.digest(),
                 "director": dict(side.director),
                 "sync": peers.seen(store),
-                "relay": _daemon(runtime.SYNC, self.state_dir),
+                "relay": runtime.about(runtime.SYNC, self.state_dir),
                 "role": word(passive=role.passive),
                 "services": listed,
                 "methods": _methods({service.method for service in services.values()}),
@@ -120,8 +120,7 @@ class Reporter(NamedTuple):
                     *(words for s in services.values() for words in checking.warnings(store, s)),
                     *peers.warnings(store),
                 ],
-                "watch": _daemon(runtime.WATCH, self.state_dir),
-                "watch": runtime.about(self.state_dir),
+                "watch": runtime.about(runtime.WATCH, self.state_dir),
             } | _pending(store)
 
 
@@ -179,15 +178,6 @@ def _sysctls(services: Iterable[Service], chosen: dict[str, str]) -> dict[str, R
         n: {"value": sysctl.read(n), "needed": value, "ok": n not in missed}
         for n, value in wanted.items()
     }
-
-
-def _daemon(name: str, state_dir: Where) -> Report | None:
-    """That of this network namespace, `ours` if it goes by this state; None without one."""
-    found = runtime.ask(name)
-    if not found:
-        return None if found is None else {"answers": False}
-    ours = found["state_dir"] == os.path.realpath(state_dir)
-    return {"answers": True, "ours": ours} | found
 
 
 def _pending(store: Store) -> Report:

@@ -68,17 +68,16 @@ def ask(daemon: str = WATCH) -> Answer | None:
         return None if e.errno in NOBODY else {}
 
 
-def _be_alone(daemon: str, lock: int) -> None:
-def about(state_dir: Where) -> Answer | None:
-    """The daemon of this network namespace, `ours` if it watches this state; None without one."""
-    found = ask()
+def about(daemon: str, state_dir: Where) -> Answer | None:
+    """A daemon of this network namespace, `ours` if it goes by this state; None without one."""
+    found = ask(daemon)
     if not found:
         return None if found is None else {"answers": False}
     ours = found["state_dir"] == os.path.realpath(state_dir)
     return {"answers": True, "ours": ours} | found
 
 
-def _be_alone(lock: int) -> None:
+def _be_alone(daemon: str, lock: int) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as e:

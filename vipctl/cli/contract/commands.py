@@ -204,7 +204,7 @@ LOOKING: dict[str, type[Printed]] = {
     "metrics": Metrics,
     "status": Status,
 }
-SILENT = ("watch",)  # prints no object, but an error
+SILENT = ("sync", "watch")  # daemons: they print no object, but an error
 
 
 def of(command: str) -> type[Printed]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import create_model
+from pydantic import ConfigDict, create_model
 
 from vipctl.cli.contract.objects import Director, Object, Pending, Role, Service, Size, field
 from vipctl.services.methods import METHODS
@@ -154,6 +154,32 @@ class Watch(Object):
     alive: Alive | None = field("Null without `--alive`.", optional=True)
 
 
+class Peer(Object):
+    """How the relay stands with another director."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    there: bool = field("Whether it gets what is sent to it.")
+    sends: bool = field("Whether it sends.")
+    taken: int = field("Messages of it that the kernel got.")
+    dropped: int = field("Messages for it that were dropped.")
+    refused: dict[str, int] = field("Messages of it that were refused, by reason.")
+
+
+class Relay(Object):
+    """The daemon `vipctl sync`. If it does not answer, there is no more than that."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    answers: bool = field("Whether it does.")
+    ours: bool = field("Whether it goes by this state directory.", optional=True)
+    state_dir: str = field("The one that it goes by.", optional=True)
+    pid: int = field("Its process.", optional=True)
+    device: str = field("On which it meets the kernel.", optional=True)
+    heard: bool = field("Whether the kernel takes records.", optional=True)
+    peers: dict[str, Peer] = field("By name.", optional=True)
+
+
 class Status(Pending):
     """`status`."""
 
@@ -163,6 +189,7 @@ class Status(Pending):
     digest: str = field("Equal on directors that have the same.")
     director: Director = field("Its settings.")  # type: ignore[valid-type]
     sync: Sync | None = field("Null without one.")
+    relay: Relay | None = field("Null if no daemon carries the sync.")
     role: Role = field("The director's.")
     services: dict[str, Seen] = field("By name.")  # type: ignore[valid-type]
     methods: dict[str, Method] = field("By name, the best first.")
