@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import ConfigDict, create_model
+from pydantic import create_model
 
 from vipctl.cli.contract.objects import Director, Object, Pending, Role, Service, Size, field
 from vipctl.services.methods import METHODS
@@ -154,22 +154,24 @@ class Watch(Object):
     alive: Alive | None = field("Null without `--alive`.", optional=True)
 
 
-class Peer(Object):
+class Come(Object):
+    """What has come from a director."""
+
+    taken: int = field("Records that were taken.")
+    refused: dict[str, int] = field("Records that were refused, by reason.")
+
+
+class Peer(Come):
     """How the relay stands with another director."""
 
-    model_config = ConfigDict(extra="allow", strict=True)
-
-    there: bool = field("Whether it gets what is sent to it.")
-    sends: bool = field("Whether it sends.")
-    taken: int = field("Messages of it that the kernel got.")
-    dropped: int = field("Messages for it that were dropped.")
-    refused: dict[str, int] = field("Messages of it that were refused, by reason.")
+    there: bool = field("Whether it gets records now.")
+    sends: bool = field("Whether it sends any.")
+    sent: int = field("Messages that it got.")
+    dropped: int = field("Messages that were too many for it.")
 
 
 class Relay(Object):
     """The daemon `vipctl sync`. If it does not answer, there is no more than that."""
-
-    model_config = ConfigDict(extra="allow", strict=True)
 
     answers: bool = field("Whether it does.")
     ours: bool = field("Whether it goes by this state directory.", optional=True)
@@ -177,6 +179,9 @@ class Relay(Object):
     pid: int = field("Its process.", optional=True)
     device: str = field("On which it meets the kernel.", optional=True)
     heard: bool = field("Whether the kernel takes records.", optional=True)
+    kept: int = field("Connections that it knows.", optional=True)
+    lost: int = field("Messages of the kernel that it lost.", optional=True)
+    own: Come = field("What has come from this director's kernel.", optional=True)
     peers: dict[str, Peer] = field("By name.", optional=True)
 
 
