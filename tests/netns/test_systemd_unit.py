@@ -311,8 +311,7 @@ def test_measuring_works_within_the_limits(
     booted.run([*_limited(limits, tmp_path), *traced, *command])
     measured = file.read_text()
     assert "vipctl_drift 0.0" in measured
-    assert "vipctl_part_success" in measured
-    assert measured.count("} 0.0") == 4, "two roles, no drift"
+    assert set(re.findall(r"^vipctl_part_success{.*} (.*)$", measured, re.MULTILINE)) == {"1.0"}
     _check_trace(trace.read_text(), limits)
 
 
