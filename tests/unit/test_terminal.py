@@ -17,16 +17,21 @@ from vipctl.operate import notation
 
 ESCAPES = ("\x1b[2J", "\x1b[8m", "\x1b]0;title\x07", "\x9b2J", "\r", "\u202e", "\x7f", "\udc9b")
 OWN = re.compile(r"\x1b\[\d+(;\d+)*m")  # by which vipctl colours what it says itself
+PEER = {"there": True, "sends": True, "taken": 1, "refused": {"?": 1}, "dropped": 1}
 REPORT: dict[str, Any] = {
     "changed": True,
     "check": False,
     "restored": False,
-    "changes": ["?"],
+    "changes": [{"what": "?", "services": ["?"]}],
     "warnings": ["?"],
     "pending": True,
     "kernel": "?",
     "digest": "0f",
     "sync": None,
+    "relay": {
+        **{"answers": True, "pid": 1, "device": "?", "heard": True},
+        "peers": {"?": PEER},
+    },
     "role": "active",
     "ranges": [{"range": "?", "service": "?"}],
     "sysctls": {"?": {"ok": False, "value": "?", "needed": "?"}},

@@ -150,6 +150,38 @@ class Checks(Looked):
     checks: list[Checked] = field("Each check of each real server.")
 
 
+class Step(Object):
+    """One step of a packet's way."""
+
+    name: str = field("Which.")
+    state: str = field("`well`, `cause` or `unknown`.")
+    says: str = field("What was found.")
+    evidence: str = field("A command that shows the same, or empty.")
+    cause: str | None = field("Its id, as in [docs/explain.md](explain.md).")
+    fix: str | None = field("What to do about it.")
+
+
+class Hint(Object):
+    """What clients may notice of a VIP that answers."""
+
+    id: str = field("As in [docs/explain.md](explain.md).")
+    says: str = field("What was found.")
+    fix: str = field("What to do about it.")
+
+
+class Explained(Pending):
+    """`explain`."""
+
+    address: str = field("The VIP.")
+    port: str = field("Such as `tcp/80`.")
+    client: str = field("Who asks.")
+    device: str | None = field("By which interface; null if nobody knows.")
+    service: str | None = field("The service that has it; null if none has.")
+    steps: list[Step] = field("In the order of the way.")
+    causes: list[str] = field("The ids of what is in the way.")
+    hints: list[Hint] = field("What else was noticed.")
+
+
 class Announced(Looked):
     """`announce`."""
 
@@ -194,6 +226,7 @@ class Log(Looked):
 LOOKING: dict[str, type[Printed]] = {
     "announce": Announced,
     "diff": Compared,
+    "explain": Explained,
     "export": Document,
     "import": Imported,
     "list-checks": Checks,
