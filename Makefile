@@ -13,13 +13,14 @@ KERNEL_PACKAGES := bc bison flex libc6-dev libelf-dev xz-utils
 .PHONY: help deps root packages test-packages kernel-packages lint fmt lock test test-lowest test-fresh test-guest fresh demo conformance \
 	bench bench-guest bench-paired bench-pages bench-packages bench-datapath bench-load bench-addresses \
 	bench-healing bench-feedback bench-checks \
-	debug-kernel kernels stress kills soak stress-shim fuzz clean clean-cache
+	debug-kernel kernels stress failover kills soak stress-shim fuzz clean clean-cache
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo    see it work (in a guest if this kernel has no IPVS)"
 	@echo "make test    lint, then all tests, here and under two Debian kernels"
 	@echo "make stress  the long tests"
+	@echo "make failover  all failures of two directors, with keepalived and BIRD in a guest, ten minutes (KERNEL=6.1)"
 	@echo "make kills   kill -9 of vipctl watch at 200 random moments (KILLS=200)"
 	@echo "make soak    ten minutes of random changes under traffic, against a model, and ten of failures and drift beside vipctl watch (SOAK_SECONDS=600)"
 	@echo "make stress-shim  the kernel module, under each kernel (STRESS_SECONDS=300 STRESS_KERNELS='6.1 6.12')"
@@ -165,6 +166,11 @@ kernels: deps
 
 stress: deps
 	$(BIN)/pytest tests/stress
+
+# Two directors with keepalived and BIRD lose daemons and power. Timers, more than work: make test leaves it out.
+failover: deps test-packages
+	$(BIN)/python -m tests.harness.guest --kernel $(or $(KERNEL),6.12) -- \
+		$(BIN)/python -m pytest -v -p no:cacheprovider -p no:hypothesispytest tests/failover
 
 KILLS := 200
 kills: deps

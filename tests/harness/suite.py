@@ -44,7 +44,6 @@ ELSEWHERE = {
         "apply", "cost", "dead_server", "director", "drain", "edits", "guard", "ipvs_imports",
         "large", "live_ports", "maintenance", "mixed_forwarding", "nginx", "one_line", "order",
         "persistence", "port_ranges", "ports", "rollback", "source_nat", "synproxy",
-        "two_directors",
     ],
 }  # fmt: skip
 

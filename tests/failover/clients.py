@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
+from tests.failover.site import PATIENCE
 from tests.harness.lab import family
 from tests.harness.netns import Namespace
 from tests.harness.traffic import Connection
-from tests.vm.site import PATIENCE
 
 HELD = 200  # connections
 INTERVAL = 0.05  # seconds between two datagrams to a VIP

@@ -117,8 +117,10 @@ class Director:
         self._stack.close()
         self.daemons.clear()
 
-    def has(self, address: str) -> bool:
-        return f" {address} " in self.host.run(["ip", "-o", "address"]).stdout
+    def addresses(self) -> set[str]:
+        """With their lengths, as `ip` shows them."""
+        lines = self.host.run(["ip", "-o", "address"]).stdout.splitlines()
+        return {line.split()[3] for line in lines}
 
     def connections(self) -> int:
         """That IPVS knows of."""
