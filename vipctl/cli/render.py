@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any
 
+from vipctl.cli import daemons
 from vipctl.cli.output import printable, styled
 from vipctl.operate.outcome import Report, large
 from vipctl.services.methods import METHODS
@@ -177,11 +178,12 @@ def status(report: Report) -> str:
     ]
     parts += map(printable, report["findings"])
     parts += [printable(f"sync: {_sync(found)}") for found in [report["sync"]] if found]
-    parts += ["\n".join(map(printable, lines)) for lines in [_relay(report["relay"])] if lines]
+    if lines := daemons.relay(report["relay"]):
+        parts.append("\n".join(map(printable, lines)))
     parts.append(f"digest: {report['digest']} (of what all directors of these services must have)")
     parts.append(_role(report))
-    parts.append(printable(f"watch: {_watch(report['watch'])}"))
-    parts += map(printable, _alive(report["watch"]))
+    parts.append(printable(f"watch: {daemons.watch(report['watch'])}"))
+    parts += map(printable, daemons.alive(report["watch"]))
     parts.append(kernel(report))
     return "\n\n".join(parts)
 
@@ -224,47 +226,6 @@ def _role(report: Report) -> str:
         return "role: " + styled(passive, fg="yellow")
     names = [name for name, form in report["services"].items() if form["role"] == "passive"]
     return printable("role: active" + (f", but passive for {', '.join(names)}" if names else ""))
-
-
-def _relay(found: Report | None) -> list[str]:
-    """The daemon that carries the sync, and how it stands with each peer."""
-    if found is None:
-        return []
-    if not found["answers"]:
-        return ["relay: the daemon runs, but does not answer"]
-    takes = "takes records" if found["heard"] else "takes no records (vipctl set-sync)"
-    first = f"relay: process {found['pid']} on {found['device']}, where the kernel {takes}"
-    return [first, *(_peer(name, peer) for name, peer in found["peers"].items())]
-
-
-def _peer(name: str, peer: Report) -> str:
-    gets, sends = ("" if peer[key] else "no " for key in ("there", "sends"))
-    refused = sum(peer["refused"].values())
-    return (
-        f"  {name} gets {gets}records, sends {sends}records; {peer['taken']:,} taken, "
-        f"{refused:,} refused, {peer['dropped']:,} messages dropped"
-    )
-
-
-def _watch(found: Report | None) -> str:
-    if found is None:
-        return "nobody puts back what others change (vipctl watch does)"
-    if not found["answers"]:
-        return "the daemon runs, but does not answer"
-    whose = f"process {found['pid']} since {found['since']}"
-    if not found["ours"]:
-        return f"another state directory is watched, {found['state_dir']}: {whose}"
-    last = found["last"]
-    done = f"; last, {last['at']}: {last['what']}" if last else ""
-    return f"{whose}{', which only reports' if found['check'] else ''}{done}"
-
-
-def _alive(found: Report | None) -> Iterator[str]:
-    """The device that the daemon has up while this director is fit, if any."""
-    if alive := found and found.get("alive"):
-        why = "this director is fit" if alive["fit"] else "; ".join(alive["why"]) or "not yet"
-        stands = "up" if alive["fit"] else "down"
-        yield f"{alive['device']}: {stands} since {alive['since']}: {why}"
 
 
 def _health_rows(report: Report) -> Iterator[list[str]]:
