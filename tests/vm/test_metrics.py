@@ -1,5 +1,6 @@
 """Metrics of what IPVS and the module count; all others are in tests/netns."""
 
+from functools import partial
 from pathlib import Path
 
 from tests.harness import module
@@ -29,20 +30,26 @@ def of(found: Metrics, name: str, **labels: str) -> float:
 def test_what_ipvs_counts(net: Lab, vipctl: Vipctl) -> None:
     reals = (f"--real={A},weight=2", f"--real={B}", "--real=fd00:1::11")
     vipctl("add-range", VIP, VIP6, "--service", "web", *reals, "--scheduler", "rr")
-    tcp(net.client, [VIP] * 6)
-    tcp(net.client, [VIP6] * 2)
-    wait_until(lambda: connections(vipctl) == (6, 2), "IPVS has added up: it does now and then")
+    had = tcp(net.client, [VIP] * 6)
+    assert set(had) == {"real1", "real2"}
+    assert tcp(net.client, [VIP6] * 2) == {"real1": 2}
+    servers = [(A, "4", had["real1"]), (B, "4", had["real2"]), ("fd00:1::11", "6", 2)]
+    for real, version, number in servers:
+        labels = {"service": "web", "real": real, "ip_version": version}
+        wait_until(partial(counts, vipctl, number, labels), f"{real} has had {number}")
     found = measured(vipctl)
     assert of(found, "part_success", part="ipvs") == 1
-    for real in (A, B):
-        labels = {"service": "web", "real": real, "ip_version": "4"}
-        assert of(found, "real_connections_total", **labels) == 3
-        now = [of(found, f"real_connections_{state}", **labels) for state in ("active", "inactive")]
-        assert sum(now) == 3
-    wait_until(lambda: adds_up(measured(vipctl)), "the last packets have come")
     assert of(found, "real_weight", service="web", real=A) == 2
+    wait_until(lambda: adds_up(measured(vipctl)), "the last packets have come")
     tcp(net.client, [VIP])
     wait_until(lambda: connections(vipctl) == (7, 2), "IPVS has added up again")
+
+
+def counts(vipctl: Vipctl, number: int, labels: dict[str, str]) -> bool:
+    """Whether a real server had so many connections: each counter is added up in its own time."""
+    found = measured(vipctl)
+    now = [of(found, f"real_connections_{state}", **labels) for state in ("active", "inactive")]
+    return of(found, "real_connections_total", **labels) == sum(now) == number
 
 
 def connections(vipctl: Vipctl) -> tuple[float, float]:
