@@ -190,7 +190,7 @@ def sent() -> Iterator[Counter[int]]:
 
     class Counting(_socket.socket):
         def sendall(self, data: Any, *more: int) -> None:
-            kinds.update(kind for _, _, kind, *_ in netlink._headers(bytes(data)))
+            kinds.update(kind for _, _, kind, *_ in netlink.headers(bytes(data)))
             super().sendall(data, *more)
 
     with pytest.MonkeyPatch.context() as patched:

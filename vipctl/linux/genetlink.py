@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from vipctl.errors import Missing
-from vipctl.linux import netlink
+from vipctl.linux import dumps, netlink
 from vipctl.linux.netlink import NETLINK_GENERIC, NLM_F_ACK, Message, attribute
 
 GENL_ID_CTRL = 16
@@ -44,7 +44,7 @@ class Family(NamedTuple):
 
     def dump(self, command: int, content: bytes) -> Iterator[Attributes]:
         """The attributes of each message of a dump. Raises KernelError."""
-        for found in netlink.dump(self.link, self.number, self._pack(command, content)):
+        for found in dumps.dump(self.link, self.number, self._pack(command, content)):
             yield parsed(found, HEADER.size)
 
     def _pack(self, command: int, content: bytes) -> bytes:

@@ -6,10 +6,8 @@ Numbers are from include/uapi/linux/netlink.h unless said.
 import _socket as socket  # imported faster: `socket` makes enumerations of its constants
 import errno
 import os
-import select
 import struct
-import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import NamedTuple
 
@@ -28,14 +26,9 @@ NLA_F_NESTED, NLA_F_NET_BYTEORDER, NLA_TYPE_MASK = 0x8000, 0x4000, 0x3FFF
 BUFFER = 4 << 20  # bytes
 OVERHEAD = 32  # bytes of what is sent: netlink_sendmsg() of net/netlink/af_netlink.c
 PATIENCE = 60.0  # seconds for the kernel's answer
-ALL = sys.maxsize
-TRIES = 100  # at reading what others change meanwhile
-READINGS = 20  # that are enough to see all that stays; of 300, 26 missed something
 OURS = 0x76000000  # how ports of our own sockets begin; the kernel gives others, to all programs
+TRIES = 100  # at what others may undo meanwhile
 LAST = 1  # sequence number of the message that is to be acknowledged
-
-# With these a dump may end if there is nothing; the second is for IPv6 in a kernel without it.
-ABSENT = (errno.ENOENT, errno.EAFNOSUPPORT)
 
 HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
 ATTRIBUTE = struct.Struct("=HH")  # length, type
@@ -56,7 +49,7 @@ class Message(NamedTuple):
 
     def failure(self) -> int:
         """The errno of an NLMSG_ERROR or NLMSG_DONE; 0 for an acknowledgement."""
-        return _failure(self.content, 0) if self.kind in ENDS else 0
+        return error_number(self.content, 0) if self.kind in ENDS else 0
 
     def said(self) -> str:
         """The kernel's text of an error, or ""; there is none if the error repeats the request."""
@@ -175,17 +168,17 @@ def receive(link: Link) -> Iterator[Message]:
 
 def messages(buffer: bytes) -> Iterator[Message]:
     """All that arrived at once."""
-    for at, size, kind, flags, sequence in _headers(buffer):
+    for at, size, kind, flags, sequence in headers(buffer):
         yield Message(kind, flags, sequence, buffer[at + HEADER.size : at + size])
 
 
 def ports(buffer: bytes) -> Iterator[int]:
     """Of each of these messages, the port of the socket that asked for what it tells."""
-    for at, *_ in _headers(buffer):
+    for at, *_ in headers(buffer):
         yield HEADER.unpack_from(buffer, at)[-1]
 
 
-def _headers(buffer: bytes) -> Iterator[tuple[int, int, int, int, int]]:
+def headers(buffer: bytes) -> Iterator[tuple[int, int, int, int, int]]:
     """Where each message begins, and what its header says."""
     at = 0
     while at < len(buffer):
@@ -210,97 +203,8 @@ def failures(link: Link) -> Iterator[Message]:
                 return
 
 
-class Large(Exception):
-    """There is more than is wanted; the socket, on which the rest may come, is of no more use."""
-
-
-def dump(link: Link, kind: int, request: bytes, most: int = ALL) -> Iterator[bytes]:
-    """The content of each message; nothing if what is asked for does not exist.
-
-    Where something was changed meanwhile, entries may be missing, and the kernel is asked again.
-    Raises KernelError, or Large where there are more than `most`.
-    """
-    for _ in range(TRIES):
-        found, whole = once(link, kind, request, most)
-        if whole:
-            return found
-    raise KernelError("netlink: what is read changes all the time", hint="try again")
-
-
-def once(link: Link, kind: int, request: bytes, most: int = ALL) -> tuple[Iterator[bytes], bool]:
-    """The content of each message, and whether nothing was changed meanwhile.
-
-    The kernel continues a dump by counting entries: if some are deleted between two parts, it skips
-    as many that are still there. Raises KernelError, or Large where there are more than `most`; the
-    kernel reads little more than those.
-    """
-    link.sendall(pack(kind, NLM_F_DUMP, request))
-    buffers, flags, failure = _gathered(link, most)
-    if failure in ABSENT:
-        return iter(()), True
-    if failure:
-        raise refusal("netlink", failure, "try again")
-    found = (content for buffer in buffers for content in _contents(buffer))
-    return found, not flags & NLM_F_DUMP_INTR
-
-
-def staying(read: Callable[[], tuple[Iterable[bytes], bool]]) -> Iterable[bytes]:
-    """All entries that are there the whole time.
-
-    `read` returns entries and whether these are complete, as far as the kernel has told. It tells
-    of a change a moment after making it, so two readings in a row have to agree. If others change
-    entries all the time, the result is all that was seen, also what came or went meanwhile.
-    """
-    seen: dict[bytes, None] = {}
-    before: list[bytes] | None = None
-    for _ in range(READINGS):
-        entries, whole = read()
-        found = list(entries)
-        if whole and found == before:
-            return found
-        before = found if whole else None
-        seen |= dict.fromkeys(found)
-    return seen
-
-
-def heard(link: Link) -> bool:
-    """Whether the kernel has announced anything on this socket, or its buffer has overflowed."""
-    return bool(select.select([link], [], [], 0)[0])
-
-
-def _gathered(link: Link, most: int) -> tuple[list[bytes], int, int]:
-    """The answers to a dump as they came, their flags, and the errno that they ended with."""
-    buffers, all_flags, number = list[bytes](), 0, 0
-    while number <= most:
-        buffer = link.recv(BUFFER)
-        buffers.append(buffer)
-        for at, _, kind, flags, _ in _headers(buffer):
-            all_flags |= flags
-            if kind in ENDS and number <= most:
-                return buffers, all_flags, _failure(buffer, at + HEADER.size)
-            number += 1
-    raise Large
-
-
-def _contents(buffer: bytes) -> Iterator[bytes]:
-    for at, size, kind, _, _ in _headers(buffer):
-        if kind not in ENDS:
-            yield buffer[at + HEADER.size : at + size]
-
-
-def beginning(link: Link, kind: int, request: bytes) -> Iterator[bytes]:
-    """As `dump`, but lazily: for callers that stop early, after which the link is useless."""
-    link.sendall(pack(kind, NLM_F_DUMP, request))
-    while True:
-        for answer in receive(link):
-            if answer.failure() not in (0, *ABSENT):
-                raise refusal("netlink", answer.failure(), "try again")
-            if answer.kind in ENDS:
-                return
-            yield answer.content
-
-
-def _failure(buffer: bytes, at: int) -> int:
+def error_number(buffer: bytes, at: int) -> int:
+    """The errno that an NLMSG_ERROR or NLMSG_DONE has at this place."""
     return -int(CODE.unpack_from(buffer, at)[0])
 
 

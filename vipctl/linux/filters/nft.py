@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import cache, partial
 from typing import NamedTuple
 
-from vipctl.linux import netlink
+from vipctl.linux import dumps, netlink
 from vipctl.linux.filters import walk
 from vipctl.linux.filters.expressions import Element, Expression, Lookup, Set, judged
 from vipctl.linux.filters.packet import Hook
@@ -127,8 +127,8 @@ def _elements(content: bytes) -> Iterator[Element | None]:
 
 def _some(kind: int, request: bytes, most: int) -> list[bytes] | None:
     """A dump; None where there is more."""
-    with suppress(netlink.Large), asking() as link:
-        return list(netlink.dump(link, kind, request, most))
+    with suppress(dumps.Large), asking() as link:
+        return list(dumps.dump(link, kind, request, most))
     return None
 
 

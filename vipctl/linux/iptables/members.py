@@ -12,7 +12,7 @@ from vipctl.addresses import spans
 from vipctl.addresses.few import WIDTH
 from vipctl.addresses.prefixes import AF
 from vipctl.errors import KernelError
-from vipctl.linux import netlink
+from vipctl.linux import dumps, netlink
 from vipctl.linux.netlink import NLA_F_NESTED, NLA_F_NET_BYTEORDER, acknowledging, attribute
 
 LIST, ADD, DELETE, TEST = (6 << 8 | n for n in (7, 9, 10, 11))  # NFNL_SUBSYS_IPSET, IPSET_CMD_…
@@ -60,7 +60,7 @@ def read(name: str, version: int) -> Members:
     end = at + WIDTH[version]
     found: dict[tuple[bytes, bytes], bytearray] = {}
     with netlink.connect(netlink.NETLINK_NETFILTER, "ipset") as link:
-        for content in netlink.dump(link, LIST, _head(name, version)):
+        for content in dumps.dump(link, LIST, _head(name, version)):
             packed = dict(netlink.attributes(content, NFGENMSG.size)).get(ADT, b"")
             for _, member in netlink.attributes(packed, 0):
                 found.setdefault((member[:at], member[end:]), bytearray()).extend(member[at:end])

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from vipctl.addresses import spans
 from vipctl.addresses.few import WIDTH
-from vipctl.linux import netlink
+from vipctl.linux import dumps, netlink
 from vipctl.linux.netlink import NLA_F_NESTED, NLM_F_CREATE, NUMBER, attribute
 from vipctl.linux.nftables.transactions import (
     DELSETELEM,
@@ -120,7 +120,7 @@ def read(where: Map) -> dict[int, bytes]:
     """
     found: dict[int, list[bytes]] = {}
     with asking() as link:
-        for content in netlink.dump(link, GETSETELEM, _where(where)):
+        for content in dumps.dump(link, GETSETELEM, _where(where)):
             for mark, addresses in _listed(where.version, content):
                 found.setdefault(mark, []).append(addresses)
     return {mark: b"".join(parts) for mark, parts in found.items()}
@@ -130,7 +130,7 @@ def counted(where: Map, most: int) -> dict[int, int]:
     """How many elements of a map have each mark; of a large map, about the first `most`."""
     found: dict[int, int] = {}
     with asking() as link:
-        for content in netlink.beginning(link, GETSETELEM, _where(where)):
+        for content in dumps.beginning(link, GETSETELEM, _where(where)):
             for mark, addresses in _listed(where.version, content):
                 found[mark] = found.get(mark, 0) + len(addresses) // WIDTH[where.version]
             if sum(found.values()) >= most:

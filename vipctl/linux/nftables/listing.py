@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from vipctl.linux import netlink
+from vipctl.linux import dumps, netlink
 from vipctl.linux.netlink import attributes
 from vipctl.linux.nftables.transactions import (
     CHAIN_NAME,
@@ -139,7 +139,7 @@ def _one(link: netlink.Link, kind: int, request: bytes) -> Attributes | None:
 
 
 def _dump(link: netlink.Link, kind: int, request: bytes) -> Iterator[Attributes]:
-    for content in netlink.dump(link, kind, request):
+    for content in dumps.dump(link, kind, request):
         yield dict(attributes(content, NFGENMSG.size))
 
 

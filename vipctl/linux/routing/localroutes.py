@@ -13,7 +13,7 @@ from vipctl.addresses import spans
 from vipctl.addresses.few import BITS, WIDTH
 from vipctl.addresses.prefixes import AF, VERSIONS, IPAddress, address, network
 from vipctl.errors import KernelError
-from vipctl.linux import netlink
+from vipctl.linux import dumps, netlink
 from vipctl.linux.netlink import NLM_F_CREATE, NLM_F_REPLACE, attribute
 from vipctl.services.change import Entry, Shape
 from vipctl.services.methods import LOCAL_ROUTES
@@ -204,7 +204,7 @@ def _dump(version: int, table: int, kind: int) -> Iterator[bytes]:
     wanted = ROUTE.pack(AF[version], 0, 0, 0, 0, PROTOCOL, 0, kind, 0)
     request = wanted + attribute(RTA_TABLE, netlink.NUMBER.pack(table))
     with netlink.connect() as link:
-        for content in netlink.dump(link, RTM_GETROUTE, request):
+        for content in dumps.dump(link, RTM_GETROUTE, request):
             family, _, _, _, _, protocol, _, found, _ = ROUTE.unpack_from(content)
             # A kernel without IPv6 answers a request for IPv6 with the routes of all families.
             if (family, protocol) == (AF[version], PROTOCOL) and found in (kind or found,):

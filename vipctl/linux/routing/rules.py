@@ -10,7 +10,7 @@ from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 from typing import NamedTuple
 
 from vipctl.addresses.prefixes import AF, VERSIONS
-from vipctl.linux import netlink
+from vipctl.linux import dumps, netlink
 from vipctl.linux.netlink import attribute
 from vipctl.linux.routing.localroutes import PROTOCOL
 
@@ -111,7 +111,7 @@ def read() -> list[Rule]:
     If others change rules all the time, some that have just gone may be among them. Raises
     KernelError.
     """
-    found = (_rule(content) for content in netlink.staying(_dumped))
+    found = (_rule(content) for content in dumps.staying(_dumped))
     return sorted(found, key=lambda rule: (rule.version, rule.priority))
 
 
@@ -120,13 +120,13 @@ def _dumped() -> tuple[list[bytes], bool]:
     with netlink.connect() as link, netlink.connect() as news:
         news.bind((0, RTMGRP_RULES))
         found = [content for version in VERSIONS for content in _of_version(link, version)]
-        return found, not netlink.heard(news)
+        return found, not dumps.heard(news)
 
 
 def _of_version(link: netlink.Link, version: int) -> Iterator[bytes]:
     """A kernel without IPv6 answers a request for IPv6 with the rules of all families."""
     request = RULE.pack(AF[version], 0, 0, 0, 0, 0, 0)
-    dumped = netlink.dump(link, RTM_GETRULE, request)
+    dumped = dumps.dump(link, RTM_GETRULE, request)
     return (content for content in dumped if content[0] == AF[version])
 
 

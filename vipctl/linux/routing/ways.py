@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from vipctl.addresses.few import BITS
 from vipctl.addresses.prefixes import AF, IPAddress
-from vipctl.linux import netlink
+from vipctl.linux import dumps, netlink
 from vipctl.linux.netlink import NUMBER, attribute
 from vipctl.linux.routing import rules
 from vipctl.linux.routing.localroutes import (
@@ -93,7 +93,7 @@ def own() -> list[Own]:
     """
     request = ADDRESS.pack(0, 0, 0, 0, 0)
     with netlink.connect() as link:
-        dumped = netlink.staying(lambda: netlink.once(link, RTM_GETADDR, request))
+        dumped = dumps.staying(lambda: dumps.once(link, RTM_GETADDR, request))
     return list(dict.fromkeys(found for content in dumped for found in _own(content)))
 
 
@@ -139,7 +139,7 @@ def _defaults(version: int, table: int) -> Iterator[Attributes]:
     """The default routes of a table. A dump has those of IPv4 first, those of IPv6 last."""
     request = ROUTE.pack(AF[version], 0, 0, 0, 0, 0, 0, RTN_UNICAST, 0)
     request += attribute(RTA_TABLE, NUMBER.pack(table)) if table else b""
-    read = netlink.beginning if version == 4 and table else netlink.dump
+    read = dumps.beginning if version == 4 and table else dumps.dump
     with netlink.connect() as link:
         for content in read(link, RTM_GETROUTE, request):
             family, length, *_, kind, _ = ROUTE.unpack_from(content)
@@ -220,7 +220,7 @@ def advertised() -> set[str]:
     with netlink.connect() as link:
         found = [
             dict(netlink.attributes(content, ROUTE.size))
-            for content in netlink.dump(link, RTM_GETROUTE, request)
+            for content in dumps.dump(link, RTM_GETROUTE, request)
             if not content[1]  # the length of its destination
         ]
     return {socket.if_indextoname(_number(route[RTA_OIF])) for route in found}

@@ -10,7 +10,7 @@ from contextlib import nullcontext
 import pytest
 
 from vipctl.errors import KernelError
-from vipctl.linux import netlink
+from vipctl.linux import dumps, netlink
 from vipctl.linux.filters import nft
 from vipctl.linux.netlink import CODE, NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR
 
@@ -44,7 +44,7 @@ def dumped(ends: tuple[socket.socket, socket.socket], *answers: bytes) -> tuple[
     ours, theirs = ends
     for answer in answers:
         theirs.send(answer)
-    found = list(netlink.dump(ours, KIND, b"four"))
+    found = list(dumps.dump(ours, KIND, b"four"))
     return found, asked(theirs)
 
 
@@ -82,7 +82,7 @@ def test_an_interrupted_one_is_asked_for_again(ends: Ends, interrupted: list[byt
 
 
 def test_not_for_ever(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(netlink, "TRIES", 5)
+    monkeypatch.setattr(dumps, "TRIES", 5)
     with pytest.raises(KernelError, match="changes all the time"):
         dumped(ends, *[part(b"1234", NLM_F_DUMP_INTR) + done()] * 6)
     assert asked(ends[1]) == 5
@@ -91,11 +91,11 @@ def test_not_for_ever(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_stays_is_in_one_of_many_readings() -> None:
     incomplete = [([b"1", b"2"], False), ([b"3", b"1"], False), ([b"4"], False)]
     readings = iter([*incomplete, ([b"4"], True), ([b"4"], True), ([b"5"], True)])
-    assert list(netlink.staying(lambda: next(readings))) == [b"4"]
+    assert list(dumps.staying(lambda: next(readings))) == [b"4"]
     told_late = iter([([b"1"], True), ([b"1", b"2"], True), ([b"1", b"2"], True)])
-    assert list(netlink.staying(lambda: next(told_late))) == [b"1", b"2"]
+    assert list(dumps.staying(lambda: next(told_late))) == [b"1", b"2"]
     missing = itertools.cycle([([b"1", b"2"], False), ([b"2", b"3"], False)])
-    assert list(netlink.staying(lambda: next(missing))) == [b"1", b"2", b"3"]
+    assert list(dumps.staying(lambda: next(missing))) == [b"1", b"2", b"3"]
 
 
 @pytest.mark.parametrize("last", [error, done])
@@ -137,8 +137,8 @@ def test_of_what_is_more_than_wanted_no_more_is_read(ends: Ends) -> None:
 def asked_for(ours: socket.socket, theirs: socket.socket, most: int) -> list[bytes] | None:
     """What is read of so many; None where there are more."""
     try:
-        found = list(netlink.dump(ours, KIND, b"four", most))
-    except netlink.Large:
+        found = list(dumps.dump(ours, KIND, b"four", most))
+    except dumps.Large:
         found = None
     assert asked(theirs) == 1
     return found
