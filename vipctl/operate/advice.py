@@ -1,6 +1,6 @@
 """Warnings about a change that is allowed: what else the operator may have to do."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from vipctl import methods
 from vipctl.linux import sysctl
@@ -14,6 +14,7 @@ from vipctl.services.values import Forward
 from vipctl.state.store import Store
 
 ACCEPT_LOCAL = "net.ipv4.conf.all.accept_local"
+Values = dict[str, str]  # of sysctls
 
 
 def warnings(store: Store, change: Change, *, done: bool = True) -> Iterator[str]:
@@ -38,25 +39,33 @@ def warnings(store: Store, change: Change, *, done: bool = True) -> Iterator[str
         yield from _martians(service)
         yield from checking.warnings(store, service)
         yield from _hidden_clients(service, change)
-        for version in idle_versions(service):
-            if (service.name, version) in ranges:
-                yield (
-                    f"service {service.name!r} has IPv{version} ranges and no IPv{version} real "
-                    f"server: their clients are refused{_cure(service)}"
-                )
+        yield from _refused_versions(service, ranges)
         wanted = {n: v for n, v in sysctl.needed([service]).items() if n not in chosen}
-        missed = {n: v for n, v in sysctl.missed(wanted, [service]).items() if n not in coming}
-        missed |= {n: v for n, v in wanted.items() if coming.get(n, v) != v}
-        for name, value in missed.items():
-            if not service.set_sysctls:
-                first = sysctl.at_risk() if name == sysctl.FORWARD6 else ()
-                listening = "".join(
-                    f"{risky}=2 first to keep the default route, " for risky in first
-                )
-                yield (
-                    f"service {service.name!r} needs {name}={value}: set {listening}it, or "
-                    f"vipctl set-service {service.name} --set-sysctls"
-                )
+        yield from _unset(service, wanted, coming)
+
+
+def _refused_versions(service: Service, ranges: Container[tuple[str, int]]) -> Iterator[str]:
+    for version in idle_versions(service):
+        if (service.name, version) in ranges:
+            yield (
+                f"service {service.name!r} has IPv{version} ranges and no IPv{version} real "
+                f"server: their clients are refused{_cure(service)}"
+            )
+
+
+def _unset(service: Service, wanted: Values, coming: Values) -> Iterator[str]:
+    """Sysctls that it needs and that will have other values, where it does not set them itself."""
+    if service.set_sysctls:
+        return
+    missed = {n: v for n, v in sysctl.missed(wanted, [service]).items() if n not in coming}
+    missed |= {n: v for n, v in wanted.items() if coming.get(n, v) != v}
+    for name, value in missed.items():
+        first = sysctl.at_risk() if name == sysctl.FORWARD6 else ()
+        listening = "".join(f"{risky}=2 first to keep the default route, " for risky in first)
+        yield (
+            f"service {service.name!r} needs {name}={value}: set {listening}it, or "
+            f"vipctl set-service {service.name} --set-sysctls"
+        )
 
 
 def _passive(role: Role, change: Change) -> Iterator[str]:
