@@ -18,6 +18,7 @@ from tests.harness.netns import Namespace
 from tests.harness.relays import Director
 from tests.unit.committing import commit
 from vipctl.addresses.prefixes import from_spans, parse_range
+from vipctl.relay import messages
 from vipctl.services import planner
 from vipctl.services.real import parse_reals
 from vipctl.services.service import Service
@@ -45,6 +46,10 @@ def heard(ear: socket.socket, number: int) -> list[bytes]:
     ear.settimeout(20)
     assert len(found) == number
     return found
+
+
+def contents(found: list[bytes]) -> list[bytes]:
+    return sorted(record.data for message in found for record in messages.read(message))
 
 
 @dataclass

@@ -27,6 +27,7 @@ from tests.netns.relayed import (
     RIP,
     VIP,
     Site,
+    contents,
     heard,
     records,
     site,
@@ -48,10 +49,6 @@ def three(tmp_path: Path) -> Iterator[Site]:
 def keeps(director: Director, number: int) -> bool:
     """Whether it knows so many connections."""
     return bool(director.relay().get("kept") == number)
-
-
-def contents(found: list[bytes]) -> list[bytes]:
-    return sorted(record.data for message in found for record in messages.read(message))
 
 
 @pytest.mark.parametrize("security", [None, UDP], ids=["tls", "udp"])
@@ -210,41 +207,6 @@ def test_who_comes_later_is_told_all(three: Site, security: list[str] | None) ->
     assert told() == expected, "by the one that is left"
     wait_until(lambda: not two.relay()["heard"], "the relay knows that nobody hears")
     assert told() == expected, "a daemon that begins to hear gets what its relay knows"
-
-
-def test_the_device_outlives_the_relay(three: Site) -> None:
-    """So the kernel's daemons go on with the next one."""
-    one, two, _ = three.directors
-    one.start()
-    two.start()
-    one.wait_for(f"{two.address} gets records")
-    with one.host, synced.speaking(DEVICE) as mouth, two.hearing() as ear:
-        mouth.send(synced.message(records(1)))
-        assert contents(heard(ear, 1)) == records(1)
-        assert one.process
-        one.process.kill()
-        one.process.wait()
-        one.start()
-        one.wait_for(f"{two.address} gets records")
-        mouth.send(synced.message(records(1, 1)))
-        assert contents(heard(ear, 1)) == records(1, 1)
-
-
-def test_devices_of_others_are_left_alone(three: Site) -> None:
-    one, _, _ = three.directors
-    one.host.ip(f"link add {DEVICE} type veth peer name other")
-    words = ("sync", "--listen", one.address, "--peer", "10.0.9.2", *one.papers)
-    code, printed = processes.run(one.vipctl, *words)
-    assert (code, printed["error"]["message"]) == (3, f"there is a device {DEVICE} already")
-
-
-def test_a_device_that_is_deleted_ends_it(three: Site) -> None:
-    one, _, _ = three.directors
-    one.start()
-    one.host.ip(f"link del {DEVICE}")
-    assert one.process
-    assert one.process.wait(30) == 4
-    assert f"{DEVICE} has gone" in one.log.read_text()
 
 
 @contextmanager

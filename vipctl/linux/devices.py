@@ -8,6 +8,7 @@ import errno
 import fcntl
 import os
 import struct
+from contextlib import suppress
 from ipaddress import IPv4Address
 
 from vipctl.errors import Missing, Refused, VipctlError
@@ -29,11 +30,36 @@ ADDRESS = struct.Struct("=BBxxI")  # struct ifaddrmsg: family, length, index; of
 class Tun:
     """A tun device of ours, down at first."""
 
-    def __init__(self, name: str, flags: int) -> None:
-        self.name, self._file = name, _made(name, flags)
+    FLAGS = 0
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._file = self._made()
+
+    def _made(self) -> int:
+        return _made(self.name, self.FLAGS)
 
     def close(self) -> None:
         os.close(self._file)
+
+    def exists(self) -> bool:
+        """Whether nobody has deleted or renamed it."""
+        try:
+            found = fcntl.ioctl(self._file, TUNGETIFF, bytes(REQUEST.size))
+        except OSError:
+            return False
+        return bool(REQUEST.unpack(found)[0].rstrip(b"\0").decode() == self.name)
+
+    def make_again(self) -> None:
+        """In place of one that does not exist. Raises Missing, or Refused."""
+        self._file, before = self._made(), self._file
+        with suppress(OSError):  # it has been deleted; if it was renamed, it goes too
+            fcntl.ioctl(before, TUNSETPERSIST, 0)
+        os.close(before)
+
+    def is_set_up(self) -> bool:
+        """Whatever its link is: that of a device taken up again comes later. Raises KernelError."""
+        return bool(_flags(self.name) & IFF_UP)
 
     def set(self, *, up: bool) -> None:
         """Raises KernelError."""
@@ -52,21 +78,7 @@ class Held(Tun):
     Raises Missing, or Refused if there is a device of that name.
     """
 
-    def __init__(self, name: str) -> None:
-        super().__init__(name, IFF_TUN_EXCL)
-
-    def exists(self) -> bool:
-        """Whether nobody has deleted or renamed it."""
-        try:
-            found = fcntl.ioctl(self._file, TUNGETIFF, bytes(REQUEST.size))
-        except OSError:
-            return False
-        return bool(REQUEST.unpack(found)[0].rstrip(b"\0").decode() == self.name)
-
-    def make_again(self) -> None:
-        """In place of one that does not exist. Raises Missing, or Refused."""
-        self._file, before = _made(self.name, IFF_TUN_EXCL), self._file
-        os.close(before)
+    FLAGS = IFF_TUN_EXCL
 
 
 class Lasting(Tun):
@@ -76,10 +88,11 @@ class Lasting(Tun):
     or Refused if there is a device of that name that is none of these, or somebody has it.
     """
 
-    def __init__(self, name: str) -> None:
-        super().__init__(name, 0)
-        fcntl.ioctl(self._file, TUNSETPERSIST, 1)
-        os.set_blocking(self._file, False)
+    def _made(self) -> int:
+        file = super()._made()
+        fcntl.ioctl(file, TUNSETPERSIST, 1)
+        os.set_blocking(file, False)
+        return file
 
     def fileno(self) -> int:
         return self._file
@@ -122,8 +135,7 @@ def _not_made(name: str, error: OSError) -> VipctlError:
 def is_up(name: str) -> bool:
     """Whether there is such a device, that is up and has a link. Raises KernelError."""
     wanted = IFF_UP | IFF_RUNNING
-    found = _about(name)
-    return bool(found and INFO.unpack_from(found)[3] & wanted == wanted)
+    return _flags(name) & wanted == wanted
 
 
 def mtu(name: str) -> int | None:
@@ -132,6 +144,12 @@ def mtu(name: str) -> int | None:
         return None
     found = dict(netlink.attributes(content, INFO.size))
     return int(NUMBER.unpack(found[IFLA_MTU])[0])
+
+
+def _flags(name: str) -> int:
+    """Of a device; none if there is no such device."""
+    found = _about(name)
+    return int(INFO.unpack_from(found)[3]) if found else 0
 
 
 def _about(name: str) -> bytes:

@@ -8,7 +8,7 @@ import signal
 import socket
 from contextlib import closing, suppress
 
-from vipctl.errors import KernelError, VipctlError
+from vipctl.errors import VipctlError
 from vipctl.files import Where
 from vipctl.relay import file
 from vipctl.relay.exchange import Exchange
@@ -65,7 +65,6 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._ended.set)
-        loop.add_reader(self._source.fileno(), self._hear)
         loop.add_reader(self._link, self._answer)
         async with asyncio.TaskGroup() as tasks:
             beside = [self._look(), systemd.stay_alive()]
@@ -83,12 +82,20 @@ class Daemon:
     def _hear(self) -> None:
         try:
             self._exchange.own()
-        except OSError as e:
-            hint = f"start it again, and then: ip link show {self._source.name}"
-            text = f"{self._source.name} has gone: {e.strerror}"
-            self._failure = KernelError(text, hint=hint)
-            asyncio.get_running_loop().remove_reader(self._source.fileno())
+        except OSError:
+            self._tend()
+
+    def _tend(self) -> None:
+        """Its device may be another one afterwards."""
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._source.fileno())
+        try:
+            self._exchange.tend()
+        except VipctlError as e:
+            self._failure = e
             self._ended.set()
+        else:
+            loop.add_reader(self._source.fileno(), self._hear)
 
     def _answer(self) -> None:
         """A command that asks how it stands."""
@@ -100,6 +107,7 @@ class Daemon:
 
     async def _look(self) -> None:
         while True:
+            self._tend()
             try:
                 self._exchange.look()
                 problem = ""

@@ -30,7 +30,7 @@ class Exchange:
         self._refused: dict[str, Counter[str]] = {}
 
     def own(self) -> None:
-        """Sends what the kernel has said. Raises OSError once the device is gone."""
+        """Sends what the kernel has said. Raises OSError once the device has gone."""
         for message in self._source.read():
             for passed in messages.made(self._passed(OWN, message)):
                 for transport in self.transports:
@@ -49,6 +49,12 @@ class Exchange:
         else:
             self._here.pop(peer, None)
         say(Level.NOTICE if here else Level.WARNING, f"{peer} sends {'' if here else 'no '}records")
+
+    def tend(self) -> None:
+        """Has the device be as it was made. Raises VipctlError."""
+        if happened := self._source.tend():
+            self.heard = False  # who hears there then is told all
+            say(Level.ERROR, happened)
 
     def look(self) -> None:
         """Once a second: has services be known anew, and a kernel that begins to hear told all.

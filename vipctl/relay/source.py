@@ -4,15 +4,13 @@ A record that it is given comes from the other end of the link, which no directo
 the kernel refuses packets from its own addresses.
 """
 
-import errno
 import os
 import struct
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from ipaddress import IPv4Address
 
-from vipctl import files
+from vipctl.linux import multicast
 from vipctl.linux.devices import Lasting
 
 GROUP, PORT = IPv4Address("224.0.0.81"), 8848  # net/netfilter/ipvs/ip_vs_ctl.c: where it multicasts
@@ -23,7 +21,6 @@ PORTS = struct.Struct(">HHHH")  # struct udphdr: from, to, length, checksum
 HEADERS = IP.size + PORTS.size
 LARGEST = 65535  # bytes of a packet
 AT_ONCE = 64  # packets, after which others have their turn
-IGMP = "/proc/net/igmp"
 
 
 class Source:
@@ -35,16 +32,37 @@ class Source:
     def __init__(self, device: str) -> None:
         self._device = Lasting(device)
         self.name, self.fileno = device, self._device.fileno
+        self._begin()
+
+    def _begin(self) -> None:
         self._device.join(OWN, OTHER)
         self._device.set(up=True)
 
     def close(self) -> None:
         self._device.close()
 
+    def tend(self) -> str:
+        """Undoes what somebody has done to the device; returns what that was.
+
+        A device that was deleted is made again: `fileno` is another then, and who was bound to the
+        one before is not bound to it. Raises Missing, Refused or KernelError.
+        """
+        if not self._device.exists():
+            self._device.make_again()
+            self._begin()
+            return (
+                f"somebody has deleted {self.name}: it is made again; on it, the kernel's sync "
+                "daemons are to be started again (vipctl watch does it, or vipctl restore)"
+            )
+        if not self._device.is_set_up():
+            self._device.set(up=True)
+            return f"somebody has set {self.name} down: it is up again"
+        return ""
+
     def read(self) -> Iterator[bytes]:
         """The messages that wait, up to some; what else is sent there is passed over.
 
-        Raises OSError once the device is gone.
+        Raises OSError once the device has gone.
         """
         with suppress(BlockingIOError):
             for _ in range(AT_ONCE):
@@ -55,15 +73,13 @@ class Source:
         """Gives the kernel a message; returns whether it took it."""
         try:
             os.write(self.fileno(), wrapped(message))
-        except OSError as e:
-            if e.errno == errno.EBADFD:
-                raise
+        except OSError:  # such as that the device is down, or has gone
             return False
         return True
 
     def is_heard(self) -> bool:
         """Whether somebody, such as the backup daemon, listens to the group on the device."""
-        return _listening(files.text(IGMP).splitlines(), self.name)
+        return multicast.heard(GROUP, self.name)
 
 
 def wrapped(message: bytes) -> bytes:
@@ -89,18 +105,3 @@ def _checksum(header: bytes) -> int:
     total: int = sum(struct.unpack(f">{len(header) // 2}H", header))
     total = (total & 0xFFFF) + (total >> 16)
     return ~(total + (total >> 16)) & 0xFFFF
-
-
-def _listening(lines: list[str], device: str) -> bool:
-    """Whether the group is among those that the kernel lists below a device.
-
-    Devices are lines such as "2	eth0      :     1      V3", their groups are indented.
-    """
-    group, inside = f"{int.from_bytes(GROUP.packed, sys.byteorder):08X}", False
-    for line in lines[1:]:
-        words = line.split()
-        if not line[0].isspace():
-            inside = words[1].rstrip(":") == device
-        elif inside and words[0] == group:
-            return True
-    return False
