@@ -39,14 +39,8 @@ def pair(direct: Lab, tmp_path: Path) -> Iterator[Pair]:
     with ExitStack() as stack:
         other = Namespace.create("other")
         stack.callback(other.close)  # and with it, all links to it
-        for host, name, net in (
-            (direct.client, "eth2", "10.0.5"),
-            (direct.director, "peer", "10.0.9"),
-        ):
-            there = "eth0" if name == "eth2" else name
-            host.ip(f"link add {name} type veth peer name {there} netns {other.name}")
-            host.ip(f"link set {name} up", f"address add {net}.1/24 dev {name}")
-            other.ip(f"link set {there} up", f"address add {net}.2/24 dev {there}")
+        join(direct.client, "eth2", other, "eth0", "10.0.5")
+        join(direct.director, "peer", other, "peer", "10.0.9")
         other.ip("route add default via 10.0.9.1")
         other.sysctl("net.ipv4.ip_forward", 1)
         directors = direct.director, other
@@ -60,6 +54,13 @@ def pair(direct: Lab, tmp_path: Path) -> Iterator[Pair]:
         found.through("10.0.0.1")
         stack.callback(direct.client.ip, f"route del {VIPS}")
         yield found
+
+
+def join(one: Namespace, name: str, two: Namespace, there: str, net: str) -> None:
+    """By a link of two hosts, on which they are .1 and .2."""
+    one.ip(f"link add {name} type veth peer name {there} netns {two.name}")
+    one.ip(f"link set {name} up", f"address add {net}.1/24 dev {name}")
+    two.ip(f"link set {there} up", f"address add {net}.2/24 dev {there}")
 
 
 def daemons(host: Namespace) -> list[str]:
@@ -171,3 +172,31 @@ def test_what_stands_in_the_way_changes_nothing(pair: Pair) -> None:
     one.ip("link set away name peer", "link set peer up")
     assert pair.one("restore")["restored"]
     assert daemons(one) == BOTH
+
+
+def test_daemons_are_begun_again_on_an_interface_that_was_made_again(pair: Pair) -> None:
+    """They stay with the one of before, whatever has its name; ipvsadm shows nothing of that."""
+    one, two = pair.one.host, pair.two.host
+    for vipctl in (pair.one, pair.two):
+        vipctl(*SYNC)
+    one.ip("link del peer")
+    join(one, "peer", two, "peer", "10.0.9")
+    two.ip("route add default via 10.0.9.1")
+    for vipctl in (pair.one, pair.two):
+        assert daemons(vipctl.host) == BOTH
+        status = vipctl("status")
+        assert status["kernel"] == "differs"
+        assert status["sync"] == {"interface": "peer", "id": 7, "master": False, "backup": False}
+        assert vipctl("restore")["restored"]
+        assert daemons(vipctl.host) == BOTH
+        assert vipctl("status")["kernel"] == "as stored"
+    with Connection(pair.lab.client, VIP, 80) as connection:
+        assert connection.ask().answered
+        wait_until(lambda: knows(two, connection), "the other director hears of it")
+
+    # A link that was down needs nothing.
+    one.ip("link set peer down", "link set peer up")
+    assert pair.one("status")["kernel"] == "as stored"
+    with Connection(pair.lab.client, VIP, 80) as connection:
+        assert connection.ask().answered
+        wait_until(lambda: knows(two, connection), "the other director hears of it")

@@ -6,11 +6,13 @@ Numbers are from include/uapi/linux/ip_vs.h.
 
 import _socket
 import errno
-from collections.abc import Container, Iterable
+from collections.abc import Container
+from ipaddress import IPv4Address
+from typing import NamedTuple
 
 from vipctl import log
 from vipctl.errors import Missing, Refused
-from vipctl.linux import netlink
+from vipctl.linux import multicast, netlink
 from vipctl.linux.genetlink import Family, parsed
 from vipctl.linux.ipvs import messages
 from vipctl.linux.netlink import NLA_F_NESTED, NUMBER, attribute
@@ -18,7 +20,7 @@ from vipctl.services.sync import Sync
 
 NEW, DEL, GET = 9, 10, 11  # IPVS_CMD_…_DAEMON
 DAEMON = 3  # IPVS_CMD_ATTR_DAEMON
-STATE, INTERFACE, ID = 1, 2, 3  # IPVS_DAEMON_ATTR_…
+STATE, INTERFACE, ID, GROUP = 1, 2, 3, 5  # IPVS_DAEMON_ATTR_…
 ROLES = {"master": 1, "backup": 2}  # IP_VS_STATE_…
 HINTS = {
     errno.ENODEV: "ip link shows the interfaces",
@@ -29,21 +31,39 @@ HINTS = {
 Running = dict[str, Sync]  # by role
 
 
+class Told(NamedTuple):
+    """The daemons that the kernel has; `deaf`: the interface of the backup has gone.
+
+    It, and a master that was begun there too, stay with the one that has gone, whatever has its
+    name afterwards.
+    """
+
+    daemons: Running
+    deaf: bool
+
+    def running(self) -> Running:
+        gone = self.daemons["backup"].interface if self.deaf else None
+        return {role: one for role, one in self.daemons.items() if one.interface != gone}
+
+
 def running() -> Running:
-    """Raises Missing where there is no IPVS."""
+    """Those that are on their interface. Raises Missing where there is no IPVS."""
     with messages.connect() as family:
-        return _running(family)
+        return _told(family).running()
 
 
-def _running(family: Family) -> Running:
+def _told(family: Family) -> Told:
     names = {number: role for role, number in ROLES.items()}
     found: Running = {}
+    deaf = False
     for message in family.dump(GET, b""):
         daemon = parsed(message[DAEMON])
         role = names[NUMBER.unpack(daemon[STATE])[0]]
         interface = daemon[INTERFACE].rstrip(b"\0").decode()
         found[role] = Sync(interface, NUMBER.unpack(daemon[ID])[0])
-    return found
+        if role == "backup" and (group := daemon.get(GROUP)):
+            deaf = not multicast.heard(IPv4Address(group), interface)
+    return Told(found, deaf)
 
 
 def complete(wanted: Sync, present: Running) -> bool:
@@ -67,10 +87,11 @@ def refuse(wanted: Sync, ours: Container[Sync]) -> None:
 def bring(wanted: Sync | None, former: Container[Sync] = ()) -> None:
     """Has both daemons run as wanted, and none as one of `former`. Raises KernelError, Missing."""
     with messages.connect() as family:
-        present = _running(family)
-        _stop(
-            family, (r for r, one in present.items() if one != wanted and (wanted or one in former))
-        )
+        told = _told(family)
+        present = told.running()
+        for role, one in told.daemons.items():
+            if present.get(role) != wanted if wanted else one in former:
+                _stop(family, role)
         for role in ROLES if wanted else ():
             if wanted and present.get(role) != wanted:
                 _start(family, role, wanted)
@@ -83,10 +104,9 @@ def _start(family: Family, role: str, sync: Sync) -> None:
     _do(family, NEW, role, content, f"start the sync {role} on {sync.interface}")
 
 
-def _stop(family: Family, roles: Iterable[str]) -> None:
-    for role in roles:
-        log.debug("ipvs: stop %s", role)
-        _do(family, DEL, role, b"", f"stop the sync {role}", errno.ESRCH)
+def _stop(family: Family, role: str) -> None:
+    log.debug("ipvs: stop %s", role)
+    _do(family, DEL, role, b"", f"stop the sync {role}", errno.ESRCH)
 
 
 def _do(family: Family, command: int, role: str, content: bytes, what: str, done: int = 0) -> None:
