@@ -1,14 +1,13 @@
 """The section of docs/checks.md that `make bench-checks` writes. Pure."""
 
-import re
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from benchmarks import section
 from benchmarks.checks.checkers import EVERY, FALL, TIMEOUT
 
 TITLE = "## Beside keepalived and ldirectord"
-SECTION = re.compile(rf"{TITLE}\n.*?(?=\n## |\Z)", re.DOTALL)
 TEXT = """{title}
 
 {number:,} real servers, each asked for a TCP connection every {every} seconds; {broken} of them
@@ -56,16 +55,9 @@ def _row(cost: Cost, faults: Sequence[str]) -> list[str]:
     ]
 
 
-def section(costs: Sequence[Cost], release: str) -> str:
-    """All of it."""
-    values = {"every": EVERY, "timeout": TIMEOUT, "fall": FALL, "release": release}
-    number, broken = costs[0].number, len(next(iter(costs[0].found.values())))
-    return TEXT.format(title=TITLE, number=number, broken=broken, table=table(costs), **values)
-
-
 def written(page: str, costs: Sequence[Cost], release: str) -> str:
     """The page with that section, new or for the first time."""
-    made = section(costs, release)
-    if SECTION.search(page):
-        return SECTION.sub(lambda _: made, page)
-    return f"{page.rstrip()}\n\n{made}"
+    values = {"every": EVERY, "timeout": TIMEOUT, "fall": FALL, "release": release}
+    number, broken = costs[0].number, len(next(iter(costs[0].found.values())))
+    made = TEXT.format(title=TITLE, number=number, broken=broken, table=table(costs), **values)
+    return section.written(page, TITLE, made)

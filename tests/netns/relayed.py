@@ -70,7 +70,8 @@ class Site:
 
 
 @contextmanager
-def site(directory: Path) -> Iterator[Site]:
+def site(directory: Path, number: int = 3) -> Iterator[Site]:
+    """With so many directors."""
     authority, file = trustme.CA(), directory / "ca.pem"
     authority.cert_pem.write_to_path(str(file))
     with ExitStack() as stack:
@@ -78,16 +79,16 @@ def site(directory: Path) -> Iterator[Site]:
         stack.callback(lan.close)
         lan.ip("link add lan type bridge", "link set lan up")
         directors = []
-        for number in range(1, 4):
-            host = Namespace.create(f"director{number}")
+        for n in range(1, number + 1):
+            host = Namespace.create(f"director{n}")
             stack.callback(host.close)
             lan.ip(
-                f"link add port{number} type veth peer name eth0 netns {host.name}",
-                f"link set port{number} master lan up",
+                f"link add port{n} type veth peer name eth0 netns {host.name}",
+                f"link set port{n} master lan up",
             )
-            address = f"10.0.9.{number}"
+            address = f"10.0.9.{n}"
             host.ip("link set eth0 up", f"address add {address}/24 dev eth0")
-            place = directory / str(number)
+            place = directory / str(n)
             place.mkdir()
             director = Director(host, address, place, file)
             director.certify(authority)
