@@ -49,6 +49,7 @@ set-director --udp-timeout 30
 set-sync --interface eth0
 remove-sync
 announce --print bird
+--check --diff configure bird
 metrics
 export
 remove-service shop

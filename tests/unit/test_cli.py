@@ -157,7 +157,14 @@ def test_the_commands_are_those_of_the_contract() -> None:
     services |= {"add-port", "remove-port"}
     reals = {"add-real", "set-real", "remove-real", "drain-real", "undrain-real", "replace-real"}
     director = {"set-director", "set-sync", "remove-sync", "activate", "deactivate"}
-    every = reading | ranges | services | reals | director | {"apply", "restore", "watch", "sync"}
+    every = (
+        reading
+        | ranges
+        | services
+        | reals
+        | director
+        | {"apply", "restore", "configure", "watch", "sync"}
+    )
     assert set(COMMANDS) == every
 
 

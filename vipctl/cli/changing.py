@@ -7,7 +7,7 @@ import click
 
 from vipctl.cli import options
 from vipctl.cli.base import Settings, group
-from vipctl.cli.result import finish
+from vipctl.cli.result import end, finish
 from vipctl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -235,6 +235,57 @@ def apply_file(settings: Settings, file: str, force: bool) -> None:
 def restore(settings: Settings, force: bool) -> None:
     """Bring the kernel to the stored state: after a boot, or after somebody's flush."""
     finish(settings, settings.controller(force=force).restore())
+
+
+@group.of(
+    "configure",
+    click.argument("daemon", metavar="bird", type=click.Choice(["bird"])),
+    click.option(
+        "--into",
+        "target",
+        metavar="FILE",
+        default="/etc/bird/vipctl.conf",
+        show_default=True,
+        help="What bird.conf includes.",
+    ),
+    click.option(
+        "--control",
+        metavar="SOCKET",
+        default="/run/bird/bird.ctl",
+        show_default=True,
+        help="Where BIRD is asked.",
+    ),
+    options.routes,
+    options.local,
+)
+def configure(
+    settings: Settings,
+    daemon: str,
+    target: str,
+    control: str,
+    most: int,
+    file: str | None,
+    given: "Given",
+) -> None:
+    """Have BIRD announce the ranges: write what `announce --print bird` prints, and have it taken.
+
+    As by birdc configure, of which the answer is read. If BIRD refuses it, the file is as before.
+    """
+    from pathlib import Path
+
+    from vipctl.cli import render
+    from vipctl.operate import announcing
+
+    settings.audit.tries = not settings.check
+
+    def made() -> announcing.Snippet:
+        return announcing.snippet(settings.state_dir, daemon, file, given, most)
+
+    done = announcing.configured(
+        settings.state_dir, made, Path(target), control, check=settings.check
+    )
+    settings.audit.done("changed" if done.changed else "unchanged")
+    end(settings, done.report(diff=settings.diff), render.outcome)
 
 
 @group.of(

@@ -101,6 +101,26 @@ def _typed(field: str, option: "Option") -> Callable[[Command], Command]:
     return click.option(said, field, multiple=many, metavar=option.metavar, help=option.help)
 
 
+def routes(command: Command) -> Command:
+    """Adds how many of them are announced at `most`, and the `file` of this director's settings."""
+    most = click.option(
+        "--max-routes",
+        "most",
+        type=click.IntRange(1, 1_000_000),
+        default=1000,
+        show_default=True,
+        metavar="N",
+        help="If the ranges are more prefixes of an IP version, announce up to N that hold them.",
+    )
+    file = click.option(
+        "--local",
+        "file",
+        metavar="FILE",
+        help="YAML with the following, by their names; default /etc/vipctl/ha.yml, if it is there.",
+    )
+    return most(file(command))
+
+
 def local(command: Command) -> Command:
     """Adds the settings of one director of several; the command gets those typed as `given`."""
     from vipctl.announcing.local import OPTIONS

@@ -53,7 +53,12 @@ def difference(before: str, after: str) -> str:
 
 
 def outcome(report: Report) -> str:
-    """The last line of a changing command."""
+    """What a changing command says: the difference, if it is asked for, and a last line."""
+    shown = [difference(**report["diff"])] if "diff" in report else []
+    return "\n".join([*shown, _changed(report)])
+
+
+def _changed(report: Report) -> str:
     if not report["changed"]:
         why = f": {report['idle']}" if report["idle"] else ""
         return printable(f"unchanged{why}")

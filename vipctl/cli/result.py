@@ -24,18 +24,23 @@ def finish(settings: Settings, done: "Outcome") -> None:
 
 def _report(settings: Settings, done: "Outcome") -> None:
     from vipctl.cli import render
-    from vipctl.operate import outcome, printed
+    from vipctl.operate import outcome
 
     result = outcome.report(done, check=settings.check, diff=settings.diff)
     settings.notify("")
+    end(settings, result, render.outcome)
+
+
+def end(settings: Settings, result: dict[str, Any], draw: Callable[[dict[str, Any]], str]) -> None:
+    """What a command prints that changes something."""
+    from vipctl.operate import printed
+
     if settings.json:
         say_json(printed.printed(result))
         return
     for warning in result["warnings"]:
         warn(warning)
-    if settings.diff:
-        say(render.difference(**result["diff"]))
-    say(render.outcome(result))
+    say(draw(result))
 
 
 def show(settings: Settings, result: dict[str, Any], draw: Callable[[dict[str, Any]], str]) -> None:

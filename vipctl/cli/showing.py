@@ -204,21 +204,7 @@ def show_log(settings: Settings, most: int) -> None:
     click.option(
         "--print", "kind", metavar="|".join(DAEMONS), type=click.Choice(DAEMONS), required=True
     ),
-    click.option(
-        "--max-routes",
-        "most",
-        type=click.IntRange(1, 1_000_000),
-        default=1000,
-        show_default=True,
-        metavar="N",
-        help="If the ranges are more prefixes of an IP version, announce up to N that hold them.",
-    ),
-    click.option(
-        "--local",
-        "file",
-        metavar="FILE",
-        help="YAML with the following, by their names; default /etc/vipctl/ha.yml, if it is there.",
-    ),
+    options.routes,
     options.local,
 )
 def announce(settings: Settings, kind: str, most: int, file: str | None, given: "Given") -> None:

@@ -16,9 +16,11 @@ from vipctl.services.change import all_of
 from vipctl.services.director import Director
 from vipctl.services.service import Service
 from vipctl.services.values import Forward
+from vipctl.state.directory import lock
 from vipctl.state.store import Store
 
 USUAL = "/etc/vipctl/ha.yml"
+Source = Callable[[], "Snippet"]
 
 
 class Snippet(NamedTuple):
@@ -33,6 +35,52 @@ class Snippet(NamedTuple):
             "addresses_of_no_service": self.routes.extra.size(),
             "warnings": self.warnings,
         }
+
+
+class Configured(NamedTuple):
+    """What BIRD has taken; with `check`, what it would be asked to take."""
+
+    snippet: Snippet
+    file: Path
+    before: str
+    answer: str
+    check: bool
+
+    @property
+    def changed(self) -> bool:
+        return self.before != self.snippet.text
+
+    def report(self, *, diff: bool) -> dict[str, Any]:
+        number = self.snippet.routes.covered.count()
+        what = f"{self.file} has {number:,} route{'' if number == 1 else 's'}"
+        what += f"; BIRD says: {self.answer}" if self.answer else ""
+        found = self.snippet.report() | {
+            "changed": self.changed,
+            "check": self.check,
+            "changes": [{"what": what, "services": []}] if self.changed else [],
+            "idle": "" if self.changed else what,
+            "file": str(self.file),
+            "answer": self.answer,
+        }
+        shown = {"diff": {"before": self.before, "after": self.snippet.text}}
+        return found | shown if diff else found
+
+
+def configured(
+    state_dir: Where, made: Source, file: Path, control: str, *, check: bool
+) -> Configured:
+    """Has BIRD take a snippet from a file. Raises Missing; Refused if BIRD refuses it."""
+    from vipctl.operate import bird
+
+    if check:
+        return Configured(made(), file, bird.read(file) or "", "", check)
+    with lock(state_dir):  # whoever comes last has the ranges of now
+        found, before = made(), bird.read(file)
+        names = [f"vipctl{version}" for version in found.routes.versions()]
+        taken = bird.take(found.text, file, control, names)
+    if taken.busy:
+        found.warnings.append("BIRD is still at work on it: birdc show status")
+    return Configured(found, file, before or "", taken.answer, check)
 
 
 def snippet(

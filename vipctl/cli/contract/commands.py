@@ -191,6 +191,22 @@ class Announced(Looked):
     warnings: list[str] = field("What the operator should know.")
 
 
+class Configured(Printed):
+    """`configure`."""
+
+    changed: bool = field("Whether the file is other than before.")
+    check: bool = field("With `--check` nothing was done: all this would be.")
+    changes: list[Done] = field("What the file has now, if it is another one, and what BIRD says.")
+    idle: str = field("The same if it is not, or empty.")
+    file: str = field("Which one.")
+    answer: str = field("BIRD's own words; empty with `--check`.")
+    snippet: str = field("The configuration.")
+    routes: list[str] = field("The prefixes in it.")
+    addresses_of_no_service: int = field("What these hold beside the ranges.")
+    warnings: list[str] = field("What the operator should know.")
+    diff: Diff = field("With `--diff`, of the file.", optional=True)
+
+
 class Sample(Object):
     """One value of a metric."""
 
@@ -223,8 +239,9 @@ class Log(Looked):
     entries: list[Entry] = field("The oldest first.")
 
 
-LOOKING: dict[str, type[Printed]] = {
+OTHERS: dict[str, type[Printed]] = {
     "announce": Announced,
+    "configure": Configured,
     "diff": Compared,
     "explain": Explained,
     "export": Document,
@@ -241,4 +258,4 @@ SILENT = ("sync", "watch")  # daemons: they print no object, but an error
 
 
 def of(command: str) -> type[Printed]:
-    return LOOKING.get(command, Change)
+    return OTHERS.get(command, Change)
