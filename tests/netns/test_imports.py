@@ -74,3 +74,9 @@ def test_explaining_needs_the_method_of_the_vip(net: Lab, vipctl: Vipctl) -> Non
     vipctl("add-range", "203.0.113.0/24", "--service", "web", "--method=tproxy", "--to-port=80")
     words = ("--state-dir", str(vipctl.state_dir), "explain", "203.0.113.7")
     assert imported(net, *words, code=3) & (HEAVY | DEAR) == set()
+
+
+def test_examining_needs_no_library(net: Lab, vipctl: Vipctl) -> None:
+    vipctl("add-range", "203.0.113.0/24", "--fwmark", "17", "--method", "route")
+    words = ("--state-dir", str(vipctl.state_dir), "doctor")
+    assert imported(net, *words) & (HEAVY | DEAR | {"nftables"}) == set()

@@ -32,6 +32,7 @@ list-ranges
 list-services
 list-checks
 lookup 192.0.2.7 192.0.3.7
+doctor
 explain 192.0.2.7
 explain 192.0.3.7 udp/53
 deactivate --service shop

@@ -141,6 +141,7 @@ def test_the_commands_are_those_of_the_contract() -> None:
     reading = {
         "announce",
         "diff",
+        "doctor",
         "explain",
         "list-ranges",
         "list-services",

@@ -1,20 +1,27 @@
-"""docs/explain.md, and the ids of causes in the code."""
+"""docs/explain.md and docs/doctor.md, and the ids of causes in the code."""
 
 import re
 import subprocess
 import sys
 
+import pytest
+
 from tests.harness.guest import REPOSITORY
 from vipctl.diagnosis.causes import CAUSES, HINTS
+from vipctl.diagnosis.director.findings import FINDINGS
 
-CODE = (REPOSITORY / "vipctl" / "diagnosis").glob("*.py")
-TEXT = "".join(path.read_text() for path in CODE if path.name != "causes.py")
+ROOM = REPOSITORY / "vipctl" / "diagnosis"
+TEXT = "".join(path.read_text() for path in ROOM.glob("*.py") if path.name != "causes.py")
+DOCTOR = TEXT + "".join(
+    path.read_text() for path in (ROOM / "director").glob("*.py") if path.name != "findings.py"
+)
 
 
-def test_the_page_is_of_now() -> None:
-    script = [sys.executable, str(REPOSITORY / "scripts" / "write-causes"), "--print"]
-    page = subprocess.run(script, capture_output=True, text=True, check=True).stdout
-    assert (REPOSITORY / "docs" / "explain.md").read_text() == page
+@pytest.mark.parametrize("page", ["explain", "doctor"])
+def test_the_page_is_of_now(page: str) -> None:
+    script = [sys.executable, str(REPOSITORY / "scripts" / "write-causes"), "--print", page]
+    text = subprocess.run(script, capture_output=True, text=True, check=True).stdout
+    assert (REPOSITORY / "docs" / f"{page}.md").read_text() == text
 
 
 def test_every_id_is_one_that_the_code_names() -> None:
@@ -22,6 +29,17 @@ def test_every_id_is_one_that_the_code_names() -> None:
     words = set(re.findall(r'"([a-z0-9-]+)"', TEXT))
     assert CAUSES.keys() | HINTS.keys() <= words
     assert set(re.findall(r'Hint\(\s*"([a-z-]+)"', TEXT)) == HINTS.keys()
+
+
+def test_every_finding_is_one_that_the_code_names() -> None:
+    """That it names no other, tests/netns/test_doctor.py holds."""
+    assert FINDINGS.keys() <= set(re.findall(r'"([a-z0-9-]+)"', DOCTOR))
+
+
+def test_what_explain_finds_too_has_the_same_id() -> None:
+    known = {**CAUSES, **HINTS}
+    assert all(found is known[name] for name, found in FINDINGS.items() if name in known)
+    assert all(re.fullmatch("[a-z0-9]+(-[a-z0-9]+)*", name) for name in FINDINGS)
 
 
 def test_ids_are_of_causes_or_of_hints() -> None:

@@ -99,22 +99,38 @@ def explanation(report: Report) -> str:
     """The way as a numbered list, with what shows the same and what to do."""
     by = f" by {report['device']}" if report["device"] else ""
     lines = [f"{report['client']} asks {report['address']} {report['port']}{by}:"]
-    for number, step in enumerate(report["steps"], 1):
-        sign = styled(SIGNS[step["state"]], fg=COLOURS[step["state"]])
-        cause = f" [{step['cause']}]" if step["cause"] else ""
-        lines.append(f"{number:3} {sign} {printable(step['says'] + cause)}")
-        lines += [f"      $ {printable(step['evidence'])}"] if step["evidence"] else []
-        lines += [f"      → {printable(step['fix'])}"] if step["fix"] else []
+    lines += _steps(report["steps"], shown=tuple(SIGNS))
     for one in report["hints"]:
         lines.append(printable(f"hint: {one['says']} [{one['id']}]"))
         lines.append(f"      → {printable(one['fix'])}")
     return "\n".join([*lines, _found(report)])
 
 
+def _steps(steps: list[Report], shown: tuple[str, ...]) -> Iterator[str]:
+    """Numbered; what shows the same of those in one of the states `shown`."""
+    for number, step in enumerate(steps, 1):
+        sign = styled(SIGNS[step["state"]], fg=COLOURS[step["state"]])
+        cause = f" [{step['cause']}]" if step["cause"] else ""
+        yield f"{number:3} {sign} {printable(step['says'] + cause)}"
+        if step["evidence"] and step["state"] in shown:
+            yield f"      $ {printable(step['evidence'])}"
+        if step["fix"]:
+            yield f"      → {printable(step['fix'])}"
+
+
 def _found(report: Report) -> str:
     if not report["causes"]:
         return "no cause found on this director; what is marked ? cannot be told from here"
     return "cause: " + styled(", ".join(report["causes"]), fg="red") + " (docs/explain.md)"
+
+
+def examination(report: Report) -> str:
+    """All that was looked at; what shows it, where it is not well."""
+    lines = _steps(report["checks"], shown=("cause", "unknown"))
+    if not report["causes"]:
+        return "\n".join([*lines, "nothing found; what is marked ? cannot be told from here"])
+    found = styled(", ".join(report["causes"]), fg="red")
+    return "\n".join([*lines, f"found: {found} (docs/doctor.md)"])
 
 
 def services(report: Report) -> str:

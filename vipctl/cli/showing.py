@@ -71,6 +71,20 @@ def explain(
     return Refused.exit_code if found["causes"] else 0
 
 
+@group.of("doctor")
+def doctor(settings: Settings) -> int:
+    """Say what ails this director, whichever VIP it is; exit with 3 if anything does.
+
+    Settings of other daemons, the kernel, what starts at boot. Nothing is sent or changed.
+    """
+    from vipctl.cli import render
+    from vipctl.diagnosis import doctor as diagnosis
+
+    found = diagnosis.examine(settings.state_dir)
+    show(settings, found, render.examination)
+    return Refused.exit_code if found["causes"] else 0
+
+
 @group.of("list-services")
 def list_services(settings: Settings) -> None:
     """Show the services and how they balance."""

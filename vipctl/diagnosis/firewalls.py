@@ -45,19 +45,19 @@ def _of_hook(site: Site, hook: Hook, one: filtering.Case) -> Step:
     name, cause = f"firewall {hook.name}", CAUSES[hook]
     for base, place in filtering.losing(site.bases, one):
         says = filtering.dropping(base, place, one)
-        return ill(name, cause, says, filtering.cure(site, base, place, one), _command(base))
+        return ill(name, cause, says, filtering.cure(site, base, place, one), command(base))
     doubtful = [base for base in filtering.seeing(site.bases, one) if _may_drop(base, one)]
     if not doubtful:
         return well(name, f"no chain of others drops {one.what}", "nft list ruleset")
     titles = " and ".join(base.title for base in doubtful)
     says = f"chain {titles} may drop {one.what}, and may not"
-    return unknown(name, says, _command(doubtful[0]))
+    return unknown(name, says, command(doubtful[0]))
 
 
 def _may_drop(base: Base, one: filtering.Case) -> bool:
     return base.drops or not all(map(base.untouched, filter(base.sees, one.packets)))
 
 
-def _command(base: Base) -> str:
+def command(base: Base) -> str:
     tool, _, chain = base.title.partition(" ")
     return f"{tool} -S {chain}" if tool.endswith("-legacy") else f"nft list chain {base.title}"

@@ -47,6 +47,14 @@ class Target(NamedTuple):
     port: Port
 
 
+class Astray(NamedTuple):
+    """A packet for a VIP that is not accepted, the way it takes, and the rules that lead it."""
+
+    packet: Packet
+    way: Way
+    guilty: tuple[Rule, ...]
+
+
 Source = tuple[int, IPAddress]  # the device that a client's packets arrive by, and its address
 
 
@@ -58,7 +66,7 @@ def findings(store: Store, change: Change) -> Iterator[str]:
     try:
         own = ways.own()
         yield from _own_vips(store, own)
-        yield from _astray(store, change, own)
+        yield from (_words(*one) for one in astray(store, change, own))
     except KernelError as e:
         yield f"whether packets for VIPs arrive could not be found out: {e.message}"
 
@@ -71,7 +79,8 @@ def own_vips(store: Store) -> Iterator[str]:
         yield f"whether VIPs are addresses of the director could not be found out: {e.message}"
 
 
-def _astray(store: Store, change: Change, own: list[Own]) -> Iterator[str]:
+def astray(store: Store, change: Change, own: list[Own]) -> Iterator[Astray]:
+    """Packets that are not accepted, one for each cause and device. Raises KernelError."""
     accepted = list(_accepted(store, change))
     if not accepted or change.role_after(store.role()).passive:
         return
@@ -86,30 +95,36 @@ def _astray(store: Store, change: Change, own: list[Own]) -> Iterator[str]:
 
 
 def _own_vips(store: Store, own: Iterable[Own]) -> Iterator[str]:
+    for service, found in taken(store, own):
+        yield _told(found, service)
+
+
+def taken(store: Store, own: Iterable[Own]) -> Iterator[tuple[str, list[IPAddress]]]:
+    """Services, and the addresses of the director that are VIPs of theirs."""
     for version in VERSIONS:
         mine = sorted({int(o.address) for o in own if _may_be_vip(o.address, version)})
-        taken: dict[str, set[int]] = {}
+        vips: dict[str, set[int]] = {}
         for at in range(0, len(mine), FEW):
             some = mine[at : at + FEW]
             held = store.touching(Spans.from_pairs(version, [(n, n) for n in some]))
             for place, spans in held.items():
-                taken.setdefault(place.service, set()).update(filter(spans.holds, some))
-        for service, found in sorted(taken.items()):
+                vips.setdefault(place.service, set()).update(filter(spans.holds, some))
+        for service, found in sorted(vips.items()):
             if found:
-                yield _told([address(version, n) for n in sorted(found)], service)
+                yield service, [address(version, n) for n in sorted(found)]
 
 
 def _may_be_vip(mine: IPAddress, version: int) -> bool:
     return mine.version == version and not (mine.is_loopback or mine.is_link_local)
 
 
-def _told(taken: list[IPAddress], service: str) -> str:
-    are = f"{taken[0]}, an address of this director, is a VIP"
-    if len(taken) > 1:
-        are = f"{taken[0]} and {len(taken) - 1} more, addresses of this director, are VIPs"
+def _told(found: list[IPAddress], service: str) -> str:
+    are = f"{found[0]}, an address of this director, is a VIP"
+    if len(found) > 1:
+        are = f"{found[0]} and {len(found) - 1} more, addresses of this director, are VIPs"
     return (
         f"{are} of service {service!r}, which gets what is sent to the director there: "
-        f"vipctl remove-range {taken[0]} --service {service}"
+        f"vipctl remove-range {found[0]} --service {service}"
     )
 
 
@@ -221,8 +236,7 @@ def _neighbours(own: Iterable[Own], mine: set[IPAddress]) -> list[Source]:
     return sorted(found.items())
 
 
-def _lost(targets: Iterable[Target], sources: Iterable[Source], ahead: Ahead) -> Iterator[str]:
-    """Warnings about packets that do not arrive, one for each cause and device."""
+def _lost(targets: Iterable[Target], sources: Iterable[Source], ahead: Ahead) -> Iterator[Astray]:
     told = set[tuple[object, ...]]()
     with netlink.connect() as link:
         for device, client in sources:
@@ -233,7 +247,7 @@ def _lost(targets: Iterable[Target], sources: Iterable[Source], ahead: Ahead) ->
                 cause = device, way.failure, guilty
                 if not arrives(way) and cause not in told and (guilty or ahead.complete):
                     told.add(cause)
-                    yield _words(packet, way, guilty)
+                    yield Astray(packet, way, guilty)
 
 
 def arrives(way: Way) -> bool:

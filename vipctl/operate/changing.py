@@ -172,6 +172,12 @@ def _privileged() -> bool:
     return bool(int(effective.split()[1], 16) >> CAP_NET_ADMIN & 1)
 
 
+def booted_since(store: Store) -> bool:
+    """Whether the state was last used before the director's last boot."""
+    owner = store.meta("owner") or identity()
+    return store.in_use() and owner.split("/")[0] != identity().split("/")[0]
+
+
 def refuse_foreign_state(store: Store, *, adopt: bool) -> bool:
     """Whether the state is another boot's or namespace's. Raises Refused if so, without `adopt`."""
     owner, here = store.meta("owner"), identity()
@@ -179,7 +185,7 @@ def refuse_foreign_state(store: Store, *, adopt: bool) -> bool:
         return False
     if adopt:
         return True
-    if owner.split("/")[0] != here.split("/")[0]:
+    if booted_since(store):
         raise Refused("the director has been booted since", hint="vipctl restore")
     raise Refused(
         "this state belongs to another network namespace",

@@ -73,33 +73,50 @@ class Asked(NamedTuple):
     client: IPAddress | None = None  # None: any
 
 
+class Dropped(NamedTuple):
+    """What a chain is sure to drop, of how many services beside the one that is named."""
+
+    base: Base
+    says: str
+    cure: str
+    others: int = 0
+
+
 def findings(
     store: Store, change: Change, services: Iterable[Service], conntrack: str | None = None
 ) -> Iterator[str]:
     """Which chains drop packets of these services. The change is not made yet."""
     try:
-        found = filters.bases()
-        if not any(base.hook in (Hook.INPUT, Hook.FORWARD, Hook.OUTPUT) for base in found):
-            return
-        tracked = (conntrack or sysctl.read(sysctl.CONNTRACK)) == "1"
-        site, some = Site(tracked, found, _devices()), list(services)[:MOST]
-        yield from _told(site, _asked(store, change, some))
+        for one in dropped(store, change, services, conntrack):
+            more = f" (and of {one.others} more services)" if one.others else ""
+            yield f"{one.says}: {one.cure}; see {PAGE}{more}"
     except VipctlError as e:
         yield f"whether a firewall drops packets for VIPs could not be found out: {e.message}"
 
 
-def _told(site: Site, asked: Iterable[Asked]) -> Iterator[str]:
-    """Once for each chain and kind of packet."""
-    told: dict[tuple[str, str], tuple[str, list[str]]] = {}
+def dropped(
+    store: Store, change: Change, services: Iterable[Service], conntrack: str | None = None
+) -> Iterator[Dropped]:
+    """Once for each chain and kind of packet. Raises VipctlError."""
+    found = filters.bases()
+    if not any(base.hook in (Hook.INPUT, Hook.FORWARD, Hook.OUTPUT) for base in found):
+        return
+    tracked = (conntrack or sysctl.read(sysctl.CONNTRACK)) == "1"
+    site, some = Site(tracked, found, _devices()), list(services)[:MOST]
+    yield from _told(site, _asked(store, change, some))
+
+
+def _told(site: Site, asked: Iterable[Asked]) -> Iterator[Dropped]:
+    told: dict[tuple[str, str], tuple[Dropped, list[str]]] = {}
     for one in asked:
         name = one.service.name
         for case in cases(site, one):
             for base, place in losing(site.bases, case):
-                text = f"{dropping(base, place, case)}: {cure(site, base, place, case)}; see {PAGE}"
-                names = told.setdefault((base.title, case.what), (text, []))[1]
+                found = Dropped(base, dropping(base, place, case), cure(site, base, place, case))
+                names = told.setdefault((base.title, case.what), (found, []))[1]
                 names += [name] if name not in names else []
-    for text, (_, *others) in told.values():
-        yield text + (f" (and of {len(others)} more services)" if others else "")
+    for found, (_, *others) in told.values():
+        yield found._replace(others=len(others))
 
 
 def losing(bases: Iterable[Base], case: Case) -> Iterator[tuple[Base, str]]:

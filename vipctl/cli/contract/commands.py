@@ -151,13 +151,15 @@ class Checks(Looked):
 
 
 class Step(Object):
-    """One step of a packet's way."""
+    """One step of a packet's way, or one thing that `doctor` has looked at."""
 
     name: str = field("Which.")
     state: str = field("`well`, `cause` or `unknown`.")
     says: str = field("What was found.")
     evidence: str = field("A command that shows the same, or empty.")
-    cause: str | None = field("Its id, as in [docs/explain.md](explain.md).")
+    cause: str | None = field(
+        "Its id, as in [docs/explain.md](explain.md) or [docs/doctor.md](doctor.md)."
+    )
     fix: str | None = field("What to do about it.")
 
 
@@ -180,6 +182,13 @@ class Explained(Pending):
     steps: list[Step] = field("In the order of the way.")
     causes: list[str] = field("The ids of what is in the way.")
     hints: list[Hint] = field("What else was noticed.")
+
+
+class Examined(Pending):
+    """`doctor`."""
+
+    checks: list[Step] = field("What was looked at.")
+    causes: list[str] = field("The ids of what was found.")
 
 
 class Announced(Looked):
@@ -243,6 +252,7 @@ OTHERS: dict[str, type[Printed]] = {
     "announce": Announced,
     "configure": Configured,
     "diff": Compared,
+    "doctor": Examined,
     "explain": Explained,
     "export": Document,
     "import": Imported,

@@ -1,0 +1,68 @@
+"""Looks at the whole director: all that keeps VIPs from answering whichever is asked for."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
+
+from vipctl.diagnosis.director import installed, kernel, machine, others, way
+from vipctl.diagnosis.director import site as sites
+from vipctl.diagnosis.director.machine import Machine
+from vipctl.diagnosis.director.site import Site
+from vipctl.diagnosis.steps import State, Step, unknown
+from vipctl.errors import Missing, VipctlError
+from vipctl.files import Where
+from vipctl.operate.changing import refuse_foreign_state
+from vipctl.operate.outcome import Report
+from vipctl.state.store import Store
+
+Of = TypeVar("Of", Site, Machine)
+Checks = Mapping[str, Callable[[Of], Iterator[Step]]]  # by the name of what could not be looked at
+OF_VIPS: Checks[Site] = {
+    "boot": installed.boot,
+    "systemd-networkd": others.networkd,
+    "nftables": others.nftables,
+    "sysctls": kernel.sysctls,
+    "rules": way.rules,
+    "firewall": way.firewall,
+}
+OF_MACHINE: Checks[Machine] = {}
+
+
+def examine(state_dir: Where) -> Report:
+    """What ails the director. Raises Refused for a state of another network namespace."""
+    found = machine.look()
+    steps, pending = list(_unseen(found)), False
+    try:
+        with Store.read(state_dir) as store:
+            refuse_foreign_state(store, adopt=False)
+            pending = store.intent() is not None
+            steps += _steps(OF_VIPS, sites.of(store, found))
+    except Missing as e:
+        says = f"{e.message}: what depends on the services is not looked at"
+        steps.append(unknown("state", says, f"ls -ld {state_dir}"))
+    steps += _steps(OF_MACHINE, found)
+    causes = dict.fromkeys(step.cause for step in steps if step.state is State.CAUSE)
+    return {
+        "checks": [step._asdict() for step in steps],
+        "causes": list(causes),
+        "pending": pending,
+    }
+
+
+def _unseen(found: Machine) -> Iterator[Step]:
+    if found.own is None or not found.whole:
+        says = "without root, not all programs that run here are seen, nor what starts at boot"
+        yield unknown("machine", says, "run it as root")
+    elif not found.own:
+        says = "this is not the machine's own network namespace: what its units do is not looked at"
+        yield unknown("machine", says, "readlink /proc/1/ns/net /proc/self/ns/net")
+
+
+def _steps(checks: Checks[Of], of: Of) -> Iterator[Step]:
+    """A check of which nothing can be found out is a step that says so."""
+    for name, check in checks.items():
+        try:
+            yield from list(check(of))
+        except VipctlError as e:
+            yield unknown(name, f"could not be found out: {e.in_a_line}")
+        except OSError as e:
+            yield unknown(name, f"could not be found out: {e.strerror}: {e.filename}")
