@@ -20,7 +20,7 @@ from tests.harness.waiting import wait_until
 from vipctl.linux import processes
 
 CLONE_NEWNS, CLONE_NEWPID = 0x00020000, 0x20000000  # linux/sched.h
-OVERLAID = ("etc", "run", "usr/lib/systemd/system", "usr/lib/modules")
+OVERLAID = ("etc", "run", "usr/local/sbin", "usr/lib/systemd/system", "usr/lib/modules")
 NEEDED = ("alternatives", "ld.so.cache", "passwd", "group", "nsswitch.conf", "protocols")
 LINK = "-> "
 
@@ -86,7 +86,7 @@ class Machine:
                 _mount("--bind", str(self.root / directory), f"/{directory}")
         for argv in programs:
             subprocess.Popen(argv, stdout=sys.__stderr__)
-            name = Path(argv[0]).name
+            name = Path(argv[0]).resolve().name
             wait_until(lambda n=name: n in processes.of_this_namespace().names, f"{name} runs")  # type: ignore[misc]
         return act()
 

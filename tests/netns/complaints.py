@@ -9,7 +9,8 @@ from tests.netns.firewalls import Firewall
 
 UNITS, WANTS = "/etc/systemd/system", "/etc/systemd/system/multi-user.target.wants"
 ACCEPTED = "add-range 203.0.113.0/24 2001:db8:1::/64 --fwmark 17 --method"
-FWMARK, ROUTE = (f"{ACCEPTED} {method}" for method in ("fwmark", "route"))
+FWMARK, ROUTE = "fwmark", "route"
+IPTABLES = f"{ACCEPTED} fwmark-iptables"
 RESTORE_UNIT = (REPOSITORY / "examples/systemd/vipctl-restore.service").read_text()
 
 
@@ -18,13 +19,18 @@ def enabled(unit: str, by: str = "multi-user.target") -> dict[str, str]:
     return {f"{UNITS}/{by}.wants/{unit}": f"-> {UNITS}/{unit}"}
 
 
-RESTORED = {f"{UNITS}/vipctl-restore.service": RESTORE_UNIT} | enabled("vipctl-restore.service")
+RESTORED = {
+    "/usr/local/sbin/vipctl": "",
+    f"{UNITS}/vipctl-restore.service": RESTORE_UNIT,
+    **enabled("vipctl-restore.service"),
+}
 
 
 class Complaint(NamedTuple):
     """The findings that are to be named, none where it is healthy, and how to make them.
 
-    `services` are commands of vipctl; with `reals` it is one with real servers instead. `make` are
+    `services` are commands of vipctl; with `reals` there is one with real servers instead, and
+    `more` are commands after that. `make` are
     words of a shell on the director, `files` those of its machine, which runs `programs`.
     """
 
@@ -32,9 +38,10 @@ class Complaint(NamedTuple):
     causes: list[str]
     files: Mapping[str, str | None] = {}
     make: tuple[str | Firewall, ...] = ()
-    services: tuple[str, ...] = (FWMARK,)
+    services: tuple[str, ...] = (f"{ACCEPTED} {FWMARK}",)
     programs: tuple[list[str], ...] = ()
     reals: bool = False
+    more: tuple[str, ...] = ()
 
 
 NETWORKD = "systemd-networkd.service"
@@ -46,9 +53,18 @@ FLUSHING = "#!/usr/sbin/nft -f\n\nflush ruleset\ntable inet filter {\n}\n"
 RUNNING = (["/usr/lib/systemd/systemd-networkd"],)
 EARLY = "ip -4 rule add pref 100 fwmark 0x11 lookup main"
 WEB = "add-range 203.0.113.0/24 2001:db8:1::/64 --service web --method fwmark"
+FOR_IPTABLES = (REPOSITORY / "examples/systemd/vipctl-restore.service.d-iptables.conf").read_text()
 HEALTHY = [
-    Complaint(f"healthy-{method}", [], services=(f"{ACCEPTED} {method}",))
-    for method in ("fwmark", "fwmark-iptables", "route")
+    *(
+        Complaint(f"healthy-{name}", [], services=(f"{ACCEPTED} {name}",))
+        for name in (FWMARK, ROUTE)
+    ),
+    Complaint(
+        "healthy-fwmark-iptables",
+        [],
+        {f"{UNITS}/vipctl-restore.service.d/iptables.conf": FOR_IPTABLES},
+        services=(IPTABLES,),
+    ),
 ]
 COMPLAINTS = [
     *HEALTHY,
@@ -117,5 +133,35 @@ COMPLAINTS = [
     Complaint(
         "firewall-forward", ["firewall-forward"], make=(Firewall(FORWARD, passes=False),),
         reals=True,
+    ),
+    Complaint("own-address", ["vip-is-own-address"], make=("ip addr add 203.0.113.9/32 dev eth1",)),
+    Complaint("kernel-differs", ["kernel-differs"], make=("nft flush ruleset",)),
+    Complaint(
+        "neighbour-failed", ["neighbour-failed"],
+        make=("ip neighbour replace 10.0.1.11 dev eth1 nud failed",), reals=True,
+    ),
+    Complaint(
+        "healthy-neighbour-of-another-link", [],
+        make=("ip neighbour replace 10.0.1.11 dev eth0 nud failed",), reals=True,
+    ),
+    Complaint("healthy-reals", [], reals=True),
+    Complaint(
+        "lacking", ["lacking"], make=("sysctl -w net.ipv6.conf.lo.disable_ipv6=1",),
+    ),
+    Complaint(
+        "unit-program-missing", ["unit-program-missing"],
+        {
+            f"{UNITS}/vipctl-restore.service": RESTORE_UNIT.replace(
+                "ExecStart=vipctl", "ExecStart=/opt/vipctl/bin/no-such-vipctl"
+            )
+        },
+    ),
+    Complaint(
+        "unit-program-nowhere", ["unit-program-missing"], {"/usr/local/sbin/vipctl": None}
+    ),
+    Complaint("iptables-drop-in-missing", ["iptables-drop-in-missing"], services=(IPTABLES,)),
+    Complaint(
+        "checks-not-run", ["checks-not-run"], reals=True,
+        more=("set-service web --check tcp:80",),
     ),
 ]  # fmt: skip

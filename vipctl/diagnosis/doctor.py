@@ -10,7 +10,7 @@ from vipctl.diagnosis.director.site import Site
 from vipctl.diagnosis.steps import State, Step, unknown
 from vipctl.errors import Missing, VipctlError
 from vipctl.files import Where
-from vipctl.operate.changing import refuse_foreign_state
+from vipctl.operate.changing import booted_since, refuse_foreign_state
 from vipctl.operate.outcome import Report
 from vipctl.state.store import Store
 
@@ -18,11 +18,19 @@ Of = TypeVar("Of", Site, Machine)
 Checks = Mapping[str, Callable[[Of], Iterator[Step]]]  # by the name of what could not be looked at
 OF_VIPS: Checks[Site] = {
     "boot": installed.boot,
+    "units": installed.units,
+    "watch": installed.watch,
+    "ipvs": kernel.ipvs,
+    "state": kernel.stored,
     "systemd-networkd": others.networkd,
     "nftables": others.nftables,
     "sysctls": kernel.sysctls,
     "rules": way.rules,
     "firewall": way.firewall,
+    "addresses": way.addresses,
+    "real servers": way.real_servers,
+    "conntrack": kernel.conntrack,
+    "default route": kernel.advertised,
 }
 OF_MACHINE: Checks[Machine] = {}
 
@@ -33,9 +41,10 @@ def examine(state_dir: Where) -> Report:
     steps, pending = list(_unseen(found)), False
     try:
         with Store.read(state_dir) as store:
-            refuse_foreign_state(store, adopt=False)
+            if not booted_since(store):
+                refuse_foreign_state(store, adopt=False)
             pending = store.intent() is not None
-            steps += _steps(OF_VIPS, sites.of(store, found))
+            steps += _steps(OF_VIPS, sites.of(state_dir, store, found))
     except Missing as e:
         says = f"{e.message}: what depends on the services is not looked at"
         steps.append(unknown("state", says, f"ls -ld {state_dir}"))

@@ -11,6 +11,7 @@ import struct
 from contextlib import suppress
 from ipaddress import IPv4Address
 
+from vipctl import files
 from vipctl.errors import Missing, Refused, VipctlError
 from vipctl.linux import netlink
 from vipctl.linux.netlink import NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE, NUMBER, attribute
@@ -23,6 +24,7 @@ RTM_NEWLINK, RTM_GETLINK, RTM_NEWADDR = 16, 18, 20
 IFLA_IFNAME, IFLA_MTU = 3, 4
 IFA_ADDRESS, IFA_LOCAL = 1, 2
 IFF_UP, IFF_RUNNING = 0x1, 0x40
+PERMANENT = 0x80  # IFA_F_PERMANENT
 INFO = struct.Struct("=BxHiII")  # struct ifinfomsg: family, type, index, flags, what changes
 ADDRESS = struct.Struct("=BBxxI")  # struct ifaddrmsg: family, length, index; of global scope
 
@@ -150,6 +152,22 @@ def _flags(name: str) -> int:
     """Of a device; none if there is no such device."""
     found = _about(name)
     return int(INFO.unpack_from(found)[3]) if found else 0
+
+
+def configured_by_routers() -> list[str]:
+    """Interfaces with a global IPv6 address that is not permanent."""
+    try:
+        lines = files.text("/proc/thread-self/net/if_inet6").splitlines()
+    except FileNotFoundError:  # without IPv6
+        return []
+    found = (line.split() for line in lines)  # address, number, length, scope, flags, name
+    return sorted(
+        {
+            name
+            for *_, scope, flags, name in found
+            if scope == "00" and not int(flags, 16) & PERMANENT
+        }
+    )
 
 
 def _about(name: str) -> bytes:

@@ -14,6 +14,50 @@ FINDINGS: Mapping[str, Cause] = {
         "enough.",
         "`systemctl enable vipctl-restore.service` (examples/systemd)",
     ),
+    "unit-program-missing": Cause(
+        "A unit of vipctl starts a program that is not there.",
+        "`ExecStart=` of the units named vipctl… that start at boot; a name without a path is "
+        "looked for where systemd looks.",
+        "A link from `/usr/local/bin/vipctl`, or its whole path in the unit",
+    ),
+    "iptables-drop-in-missing": Cause(
+        "A service has the method `fwmark-iptables`, and a unit of vipctl may not use legacy "
+        "iptables.",
+        "`CapabilityBoundingSet=` of the unit and its drop-ins has no `CAP_NET_RAW`.",
+        "examples/systemd/vipctl-restore.service.d-iptables.conf",
+    ),
+    "checks-not-run": Cause(
+        "Services have health checks or agents, and nobody asks: `vipctl watch` does not run.",
+        "Its socket below `/run/vipctl`.",
+        "`systemctl enable --now vipctl.service` (examples/systemd)",
+    ),
+    "watch-of-another-state": Cause(
+        "`vipctl watch` runs for another state directory than this one, and restores that.",
+        "It is asked, on its socket below `/run/vipctl`.",
+        "Have it started with `--state-dir`",
+    ),
+    "not-restored": Cause(
+        "The director has been booted since, and its VIPs are not restored.",
+        "The boot that the state was last used in.",
+        "`vipctl restore`",
+    ),
+    "kernel-differs": Cause(
+        "What vipctl has in the kernel has been changed by somebody.",
+        "As `vipctl status` does; not every prefix is compared.",
+        "`vipctl restore`",
+    ),
+    "taken-over": Cause(
+        "What vipctl has in the kernel is that of another state directory.",
+        "Its token in the kernel.",
+        "Name that one with `--state-dir`; or `vipctl restore`",
+    ),
+    "no-ipvs": CAUSES["no-ipvs"],
+    "lacking": Cause(
+        "The kernel, or the director, lacks something else that the stored state needs: a "
+        "scheduler, IPv6, the module vip_shim, a library, a sysctl that cannot be written.",
+        "As `vipctl status` does.",
+        "What is named; then `vipctl restore`",
+    ),
     "networkd-foreign": Cause(
         "systemd-networkd takes rules and routes that are not its own for leftovers, and removes "
         "them.",
@@ -34,4 +78,19 @@ FINDINGS: Mapping[str, Cause] = {
     "firewall-input": CAUSES["firewall-input"],
     "firewall-output": CAUSES["firewall-output"],
     "firewall-forward": CAUSES["firewall-forward"],
+    "vip-is-own-address": CAUSES["vip-is-own-address"],
+    "neighbour-failed": CAUSES["neighbour-failed"],
+    "conntrack-full": CAUSES["conntrack-full"],
+    "conntrack-filling": Cause(
+        "Nine tenths of the table of tracked connections are in use.",
+        "`nf_conntrack_count` and `nf_conntrack_max`.",
+        "A larger `net.netfilter.nf_conntrack_max`",
+    ),
+    "advertisements-ignored": Cause(
+        "The director has no IPv6 default route: as it forwards, it takes none from routers' "
+        "advertisements.",
+        "`net.ipv6.conf.all.forwarding` is 1 and `accept_ra` is 1 on an interface with an address "
+        "that is not permanent, and there are IPv6 VIPs.",
+        "`accept_ra=2` of the interface",
+    ),
 }

@@ -4,16 +4,19 @@ from typing import NamedTuple
 
 from vipctl import methods
 from vipctl.diagnosis.director.machine import Machine
+from vipctl.files import Where
 from vipctl.services.service import Service
 from vipctl.state.store import Store
 
 
 class Site(NamedTuple):
-    """`services` are those with VIPs."""
+    """`services` are those with VIPs, `versions` the IP versions of these."""
 
+    state_dir: Where
     store: Store
     machine: Machine
     services: tuple[Service, ...]
+    versions: frozenset[int]
 
     @property
     def methods(self) -> list[str]:
@@ -38,7 +41,9 @@ class Site(NamedTuple):
         return any(not service.proxied for service in self.services)
 
 
-def of(store: Store, machine: Machine) -> Site:
-    held = {name for name, _, _ in store.tallies()}
-    found = (service for name, service in store.services().items() if name in held)
-    return Site(store, machine, tuple(found))
+def of(state_dir: Where, store: Store, machine: Machine) -> Site:
+    tallies = list(store.tallies())
+    names = {name for name, _, _ in tallies}
+    found = tuple(service for name, service in store.services().items() if name in names)
+    versions = frozenset(shape.version for _, shape, _ in tallies)
+    return Site(state_dir, store, machine, found, versions)

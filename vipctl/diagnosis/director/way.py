@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from vipctl.diagnosis import firewalls, source
 from vipctl.diagnosis.director.site import Site
 from vipctl.diagnosis.steps import Step, ill, well
-from vipctl.linux.routing import ways
+from vipctl.linux.routing import neighbours, ways
 from vipctl.operate import arrival, filtering
 from vipctl.services.change import Change
 
@@ -36,3 +36,31 @@ def firewall(site: Site) -> Iterator[Step]:
         yield ill("firewall", cause, one.says, one.cure, firewalls.command(one.base))
     if site.services and not found:
         yield well("firewall", "no chain is sure to drop what is for VIPs", "nft list ruleset")
+
+
+def addresses(site: Site) -> Iterator[Step]:
+    """VIPs that are addresses of the director, such as those that keepalived adds."""
+    taken = list(arrival.taken(site.store, ways.own()))
+    for service, found in taken:
+        more = f" and {len(found) - 1} more" if found[1:] else ""
+        says = f"{found[0]}{more}, of this director, is a VIP of service {service!r}"
+        fix = f"vipctl remove-range {found[0]} --service {service}"
+        yield ill("addresses", "vip-is-own-address", says, fix, f"ip address show to {found[0]}")
+    if site.services and not taken:
+        yield well("addresses", "no VIP is an address of this director", "ip address")
+
+
+def real_servers(site: Site) -> Iterator[Step]:
+    """Those on a link of the director that do not answer ARP or neighbour discovery there."""
+    name, failed = "real servers", neighbours.failed()
+    silent = {address for _, address in failed}
+    reals = {real.address for service in site.services for real in service.servers}
+    lost = sorted(reals & silent, key=lambda a: (a.version, int(a)))
+    lost = [address for address in lost if (ways.device_to(address), address) in failed]
+    if lost:
+        more = f" and {len(lost) - 1} more" if lost[1:] else ""
+        says = f"real server {lost[0]}{more} does not answer on its link"
+        fix = f"is {lost[0]} up, and on that link?"
+        yield ill(name, "neighbour-failed", says, fix, f"ip neighbour show to {lost[0]}")
+    elif reals:
+        yield well(name, "none is known not to answer on its link", "ip neighbour show nud failed")

@@ -5,6 +5,7 @@ Numbers are from include/uapi/linux/neighbour.h unless said.
 
 import errno
 import struct
+from ipaddress import ip_address
 
 from vipctl.addresses.prefixes import AF, IPAddress
 from vipctl.linux import netlink
@@ -15,6 +16,18 @@ NDA_DST = 1
 NUD_FAILED = 0x20
 NUD_VALID = 0xDE  # PERMANENT, NOARP, REACHABLE, PROBE, STALE, DELAY: include/net/neighbour.h
 NEIGHBOUR = struct.Struct("=BxxxiHBB")  # struct ndmsg: family, interface, state, flags, type
+
+
+def failed() -> set[tuple[int, IPAddress]]:
+    """Devices and addresses that do not answer there. Raises KernelError."""
+    found: set[tuple[int, IPAddress]] = set()
+    with netlink.connect() as link:
+        for content in netlink.dump(link, RTM_GETNEIGH, NEIGHBOUR.pack(0, 0, 0, 0, 0)):
+            family, device, known, _, _ = NEIGHBOUR.unpack_from(content)
+            if family in AF.values() and known & NUD_FAILED:
+                address = dict(netlink.attributes(content, NEIGHBOUR.size))[NDA_DST]
+                found.add((device, ip_address(address)))
+    return found
 
 
 def state(device: int, address: IPAddress) -> int:
