@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
-from vipctl.diagnosis.director import installed, kernel, machine, others, way
+from vipctl.diagnosis.director import installed, keepalived, kernel, machine, others, way
 from vipctl.diagnosis.director import site as sites
 from vipctl.diagnosis.director.machine import Machine
 from vipctl.diagnosis.director.site import Site
@@ -24,6 +24,11 @@ OF_VIPS: Checks[Site] = {
     "state": kernel.stored,
     "systemd-networkd": others.networkd,
     "nftables": others.nftables,
+    "NetworkManager": others.network_manager,
+    "ipvsadm": others.ipvsadm,
+    "legacy iptables": others.legacy,
+    "wg-quick": others.wireguard,
+    "keepalived": keepalived.check,
     "sysctls": kernel.sysctls,
     "rules": way.rules,
     "firewall": way.firewall,

@@ -73,6 +73,47 @@ FINDINGS: Mapping[str, Cause] = {
         "vipctl-restore.service follow it, nor `vipctl watch` run.",
         "`systemctl enable vipctl-restore.service`",
     ),
+    "network-manager-lo": Cause(
+        "NetworkManager takes vipctl's IPv6 route away when it starts, and nothing puts it back "
+        "then.",
+        "It runs, or starts at boot, and has a profile for `lo`; neither does "
+        "vipctl-restore.service follow it, nor `vipctl watch` run.",
+        "`systemctl enable vipctl-restore.service`",
+    ),
+    "ipvsadm-clears": Cause(
+        "The service of the package ipvsadm clears IPVS when it starts, and nothing puts vipctl's "
+        "services back then.",
+        '`AUTO="true"` in `/etc/default/ipvsadm`; the service starts at boot, and neither does '
+        "vipctl-restore.service follow it, nor `vipctl watch` run.",
+        "`systemctl enable vipctl-restore.service`",
+    ),
+    "iptables-replaced": Cause(
+        "Somebody replaces legacy iptables' table mangle, where method `fwmark-iptables` has its "
+        "chains, and nothing puts them back then.",
+        "firewalld with `FirewallBackend=iptables`, or netfilter-persistent with `*mangle` in its "
+        "rules; as `ipvsadm-clears`.",
+        "`systemctl enable vipctl-restore.service`",
+    ),
+    "wg-quick-before-ours": Cause(
+        "wg-quick, which starts at boot behind vipctl, leads everything into a tunnel by rules "
+        "that come before vipctl's.",
+        "`AllowedIPs` has `0.0.0.0/0` or `::/0` in `/etc/wireguard/NAME.conf`, and `Table` does "
+        "not say otherwise. Not with `shim` or `route` alone. Once it is up: `rule-before-ours`.",
+        "`Table = off`, and rules with a priority behind vipctl's",
+    ),
+    "keepalived-flush": Cause(
+        "keepalived clears all of IPVS when it starts or stops, and nothing puts vipctl's services "
+        "back then.",
+        "`lvs_flush`, or `lvs_flush_on_stop` without `VS`, in `/etc/keepalived/keepalived.conf` or "
+        "what it includes; keepalived runs, or starts at boot, and `vipctl watch` does not.",
+        "Take it out",
+    ),
+    "keepalived-same-mark": Cause(
+        "keepalived has a virtual server of the same fwmark as a service that vipctl balances: "
+        "each undoes what the other does.",
+        "`virtual_server fwmark` in its configuration, and the stored services.",
+        "Take it out; or have `vipctl add-range RANGE --fwmark MARK` accept for keepalived",
+    ),
     "sysctl": HINTS["sysctl"],
     "rule-before-ours": CAUSES["rule-before-ours"],
     "firewall-input": CAUSES["firewall-input"],

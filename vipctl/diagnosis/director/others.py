@@ -10,6 +10,15 @@ from vipctl.diagnosis.steps import Step, ill, well
 NFTABLES = "/etc/nftables.conf"
 FLUSH = re.compile(r"^\s*flush\s+ruleset\b", re.MULTILINE)
 RESTORED_BEHIND = "systemctl enable vipctl-restore.service"
+IPVSADM, AUTO = "/etc/default/ipvsadm", re.compile(r"""^AUTO=["']?(\w*)""", re.MULTILINE)
+PROFILES = tuple(
+    f"{where}/NetworkManager/system-connections" for where in ("/etc", "/run", "/usr/lib")
+)
+WIREGUARD = "/etc/wireguard"
+EVERYTHING = re.compile(r"^\s*AllowedIPs\s*=.*(?<![0-9a-f:])(?:0\.0\.0\.0|::)/0", re.I | re.M)
+TABLE = re.compile(r"^\s*Table\s*=\s*(\w+)", re.I | re.M)
+FIREWALLD, BACKEND = "/etc/firewalld/firewalld.conf", re.compile(r"^FirewallBackend=(\w+)", re.M)
+RULES, MANGLE = ("/etc/iptables/rules.v4", "/etc/iptables/rules.v6"), re.compile(r"^\*mangle", re.M)
 FOREIGN = ("ManageForeignRoutingPolicyRules", "ManageForeignRoutes")
 NETWORKD_FIX = (
     "cp examples/systemd/networkd.conf.d-vipctl.conf /etc/systemd/networkd.conf.d/vipctl.conf && "
@@ -45,6 +54,77 @@ def nftables(site: Site) -> Iterator[Step]:
         return
     says = f"{NFTABLES} flushes the ruleset, vipctl's tables too"
     yield _repaired(site, name, "nftables-flush", unit, says, f"grep -n flush {NFTABLES}")
+
+
+def ipvsadm(site: Site) -> Iterator[Step]:
+    """Its service clears IPVS when it starts and when it stops."""
+    name, unit = "ipvsadm", "ipvsadm.service"
+    if not (site.balanced and site.machine.own and site.machine.starts(unit)):
+        return
+    said = AUTO.findall(machine.read(IPVSADM))
+    if said[-1:] != ["true"]:
+        yield well(name, f"{unit} leaves IPVS alone", f"cat {IPVSADM}")
+        return
+    says = f"{unit} clears IPVS (AUTO in {IPVSADM} is true)"
+    yield _repaired(site, name, "ipvsadm-clears", unit, says, f"grep AUTO {IPVSADM}")
+
+
+def network_manager(site: Site) -> Iterator[Step]:
+    """With a profile for lo, it takes IPv6 routes of others there for leftovers."""
+    name, unit = "NetworkManager", "NetworkManager.service"
+    acts = site.machine.acts(name, unit)
+    if not (acts and 6 in site.versions and site.tabled):
+        return
+    profiles = [path for where in PROFILES for path in machine.named(where, ".nmconnection")]
+    of_lo = [path for path in profiles if _is_of_lo(machine.read(path))]
+    if not of_lo:
+        yield well(name, f"{name} {acts}, and has no profile for lo", "nmcli connection show")
+        return
+    says = f"{name} {acts}, and takes vipctl's IPv6 route away for {of_lo[0]}"
+    yield _repaired(site, name, "network-manager-lo", unit, says, f"cat {of_lo[0]}")
+
+
+def _is_of_lo(profile: str) -> bool:
+    kind = list(machine.values(profile, "connection", "type"))
+    return kind == ["loopback"] or list(
+        machine.values(profile, "connection", "interface-name")
+    ) == ["lo"]
+
+
+def wireguard(site: Site) -> Iterator[Step]:
+    """A tunnel for everything gets rules that come before vipctl's, as it starts later at boot."""
+    for unit in site.machine.starting("wg-quick@*.service"):
+        device = unit.removeprefix("wg-quick@").removesuffix(".service")
+        path = f"{WIREGUARD}/{device}.conf"
+        text = machine.read(path)
+        table = [found.lower() for found in TABLE.findall(text)]
+        if not (site.tabled and EVERYTHING.search(text)) or table[-1:] not in ([], ["auto"]):
+            continue
+        says = f"{unit} leads everything into {device}, by rules before vipctl's: VIPs too"
+        fix = f"in {path}: Table = off, and PostUp with rules of a priority behind 4399"
+        yield ill(
+            "wg-quick", "wg-quick-before-ours", says, fix, f"grep -E 'AllowedIPs|Table' {path}"
+        )
+
+
+def legacy(site: Site) -> Iterator[Step]:
+    """Who replaces whole tables of legacy iptables takes vipctl's chains along."""
+    if "fwmark-iptables" not in site.methods:
+        return
+    for unit, evidence, says in _replacing(site):
+        yield _repaired(site, "legacy iptables", "iptables-replaced", unit, says, evidence)
+
+
+def _replacing(site: Site) -> Iterator[tuple[str, str, str]]:
+    unit = "firewalld.service"
+    backend = [found.lower() for found in BACKEND.findall(machine.read(FIREWALLD))]
+    if site.machine.acts("firewalld", unit) and backend[-1:] == ["iptables"]:
+        yield unit, f"grep FirewallBackend {FIREWALLD}", "firewalld flushes all of legacy iptables"
+    unit = "netfilter-persistent.service"
+    for path in RULES if site.machine.own and site.machine.starts(unit) else ():
+        if MANGLE.search(machine.read(path)):
+            yield unit, f"grep mangle {path}", f"{path} replaces the table mangle of iptables"
+            return
 
 
 def _repaired(site: Site, name: str, cause: str, unit: str, says: str, evidence: str) -> Step:

@@ -30,6 +30,11 @@ class Site(NamedTuple):
         return any(methods.get(name).ROUTED for name in self.methods)
 
     @property
+    def tabled(self) -> bool:
+        """Whether VIPs are accepted by rules that lead to a table of vipctl's."""
+        return any(service.features.priority for service in self.services)
+
+    @property
     def by_nftables(self) -> bool:
         """Whether tables of nftables are needed."""
         by = any(service.features.table for service in self.services)

@@ -1,0 +1,98 @@
+"""What ails the director itself: what of vipctl is installed, the kernel, rules, firewalls."""
+
+from tests.netns.ailments import FORWARD, OUTPUT, SILENT
+from tests.netns.complaints.base import (
+    ACCEPTED,
+    FWMARK,
+    IPTABLES,
+    LIMITED,
+    RESTORE_UNIT,
+    ROUTE,
+    UNITS,
+    WANTS,
+    Complaint,
+    enabled,
+)
+from tests.netns.firewalls import Firewall
+
+EARLY = "ip -4 rule add pref 100 fwmark 0x11 lookup main"
+DIRECTOR = [
+    *(
+        Complaint(f"healthy-{name}", [], services=(f"{ACCEPTED} {name}",))
+        for name in (FWMARK, ROUTE)
+    ),
+    Complaint(
+        "healthy-fwmark-iptables",
+        [],
+        LIMITED,
+        services=(IPTABLES,),
+    ),
+    Complaint(
+        "restore-not-at-boot", ["restore-not-at-boot"], {f"{WANTS}/vipctl-restore.service": None}
+    ),
+    Complaint(
+        "healthy-restored-by-a-unit-of-another-name",
+        [],
+        {
+            f"{UNITS}/vipctl-restore.service": None,
+            f"{WANTS}/vipctl-restore.service": None,
+            f"{UNITS}/vips.service": "[Service]\nExecStart=/opt/vipctl/bin/vipctl restore\n",
+            **enabled("vips.service"),
+        },
+    ),
+    Complaint(
+        "restore-masked",
+        ["restore-not-at-boot"],
+        {f"{UNITS}/vipctl-restore.service": "-> /dev/null"},
+    ),
+    Complaint("sysctl", ["sysctl"], make=("sysctl -w net.ipv4.ip_forward=0",), reals=True),
+    Complaint("rule-before-ours", ["rule-before-ours"], make=(EARLY,)),
+    Complaint("healthy-rule-behind", [], make=(EARLY.replace("100", "5000"),)),
+    Complaint("firewall-input", ["firewall-input"], make=(Firewall(SILENT, passes=False),)),
+    Complaint(
+        "firewall-output", ["firewall-output"], make=(Firewall(OUTPUT, passes=False),), reals=True
+    ),
+    Complaint(
+        "firewall-forward",
+        ["firewall-forward"],
+        make=(Firewall(FORWARD, passes=False),),
+        reals=True,
+    ),
+    Complaint("own-address", ["vip-is-own-address"], make=("ip addr add 203.0.113.9/32 dev eth1",)),
+    Complaint("kernel-differs", ["kernel-differs"], make=("nft flush ruleset",)),
+    Complaint(
+        "neighbour-failed",
+        ["neighbour-failed"],
+        make=("ip neighbour replace 10.0.1.11 dev eth1 nud failed",),
+        reals=True,
+    ),
+    Complaint(
+        "healthy-neighbour-of-another-link",
+        [],
+        make=("ip neighbour replace 10.0.1.11 dev eth0 nud failed",),
+        reals=True,
+    ),
+    Complaint("healthy-reals", [], reals=True),
+    Complaint(
+        "lacking",
+        ["lacking"],
+        make=("sysctl -w net.ipv6.conf.lo.disable_ipv6=1",),
+    ),
+    Complaint(
+        "unit-program-missing",
+        ["unit-program-missing"],
+        {
+            f"{UNITS}/vipctl-restore.service": RESTORE_UNIT.replace(
+                "ExecStart=vipctl", "ExecStart=/opt/vipctl/bin/no-such-vipctl"
+            )
+        },
+    ),
+    Complaint("unit-program-nowhere", ["unit-program-missing"], {"/usr/local/sbin/vipctl": None}),
+    Complaint("iptables-drop-in-missing", ["iptables-drop-in-missing"], services=(IPTABLES,)),
+    Complaint(
+        "checks-not-run",
+        ["checks-not-run"],
+        reals=True,
+        more=("set-service web --check tcp:80",),
+    ),
+]
