@@ -6,15 +6,15 @@ This kernel has no IPVS, which is named wherever it is needed.
 import io
 import json
 import shutil
-from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.harness.command import Vipctl
-from tests.harness.lab import Lab
+from tests.harness.lab import Lab, lab
 from tests.harness.machine import Machine
 from tests.harness.waiting import wait_until
 from tests.netns import snapshot
@@ -66,32 +66,71 @@ def machine(net: Lab, tmp_path: Path) -> Machine:
     return made
 
 
-def make(net: Lab, vipctl: Vipctl, machine: Machine, complaint: Complaint) -> None:
-    """Ail the director as somebody would."""
-    net.director.ip("route add default via 10.0.0.2", "route add ::/0 via fd00::2")
-    for words in (WEB,) if complaint.reals else complaint.services:
-        vipctl(*words.split())
-    if complaint.reals:
-        store(vipctl, "fwmark", Ailment(""))
-    for words in complaint.more:
-        vipctl(*words.split())
-    for one in complaint.make:
-        if isinstance(one, Firewall):
-            one.load(net.director)
-        else:
-            net.director.run(["sh", "-ec", one])
+@contextmanager
+def director(complaint: Complaint, directory: Path) -> Iterator[tuple[Lab, Vipctl]]:
+    """One with the services of the complaint, which nothing ails but what these are."""
+    with lab(reals=0) as net:
+        net.director.ip("route add default via 10.0.0.2", "route add ::/0 via fd00::2")
+        vipctl = Vipctl(net.director, directory / "state")
+        for words in (WEB,) if complaint.reals else complaint.services:
+            vipctl(*words.split())
+        if complaint.reals:
+            store(vipctl, "fwmark", Ailment(""))
+        for words in complaint.more:
+            vipctl(*words.split())
+        snapshot.settle(net.director)
+        yield net, vipctl
+
+
+Directors = Callable[[Complaint], tuple[Lab, Vipctl]]
+
+
+@pytest.fixture(scope="module")
+def directors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Directors]:
+    """Each with other services, for all tests that change nothing of it."""
+    found: dict[object, tuple[Lab, Vipctl]] = {}
+    with ExitStack() as stack:
+
+        def standing(complaint: Complaint) -> tuple[Lab, Vipctl]:
+            key = complaint.services, complaint.reals, complaint.more
+            if key not in found:
+                directory = tmp_path_factory.mktemp("director")
+                found[key] = stack.enter_context(director(complaint, directory))
+            return found[key]
+
+        yield standing
+
+
+def check(net: Lab, vipctl: Vipctl, machine: Machine, complaint: Complaint) -> None:
+    machine.write(RESTORED)
     machine.write(complaint.files)
-
-
-@pytest.mark.parametrize("complaint", COMPLAINTS, ids=[f"{c.name}" for c in COMPLAINTS])
-def test_what_ails_is_named_and_no_other(
-    net: Lab, vipctl: Vipctl, machine: Machine, complaint: Complaint
-) -> None:
-    make(net, vipctl, machine, complaint)
     before = snapshot.kernel(net.director), snapshot.directory(vipctl.state_dir)
     found = examined(machine, vipctl, *complaint.programs)
     assert set(found["causes"]) - {NO_IPVS} == set(complaint.causes), found
     assert (snapshot.kernel(net.director), snapshot.directory(vipctl.state_dir)) == before
+
+
+SET = [one for one in COMPLAINTS if not one.make]
+MADE = [one for one in COMPLAINTS if one.make]
+
+
+@pytest.mark.parametrize("complaint", SET, ids=[one.name for one in SET])
+def test_what_is_set_is_named_and_no_other(
+    directors: Directors, tmp_path: Path, complaint: Complaint
+) -> None:
+    net, vipctl = directors(complaint)
+    check(net, vipctl, Machine(net.director, tmp_path / "root"), complaint)
+
+
+@pytest.mark.parametrize("complaint", MADE, ids=[one.name for one in MADE])
+def test_what_is_made_is_named_and_no_other(tmp_path: Path, complaint: Complaint) -> None:
+    with director(complaint, tmp_path) as (net, vipctl):
+        for one in complaint.make:
+            if isinstance(one, Firewall):
+                one.load(net.director)
+            else:
+                net.director.run(["sh", "-ec", one])
+        check(net, vipctl, Machine(net.director, tmp_path / "root"), complaint)
 
 
 def test_every_finding_is_made_somewhere() -> None:

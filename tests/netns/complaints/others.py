@@ -26,6 +26,7 @@ DAEMON = ["/usr/sbin/keepalived", "--dont-fork", "--log-console"]
 VRRP = """vrrp_instance V {
     interface eth0
     virtual_router_id 51
+    advert_int 100
     virtual_ipaddress {
         10.0.0.100/24
     }
