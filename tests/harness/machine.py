@@ -32,6 +32,7 @@ class Machine:
 
     def __init__(self, host: Namespace, root: Path) -> None:
         self.host, self.root = host, root
+        (root / "layer").mkdir(parents=True, exist_ok=True)
         for directory in (*OVERLAID, "run/systemd/system"):
             (root / directory).mkdir(parents=True, exist_ok=True)
         for name in NEEDED:
@@ -82,13 +83,24 @@ class Machine:
         _mount("--make-rprivate", "/")
         _mount("-t", "proc", "proc", "/proc")
         for directory in OVERLAID:
-            if Path("/", directory).exists():
-                _mount("--bind", str(self.root / directory), f"/{directory}")
+            if not Path("/", directory).exists():
+                self._make_room(Path("/", directory))
+            _mount("--bind", str(self.root / directory), f"/{directory}")
         for argv in programs:
             subprocess.Popen(argv, stdout=sys.__stderr__)
             name = Path(argv[0]).resolve().name
             wait_until(lambda n=name: n in processes.of_this_namespace().names, f"{name} runs")  # type: ignore[misc]
         return act()
+
+    def _make_room(self, directory: Path) -> None:
+        """Have a directory where this machine has none, without making it there."""
+        layer = self.root / "layer"
+        _mount("-t", "tmpfs", "tmpfs", str(layer))
+        (layer / "upper").mkdir()
+        (layer / "work").mkdir()
+        below = f"lowerdir={directory.parent},upperdir={layer}/upper,workdir={layer}/work"
+        _mount("-t", "overlay", "overlay", "-o", below, str(directory.parent))
+        directory.mkdir()
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -6,6 +6,7 @@ This kernel has no IPVS, which is named wherever it is needed.
 import io
 import json
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -31,6 +32,7 @@ RANGES = ["203.0.113.0/24", "2001:db8:1::/64"]
 NO_IPVS = "no-ipvs"
 ELSEWHERE = {"conntrack-full", "conntrack-filling"}  # tests/vm/test_doctor.py
 BY_ITSELF = {"not-restored", "taken-over", "watch-of-another-state", "advertisements-ignored"}
+BY_ITSELF |= {"library-missing"}
 
 
 def printed(vipctl: Vipctl, *words: str) -> list[Any]:
@@ -75,7 +77,7 @@ def director(complaint: Complaint, directory: Path) -> Iterator[tuple[Lab, Vipct
         for words in (WEB,) if complaint.reals else complaint.services:
             vipctl(*words.split())
         if complaint.reals:
-            store(vipctl, "fwmark", Ailment(""))
+            store(vipctl, complaint.method, Ailment(""))
         for words in complaint.more:
             vipctl(*words.split())
         snapshot.settle(net.director)
@@ -92,7 +94,7 @@ def directors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Directors]:
     with ExitStack() as stack:
 
         def standing(complaint: Complaint) -> tuple[Lab, Vipctl]:
-            key = complaint.services, complaint.reals, complaint.more
+            key = complaint.services, complaint.reals, complaint.more, complaint.method
             if key not in found:
                 directory = tmp_path_factory.mktemp("director")
                 found[key] = stack.enter_context(director(complaint, directory))
@@ -222,6 +224,19 @@ def test_a_router_that_is_not_heard_is_told(machine: Machine, net: Lab, vipctl: 
     assert examined(machine, vipctl)["causes"] == [NO_IPVS, "advertisements-ignored"]
     net.director.ip("route add ::/0 via fd00::2")
     assert examined(machine, vipctl)["causes"] == [NO_IPVS]
+
+
+def test_a_library_that_is_not_there_is_told(
+    directors: Directors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asking = ("set-service web --check dns:a.b,port=53",)
+    net, vipctl = directors(Complaint("", [], reals=True, more=asking))
+    machine = Machine(net.director, tmp_path / "root")
+    machine.write(RESTORED)
+    assert set(examined(machine, vipctl)["causes"]) == {NO_IPVS, "checks-not-run"}
+    monkeypatch.setitem(sys.modules, "dns", None)  # as if it could not be imported
+    found = examined(machine, vipctl)["causes"]
+    assert set(found) == {NO_IPVS, "checks-not-run", "library-missing"}
 
 
 def test_a_proxy_needs_no_ipvs(net: Lab, vipctl: Vipctl, machine: Machine) -> None:

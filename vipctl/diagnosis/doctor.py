@@ -3,7 +3,16 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
-from vipctl.diagnosis.director import installed, keepalived, kernel, machine, others, way
+from vipctl.diagnosis.director import (
+    certificates,
+    installed,
+    keepalived,
+    kernel,
+    machine,
+    modules,
+    others,
+    way,
+)
 from vipctl.diagnosis.director import site as sites
 from vipctl.diagnosis.director.machine import Machine
 from vipctl.diagnosis.director.site import Site
@@ -36,8 +45,12 @@ OF_VIPS: Checks[Site] = {
     "real servers": way.real_servers,
     "conntrack": kernel.conntrack,
     "default route": kernel.advertised,
+    "vip_shim": modules.shim,
+    "bridges": modules.bridges,
+    "ftp": modules.ftp,
+    "dns": modules.names,
 }
-OF_MACHINE: Checks[Machine] = {}
+OF_MACHINE: Checks[Machine] = {"certificate": certificates.sync}
 
 
 def examine(state_dir: Where) -> Report:
@@ -64,7 +77,7 @@ def examine(state_dir: Where) -> Report:
 
 def _unseen(found: Machine) -> Iterator[Step]:
     if found.own is None or not found.whole:
-        says = "without root, not all programs that run here are seen, nor what starts at boot"
+        says = "not all programs that run here may be looked at, nor is known what starts at boot"
         yield unknown("machine", says, "run it as root")
     elif not found.own:
         says = "this is not the machine's own network namespace: what its units do is not looked at"

@@ -13,7 +13,7 @@ from ipaddress import IPv4Address
 
 from vipctl import files
 from vipctl.errors import Missing, Refused, VipctlError
-from vipctl.linux import netlink
+from vipctl.linux import dumps, netlink
 from vipctl.linux.netlink import NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE, NUMBER, attribute
 
 TUN = "/dev/net/tun"
@@ -21,7 +21,7 @@ TUNSETIFF, TUNSETPERSIST, TUNGETIFF = 0x400454CA, 0x400454CB, 0x800454D2
 IFF_TUN, IFF_NO_PI, IFF_TUN_EXCL = 0x1, 0x1000, 0x8000
 REQUEST = struct.Struct("16sH22x")  # struct ifreq: name, flags
 RTM_NEWLINK, RTM_GETLINK, RTM_NEWADDR = 16, 18, 20
-IFLA_IFNAME, IFLA_MTU = 3, 4
+IFLA_IFNAME, IFLA_MTU, IFLA_LINKINFO, IFLA_INFO_KIND = 3, 4, 18, 1
 IFA_ADDRESS, IFA_LOCAL = 1, 2
 IFF_UP, IFF_RUNNING = 0x1, 0x40
 PERMANENT = 0x80  # IFA_F_PERMANENT
@@ -152,6 +152,18 @@ def _flags(name: str) -> int:
     """Of a device; none if there is no such device."""
     found = _about(name)
     return int(INFO.unpack_from(found)[3]) if found else 0
+
+
+def of_kind(kind: str) -> list[str]:
+    """Names of the devices that `ip link` calls so, such as bridge. Raises KernelError."""
+    wanted, found = kind.encode(), list[str]()
+    with netlink.connect() as link:
+        for content in dumps.dump(link, RTM_GETLINK, INFO.pack(0, 0, 0, 0, 0)):
+            about = dict(netlink.attributes(content, INFO.size))
+            told = dict(netlink.attributes(about.get(IFLA_LINKINFO, b""), 0))
+            if told.get(IFLA_INFO_KIND, b"").rstrip(b"\0") == wanted:
+                found.append(about[IFLA_IFNAME].rstrip(b"\0").decode(errors="replace"))
+    return found
 
 
 def configured_by_routers() -> list[str]:

@@ -2,7 +2,8 @@
 
 from tests.netns.complaints.base import RESTORED, WEB, Complaint
 from tests.netns.complaints.director import DIRECTOR
+from tests.netns.complaints.modules import MODULES
 from tests.netns.complaints.others import OTHERS
 
 __all__ = ["COMPLAINTS", "RESTORED", "WEB", "Complaint"]
-COMPLAINTS = [*DIRECTOR, *OTHERS]
+COMPLAINTS = [*DIRECTOR, *OTHERS, *MODULES]

@@ -32,9 +32,9 @@ RESTORED = {
 class Complaint(NamedTuple):
     """The findings that are to be named, none where it is healthy, and how to make them.
 
-    `services` are commands of vipctl; with `reals` there is one with real servers instead. `more`
-    are commands after that, `make` words of a shell on the director, `files` those of its machine,
-    which runs `programs`.
+    `services` are commands of vipctl; with `reals` there is one with real servers instead, and that
+    method. `more` are commands after that, `make` words of a shell on the director, `files` those
+    of its machine, which runs `programs`.
     """
 
     name: str
@@ -44,4 +44,5 @@ class Complaint(NamedTuple):
     services: tuple[str, ...] = (f"{ACCEPTED} {FWMARK}",)
     programs: tuple[list[str], ...] = ()
     reals: bool = False
+    method: str = "fwmark"
     more: tuple[str, ...] = ()

@@ -134,4 +134,47 @@ FINDINGS: Mapping[str, Cause] = {
         "that is not permanent, and there are IPv6 VIPs.",
         "`accept_ra=2` of the interface",
     ),
+    "shim-not-at-boot": Cause(
+        "Services have the method `shim`, and its module is not loaded at boot.",
+        "The files of modules-load.d(5).",
+        "`echo vip_shim > /etc/modules-load.d/vip_shim.conf`",
+    ),
+    "shim-not-built": Cause(
+        "Services have the method `shim`, and its module is not built for a newer kernel that is "
+        "installed and may be booted next.",
+        "`modules.dep` of the kernels newer than the one that runs.",
+        "The headers of that kernel, and `dkms autoinstall`",
+    ),
+    "bridge-netfilter": Cause(
+        "Services have the method `shim`, which does not accept VIPs from ports of a bridge while "
+        "netfilter sees what these bridge.",
+        "`net.bridge.bridge-nf-call-iptables` or `-ip6tables` is 1, and there is a bridge.",
+        "Set it to 0, or use another method",
+    ),
+    "ftp-module": Cause(
+        "A service has port 21 and real servers by nat, and the module that changes addresses in "
+        "FTP is not loaded.",
+        "`/sys/module/ip_vs_ftp`.",
+        "`modprobe ip_vs_ftp`, and at boot",
+    ),
+    "library-missing": Cause(
+        "A check of kind `dns` needs dnspython, which is not installed.",
+        "Python does not find it. What methods lack is `lacking`.",
+        "`pip install '.[dns]'`",
+    ),
+    "certificate-expired": Cause(
+        "The certificate of `vipctl sync` has expired: other directors refuse this one.",
+        "`/etc/vipctl/sync/cert.pem`, where vipctl-sync.service starts at boot, or the relay runs.",
+        "A new certificate",
+    ),
+    "certificate-expires": Cause(
+        "The certificate of `vipctl sync` expires within 14 days.",
+        "As `certificate-expired`.",
+        "A new certificate",
+    ),
+    "certificate-not-yet": Cause(
+        "The certificate of `vipctl sync` is not good yet: the clock is behind.",
+        "As `certificate-expired`.",
+        "Set the clock",
+    ),
 }

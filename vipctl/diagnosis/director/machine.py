@@ -156,3 +156,9 @@ def read(path: str) -> str:
 def named(directory: str, ending: str) -> list[str]:
     """Paths of the files there whose names end so."""
     return [f"{directory}/{name}" for name in _listed(directory) if name.endswith(ending)]
+
+
+def below(directory: str, name: str) -> list[str]:
+    """Paths of the files of that name, one directory further down."""
+    paths = (f"{directory}/{one}/{name}" for one in _listed(directory))
+    return [path for path in paths if files.exists(path)]
