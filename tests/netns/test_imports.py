@@ -22,7 +22,7 @@ found = sorted(sys.modules)
 import json
 print(json.dumps(found))
 """
-HEAVY = {"numpy", "pyroute2", "pydantic", "ruamel.yaml", "iptc", "tabulate", "vipctl.linux.shim"}
+HEAVY = {"numpy", "pyroute2", "pydantic", "ruamel.yaml", "iptc", "vipctl.linux.shim"}
 HEAVY |= {"logging", "tempfile"}
 # Each takes as long as ten to twenty modules of vipctl's.
 DEAR = {"dataclasses", "hashlib", "locale", "pathlib", "socket", "urllib.parse"}

@@ -25,7 +25,7 @@ from vipctl.services.values import Port
 from vipctl.state.store import Store
 
 SOURCE = Path(vipctl.__file__).parents[1]
-HEAVY = ("pyroute2", "pydantic", "ruamel", "nftables", "tabulate")
+HEAVY = ("pyroute2", "pydantic", "ruamel", "nftables")
 
 CONTEXT = click.Context(group)
 COMMANDS = {  # but for the one that runs until it is stopped

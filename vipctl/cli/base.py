@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 STATE_DIR = "/var/lib/vipctl"
 WITH_SERVICE_OPTIONS = ("add-range", "add-service", "set-service")
-COMMON = ("--json", "--check", "--diff", "-v", "--verbose")
+COMMON = ("--json", "--check", "--diff", "-q", "--quiet", "-v", "--verbose")
 Part = Callable[[Any], Any]  # click's: of a command
 F = TypeVar("F", bound=Callable[..., int | None])
 
@@ -30,6 +30,7 @@ class Settings(NamedTuple):
     diff: bool
     state_dir: str
     audit: Audit = Audit()
+    quiet: bool = False
 
     def controller(self, *, force: bool = False) -> "Controller":
         from vipctl.operate.controller import Controller
@@ -41,7 +42,7 @@ class Settings(NamedTuple):
 
     def notify(self, text: str) -> None:
         """One line of progress, replaced by the next; nothing where nobody watches."""
-        if not self.json and watched():
+        if not (self.json or self.quiet) and watched():
             sign = styled(f"{printable(text)} …", dim=True) if text else ""
             tell(f"\r\x1b[K{sign}", nl=False)
 
@@ -169,12 +170,19 @@ def _is_health_check(before: list[str], value: str) -> bool:
     show_default=True,
     help="Where the desired state is kept; each network namespace needs its own.",
 )
+@click.option("-q", "--quiet", is_flag=True, help="Print warnings and errors, and no report.")
 @click.option("-v", "--verbose", is_flag=True, help="Print what is sent to the kernel on stderr.")
 @VERSION
 @HELP
 @click.pass_context
 def group(
-    context: click.Context, as_json: bool, check: bool, diff: bool, state_dir: str, verbose: bool
+    context: click.Context,
+    as_json: bool,
+    check: bool,
+    diff: bool,
+    state_dir: str,
+    quiet: bool,
+    verbose: bool,
 ) -> None:
     """Accept and balance VIPs that this LVS director does not own.
 
@@ -184,4 +192,4 @@ def group(
     Exit codes: 0 done, 1 unexpected, 2 usage, 3 refused, 4 the kernel said no, 5 something missing.
     """
     log.listener = trace if verbose else None
-    context.obj = Settings(as_json, check, diff, state_dir, context.obj)
+    context.obj = Settings(as_json, check, diff, state_dir, context.obj, quiet)

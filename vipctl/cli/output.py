@@ -12,6 +12,7 @@ import click
 from vipctl.errors import VipctlError
 
 PLAIN = {"…": "...", "→": "->", "✓": "ok", "✗": "NO"}  # of what vipctl itself prints
+COMMANDS = ("→", "$")  # begin what people copy
 
 
 class Unprinted(VipctlError):
@@ -83,6 +84,38 @@ def watched() -> bool:
     """Whether standard error is a terminal on which a line can be written over."""
     on_terminal = sys.stderr is not None and sys.stderr.isatty()
     return on_terminal and os.environ.get("TERM") != "dumb"
+
+
+def width() -> int | None:
+    """How many columns the terminal has that standard output is; None if it is none."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return None
+    told = os.environ.get("COLUMNS", "")
+    if told.isdecimal() and int(told):
+        return int(told)
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or None
+    except OSError:
+        return None
+
+
+def fitted(text: str) -> str:
+    """Lines that are too long for the terminal go on below, indented. Commands stay whole."""
+    room = width()
+    if room is None:
+        return text
+    return "\n".join(_broken(line, room) for line in text.split("\n"))
+
+
+def _broken(line: str, room: int) -> str:
+    if len(click.unstyle(line)) <= room or line.lstrip().startswith(COMMANDS):
+        return line
+    from textwrap import fill
+
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    return fill(
+        line, room, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def styled(text: str, **how: Any) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any
 
-from vipctl.cli import daemons
+from vipctl.cli import daemons, tables
 from vipctl.cli.output import printable, styled
 from vipctl.operate.outcome import Report, large
 from vipctl.services.methods import METHODS
@@ -18,13 +18,7 @@ PENDING = "an earlier command was interrupted; the next changing command repairs
 
 
 def table(headers: list[str], rows: Iterable[Iterable[object]]) -> str:
-    from tabulate import tabulate
-
-    cells = [[printable(str(cell)) for cell in row] for row in rows]
-    numeric = ["right" if h in RIGHT else "left" for h in headers]
-    bold = [styled(h, bold=True) for h in headers]
-    aligned = numeric if cells else None  # tabulate 0.9 has no columns where there are no rows
-    return tabulate(cells, bold, tablefmt="plain", disable_numparse=True, colalign=aligned)
+    return tables.table(headers, rows, RIGHT)
 
 
 SIGNS = {"well": "✓", "cause": "✗", "unknown": "?"}
@@ -39,7 +33,8 @@ COUNTERS = {
 SOURCE_PORTS = "SOURCE PORTS USED", "OF"
 HEALTH = ["SERVICE", "REAL SERVER", "CHECKS", "WEIGHT", "IN IPVS", "SINCE", "WHY"]
 SETTINGS = tuple(map(str.upper, OPTIONS))  # of a real server
-RIGHT = {*SETTINGS, "IN IPVS", "PREFIXES", "ADDRESSES", *COUNTERS, *SOURCE_PORTS}
+NUMBERS = {key.upper() for key, option in OPTIONS.items() if option.typed is int}
+RIGHT = {*NUMBERS, "IN IPVS", "PREFIXES", "ADDRESSES", *COUNTERS, *SOURCE_PORTS}
 
 
 def difference(before: str, after: str) -> str:
@@ -53,12 +48,7 @@ def difference(before: str, after: str) -> str:
 
 
 def outcome(report: Report) -> str:
-    """What a changing command says: the difference, if it is asked for, and a last line."""
-    shown = [difference(**report["diff"])] if "diff" in report else []
-    return "\n".join([*shown, _changed(report)])
-
-
-def _changed(report: Report) -> str:
+    """The last line of a changing command."""
     if not report["changed"]:
         why = f": {report['idle']}" if report["idle"] else ""
         return printable(f"unchanged{why}")

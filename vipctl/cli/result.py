@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from vipctl.cli.base import Settings
-from vipctl.cli.output import say, warn
+from vipctl.cli.output import fitted, say, warn
 
 if TYPE_CHECKING:
     from vipctl.operate.changing import Outcome
@@ -33,6 +33,7 @@ def _report(settings: Settings, done: "Outcome") -> None:
 
 def end(settings: Settings, result: dict[str, Any], draw: Callable[[dict[str, Any]], str]) -> None:
     """What a command prints that changes something."""
+    from vipctl.cli import render
     from vipctl.operate import printed
 
     if settings.json:
@@ -40,7 +41,11 @@ def end(settings: Settings, result: dict[str, Any], draw: Callable[[dict[str, An
         return
     for warning in result["warnings"]:
         warn(warning)
-    say(draw(result))
+    if settings.quiet:
+        return
+    if "diff" in result:
+        say(render.difference(**result["diff"]))
+    say(fitted(draw(result)))
 
 
 def show(settings: Settings, result: dict[str, Any], draw: Callable[[dict[str, Any]], str]) -> None:
@@ -49,7 +54,8 @@ def show(settings: Settings, result: dict[str, Any], draw: Callable[[dict[str, A
     if settings.json:
         show_json(result)
         return
-    say(draw(result))
+    if not settings.quiet:
+        say(fitted(draw(result)))
     if result.get("pending"):
         warn(PENDING)
 
