@@ -77,7 +77,6 @@ AILMENTS = [
     Ailment("port-in-no-service", ("vipctl set-service web --port tcp/443",)),
     Ailment("passive", ("vipctl deactivate",)),
     Ailment("passive", ("vipctl deactivate --service web",)),
-    Ailment("vip-is-own-address", ("ip address add $vip dev eth1",)),
     Ailment("asked-from-director", (), (ROUTE, TPROXY), {4: "--from 10.0.0.1"}),
     Ailment(
         "rp-filter",

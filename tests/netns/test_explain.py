@@ -19,18 +19,15 @@ from tests.harness.lab import Lab, lab
 from tests.harness.traffic import Outcome, tcp_get
 from tests.netns import snapshot
 from tests.netns.ailments import AILMENTS, ANYBODY, BY_VERSION, METHODS, TPROXY, Ailment, words
-from tests.unit.committing import commit
+from tests.netns.route import BeforeIpvs
+from tests.netns.stored import balance
 from vipctl.diagnosis.causes import CAUSES, RESTORE
 from vipctl.health.verdicts import NONE, OfService, State, Verdict, Verdicts
 from vipctl.linux import listeners
-from vipctl.services.change import Change
-from vipctl.services.real import parse_reals
-from vipctl.services.syntax import parse_scheduler
-from vipctl.services.values import Forward
 from vipctl.state import verdicts
-from vipctl.state.store import Store
 
 NO_IPVS = "no-ipvs"
+SHORT = 0.3  # seconds
 PROXY = ("--to-port", "8080")
 ELSEWHERE = {"conntrack-full", "weights-altered", "scheduler-missing"}
 ELSEWHERE |= {"ipvs-service-missing", "ipvs-real-missing"}  # tests/vm/test_explain.py
@@ -48,24 +45,11 @@ def site(directory: Path, method: str, ailment: Ailment) -> Iterator[tuple[Lab, 
         first = "fwmark" if method == "shim" else method
         vipctl("add-range", *RANGES, "--service", "web", "--method", first, *more)
         if method != TPROXY:
-            store(vipctl, method, ailment)
+            balance(vipctl, method, ailment.reals, ailment.forward, ailment.scheduler)
         elif ailment.proxy:
             for bind in ("0.0.0.0", "::"):
                 stand_in(WebServer(net.director, bind, 8080, "proxy").socket)
         yield net, vipctl
-
-
-def store(vipctl: Vipctl, method: str, ailment: Ailment) -> None:
-    """Have real servers stored, and the kernel have all but those: no command would add them."""
-    with vipctl.host, Store.open(vipctl.state_dir) as opened:
-        before = opened.services()["web"]
-        after = before._replace(
-            method=method,
-            forward=Forward(ailment.forward),
-            scheduler=parse_scheduler(ailment.scheduler),
-        ).with_reals(parse_reals(ailment.reals))
-        commit(opened, Change(before=(before,), after=(after,)))
-    assert vipctl.text("restore").code == (5 if ailment.reals else 0)
 
 
 def explained(vipctl: Vipctl, version: int, asked: str = "") -> dict[str, Any]:
@@ -186,6 +170,26 @@ def test_what_does_no_harm_is_a_hint(tmp_path: Path, damage: str) -> None:
         assert found["causes"] == [NO_IPVS]
         assert {one["id"] for one in found["hints"]} == {"not-as-stored"}
         assert {s["state"] for s in found["steps"] if s["name"] == "acceptance"} == {"well"}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_address_of_the_director_is_a_vip_all_the_same(tmp_path: Path, method: str) -> None:
+    """Its packets come to where IPVS, or the proxy, takes them."""
+    with site(tmp_path, method, Ailment("")) as (net, vipctl):
+        for version, found in BY_VERSION.items():
+            net.director.ip(f"address add {found['vip']} dev eth1{' nodad' * (version == 6)}")
+            told = explained(vipctl, version)
+            assert (set(told["causes"]) - {NO_IPVS}, ids(told)) == (set(), ["vip-is-own-address"])
+            if method == TPROXY:
+                assert tcp_get(net.client, found["vip"], 80).answered
+                continue
+            with BeforeIpvs(net.director) as counter:
+                tcp_get(net.client, found["vip"], 80, timeout=SHORT)
+                assert counter.count(0x1000, found["vip"])
+
+
+def ids(found: dict[str, Any]) -> list[str]:
+    return [hint["id"] for hint in found["hints"]]
 
 
 ANEW = 'was=$(nft list table inet vipctl); nft delete table inet vipctl; echo "$was" | nft -f -'

@@ -30,12 +30,6 @@ CAUSES: Mapping[str, Cause] = {
         "The stored role.",
         "`vipctl activate`, if this director is to answer",
     ),
-    "vip-is-own-address": Cause(
-        "The VIP is an address of the director, which also gets what is sent to the director "
-        "there.",
-        "The addresses of its interfaces.",
-        "`vipctl remove-range ADDRESS`, or take the address from the interface",
-    ),
     "asked-from-director": Cause(
         "The client is the director itself, and the method does not serve it (IPv4 by `route` "
         "or `tproxy`).",
@@ -211,6 +205,11 @@ CAUSES: Mapping[str, Cause] = {
 }
 
 HINTS: Mapping[str, Cause] = {
+    "vip-is-own-address": Cause(
+        "The VIP is an address of the director, too, which gets what no service takes.",
+        "The addresses of its interfaces.",
+        "`vipctl remove-range ADDRESS`, or take the address from the interface",
+    ),
     "not-as-stored": Cause(
         "Something in the kernel is not as stored, without keeping this client from the VIP.",
         "The rules of vipctl, and the settings in IPVS.",

@@ -42,7 +42,7 @@ LEGS: dict[str, Leg] = {  # by the name of a step where one cannot be gone at al
     "answer": answering.steps,
     "firewall FORWARD": firewalls.answered,
 }
-HINTS = (acceptance.hints, balancing.hints, tuning.hints)
+HINTS = (service.hints, acceptance.hints, balancing.hints, tuning.hints)
 
 
 def explain(

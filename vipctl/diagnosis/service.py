@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from vipctl.diagnosis.case import Case, Question
-from vipctl.diagnosis.steps import Step, ill, well
+from vipctl.diagnosis.steps import Hint, Step, ill, well
 from vipctl.services import ports
 from vipctl.services.change import Entry
 from vipctl.services.naming import naturally
@@ -47,14 +47,6 @@ def steps(case: Case) -> Iterator[Step]:
     says = f"service {service.name!r} has {asked.vip} and {named}"
     yield well("service", says, f"vipctl lookup {asked.vip}")
     yield _role(case)
-    if case.is_own(asked.vip):
-        yield ill(
-            "own-address",
-            "vip-is-own-address",
-            f"{asked.vip} is an address of this director",
-            f"vipctl remove-range {asked.vip} --service {service.name}",
-            f"ip address show to {asked.vip}",
-        )
 
 
 def _role(case: Case) -> Step:
@@ -69,3 +61,12 @@ def _role(case: Case) -> Step:
         "vipctl activate" if whole else f"vipctl activate --service {name}",
         "vipctl status",
     )
+
+
+def hints(case: Case) -> Iterator[Hint]:
+    """The client is served all the same: by its mark, or by its VIP, before the director is."""
+    vip = case.asked.vip
+    if case.is_own(vip):
+        says = f"{vip} is an address of this director, which gets what no service takes"
+        fix = f"vipctl remove-range {vip} --service {case.service.name}"
+        yield Hint("vip-is-own-address", says, fix)
