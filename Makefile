@@ -13,7 +13,7 @@ KERNEL_PACKAGES := bc bison flex libc6-dev libelf-dev xz-utils
 .PHONY: help deps root packages test-packages kernel-packages lint fmt lock test test-lowest test-fresh test-guest fresh demo conformance \
 	bench bench-guest bench-paired bench-pages bench-packages bench-datapath bench-load bench-addresses \
 	bench-healing bench-feedback bench-checks bench-relay \
-	debug-kernel kernels stress failover kills soak stress-shim fuzz clean clean-cache
+	debug-kernel kernels stress failover kills soak explain-fuzz stress-shim fuzz clean clean-cache
 .DELETE_ON_ERROR:
 
 help:
@@ -23,6 +23,7 @@ help:
 	@echo "make failover  all failures of two directors, with keepalived and BIRD in a guest, ten minutes (KERNEL=6.1)"
 	@echo "make kills   kill -9 of vipctl watch at 200 random moments (KILLS=200)"
 	@echo "make soak    ten minutes of random changes under traffic, against a model, and ten of failures and drift beside vipctl watch (SOAK_SECONDS=600)"
+	@echo "make explain-fuzz  whether explain says what a client meets, in random situations, in a guest (FUZZ='--seed=1 --situations=100'; KERNEL=6.1)"
 	@echo "make stress-shim  the kernel module, under each kernel (STRESS_SECONDS=300 STRESS_KERNELS='6.1 6.12')"
 	@echo "make fuzz    the kernel module: its trie and commands, and its netlink under each kernel (FUZZ_SECONDS=300)"
 	@echo "make kernels  the module on every kernel of Debian's archive, an hour; writes docs/kernels.md (KERNELS='6.1 7.3')"
@@ -186,6 +187,10 @@ SOAK_SECONDS := 600
 soak: deps
 	$(BIN)/python -m tests.stress.soak --seconds $(SOAK_SECONDS)
 	$(BIN)/python -m tests.stress.tended --seconds $(SOAK_SECONDS)
+
+# One situation again: FUZZ='--seed=SEED --situations=1'. Without IPVS, as far as that goes: .venv/bin/python -m tests.stress.explain
+explain-fuzz: deps
+	$(BIN)/python -m tests.harness.guest --kernel $(or $(KERNEL),6.12) --timeout 21600 -- $(BIN)/python -m tests.stress.explain $(FUZZ)
 
 # In a guest of each kernel with two processors that take turns; a slow guest takes much longer.
 STRESS_KERNELS := 6.1 6.12
