@@ -19,6 +19,7 @@ from tests.harness.lab import Lab, lab
 from tests.harness.traffic import Outcome, tcp_get
 from tests.netns import snapshot
 from tests.netns.ailments import AILMENTS, ANYBODY, BY_VERSION, METHODS, TPROXY, Ailment, words
+from tests.netns.firewalls import FIREWALLS
 from tests.netns.route import BeforeIpvs
 from tests.netns.stored import balance
 from vipctl.diagnosis.causes import CAUSES, RESTORE
@@ -186,6 +187,31 @@ def test_an_address_of_the_director_is_a_vip_all_the_same(tmp_path: Path, method
             with BeforeIpvs(net.director) as counter:
                 tcp_get(net.client, found["vip"], 80, timeout=SHORT)
                 assert counter.count(0x1000, found["vip"])
+
+
+def test_a_firewall_that_asks_what_is_local(tmp_path: Path) -> None:
+    """By route, VIPs are, but for the first of an IPv6 prefix, which is anycast to nftables."""
+    with site(tmp_path, "route", Ailment("")) as (net, vipctl):
+        FIREWALLS["ufw"].load(net.director)
+        found = {}
+        with BeforeIpvs(net.director) as counter:
+            for vip in ("203.0.113.0", "203.0.113.255", "2001:db8:1::", "2001:db8:1::1"):
+                tcp_get(net.client, vip, 80, timeout=SHORT)
+                told = json.loads(vipctl.text("--json", "explain", vip, "tcp/80").stdout)
+                found[vip] = "firewall-input" not in told["causes"], counter.count(0x1000, vip) > 0
+        assert {vip for vip, both in found.items() if both == (False, False)} == {"2001:db8:1::"}
+        assert sum(both == (True, True) for both in found.values()) == 3
+
+
+def test_an_address_of_the_director_is_local_to_a_firewall(tmp_path: Path) -> None:
+    with site(tmp_path, "fwmark", Ailment("")) as (net, vipctl):
+        FIREWALLS["ufw"].load(net.director)
+        assert causes(vipctl, 4) == {"firewall-input"}
+        net.director.ip("address add 203.0.113.7 dev eth1")
+        assert causes(vipctl, 4) == set()
+        with BeforeIpvs(net.director) as counter:
+            tcp_get(net.client, "203.0.113.7", 80, timeout=SHORT)
+            assert counter.count(0x1000, "203.0.113.7")
 
 
 def ids(found: dict[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ from vipctl.diagnosis.steps import Step, ill, unknown, well
 from vipctl.linux import filters, sysctl
 from vipctl.linux.filters.packet import Device, Hook
 from vipctl.linux.filters.walk import Base
-from vipctl.operate import filtering
+from vipctl.operate import filtering, holders
 from vipctl.operate.filtering import Asked, Site
 
 CAUSES = {
@@ -35,10 +35,17 @@ def _at(case: Case, hook: Hook) -> Iterator[Step]:
     devices = [Device(asked.device, asked.device_name)] if asked.device else []
     site = Site(tracked, filters.bases(), {case.version: devices})
     real = next(iter(case.chosen), None)
-    whole = Asked(case.service, asked.vip, asked.port, real, asked.client)
+    whole = Asked(case.service, asked.vip, asked.port, real, asked.client, *_kind(case))
     for one in filtering.cases(site, whole):
         if one.packets and one.packets[0].hook is hook:
             yield _of_hook(site, hook, one)
+
+
+def _kind(case: Case) -> tuple[bool, bool]:
+    """Whether the VIP is an address of the director; and if not, anycast: see `Packet`."""
+    prefix, own = holders.prefix_of(case.entry), case.is_own(case.asked.vip)
+    first = prefix.version == 6 and prefix.prefixlen < 127 and prefix[0] == case.asked.vip
+    return own, first and case.service.features.local and not own
 
 
 def _of_hook(site: Site, hook: Hook, one: filtering.Case) -> Step:

@@ -64,13 +64,18 @@ class Site(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """What a client asks a service for, and which real server is to answer, if any."""
+    """What a client asks a service for, and which real server is to answer, if any.
+
+    The VIP may be an address of the director as well (`own`), or `anycast` (see `Packet`).
+    """
 
     service: Service
     vip: IPAddress
     port: Port
     real: RealServer | None = None
     client: IPAddress | None = None  # None: any
+    own: bool = False
+    anycast: bool = False
 
 
 class Dropped(NamedTuple):
@@ -212,7 +217,8 @@ def _arriving(site: Site, asked: Asked, device: Device) -> Packet:
         arriving=device,
         leaving=NOWHERE,
         state=NEW,
-        local=service.features.local,
+        local=service.features.local or asked.own,
+        anycast=asked.anycast,
     )
     return _tracked(site, packet)
 

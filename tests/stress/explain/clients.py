@@ -38,7 +38,10 @@ CLIENTS = (NEAR, FAR, ASKEW, BESIDE, ITSELF)
 
 
 def prepare(net: Lab) -> None:
-    """Give the client all addresses, and each its way to the director."""
+    """Give the client all addresses, and each its way to the director, whose router it is, too."""
+    for name in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"):
+        net.client.sysctl(name, 1)
+    net.client.sysctl("net.ipv4.conf.all.send_redirects", 0)
     commands = [
         f"route add 10.0.1.0/24 dev eth1 table {ASLANT}",
         f"route add default via 10.0.1.1 dev eth1 table {ASLANT}",

@@ -33,7 +33,7 @@ NETWORK, TRANSPORT = 1, 2  # NFT_PAYLOAD_*
 CT_STATE, CT_STATUS = 0, 2
 TRANSLATED = 0x30  # IPS_NAT_MASK: nobody is asked about but those
 FIB_TYPE, FIB_DESTINATION = 3, 2  # NFT_FIB_RESULT_ADDRTYPE, NFTA_FIB_F_DADDR
-RTN_UNICAST, RTN_LOCAL = 1, 2
+RTN_UNICAST, RTN_LOCAL, RTN_ANYCAST = 1, 2, 4
 INVERTED = 1  # NFT_LOOKUP_F_INV
 COMPARISONS: dict[int, Callable[[bytes, bytes], bool]] = {
     0: bytes.__eq__, 1: bytes.__ne__, 2: bytes.__lt__, 3: bytes.__le__, 4: bytes.__gt__,
@@ -176,7 +176,7 @@ def _ct(parts: Attributes, registers: Registers, packet: Packet) -> bool | Verdi
 def _fib(parts: Attributes, registers: Registers, packet: Packet) -> bool | Verdict:
     asked = _number(parts[2]), _number(parts[3])
     known = packet.local if asked == (FIB_TYPE, FIB_DESTINATION) else None
-    kind = RTN_LOCAL if known else RTN_UNICAST
+    kind = (RTN_ANYCAST if packet.anycast else RTN_LOCAL) if known else RTN_UNICAST
     return _stored(parts[1], None if known is None else kind.to_bytes(WORD, HOST), registers)
 
 

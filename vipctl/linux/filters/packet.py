@@ -37,7 +37,8 @@ NOWHERE = Device()
 
 class Packet(NamedTuple):
     """None is what is not known. `state` is that of its connection; `local`, whether its
-    destination is an address of the director.
+    destination is an address of the director; `anycast`, whether to nftables it is none, as it is
+    the first of a local prefix of IPv6.
     """
 
     hook: Hook
@@ -52,6 +53,7 @@ class Packet(NamedTuple):
     leaving: Device | None = None
     state: int | None = None
     local: bool | None = None
+    anycast: bool = False
 
     def network(self) -> list[int | None]:
         """The bytes of its IP header, as far as they are known."""
