@@ -4,72 +4,33 @@ This kernel has no IPVS, which `explain` names wherever IPVS is needed: that cau
 """
 
 import json
-import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.conformance.servers import WebServer, stand_in
 from tests.harness.command import Vipctl
-from tests.harness.lab import Lab, lab
+from tests.harness.lab import Lab
 from tests.harness.traffic import Outcome, tcp_get
 from tests.netns import snapshot
-from tests.netns.ailments import AILMENTS, ANYBODY, BY_VERSION, METHODS, TPROXY, Ailment, words
-from tests.netns.firewalls import FIREWALLS
-from tests.netns.route import BeforeIpvs
-from tests.netns.stored import balance
+from tests.netns.ailments import (
+    AILMENTS,
+    ANYBODY,
+    BY_VERSION,
+    FAR,
+    METHODS,
+    TPROXY,
+    Ailment,
+    words,
+)
+from tests.netns.explaining import NO_IPVS, RANGES, causes, explained, site
 from vipctl.diagnosis.causes import CAUSES, RESTORE
 from vipctl.health.verdicts import NONE, OfService, State, Verdict, Verdicts
-from vipctl.linux import listeners
 from vipctl.state import verdicts
 
-NO_IPVS = "no-ipvs"
-SHORT = 0.3  # seconds
-PROXY = ("--to-port", "8080")
 ELSEWHERE = {"conntrack-full", "weights-altered", "scheduler-missing"}
 ELSEWHERE |= {"ipvs-service-missing", "ipvs-real-missing"}  # tests/vm/test_explain.py
-RANGES = [found["range"] for found in BY_VERSION.values()]
 CASES = [(ailment, method) for ailment in AILMENTS for method in ailment.methods]
-
-
-@contextmanager
-def site(directory: Path, method: str, ailment: Ailment) -> Iterator[tuple[Lab, Vipctl]]:
-    """A director that nothing ails but what is stored: its default route leads to the client."""
-    with lab(reals=0) as net:
-        net.director.ip("route add default via 10.0.0.2", "route add ::/0 via fd00::2")
-        vipctl = Vipctl(net.director, directory / "state")
-        more = PROXY if method == TPROXY else ()
-        first = "fwmark" if method == "shim" else method
-        vipctl("add-range", *RANGES, "--service", "web", "--method", first, *more)
-        if method != TPROXY:
-            balance(vipctl, method, ailment.reals, ailment.forward, ailment.scheduler)
-        elif ailment.proxy:
-            for bind in ("0.0.0.0", "::"):
-                stand_in(WebServer(net.director, bind, 8080, "proxy").socket)
-        yield net, vipctl
-
-
-def explained(vipctl: Vipctl, version: int, asked: str = "") -> dict[str, Any]:
-    """What `explain` says of a VIP; its exit code says whether there is a cause."""
-    vip = BY_VERSION[version]["vip"]
-    done = vipctl.text("--json", "explain", vip, "tcp/80", *asked.split())
-    found: dict[str, Any] = json.loads(done.stdout)
-    assert done.code == (3 if found["causes"] else 0), done
-    ill = [step for step in found["steps"] if step["state"] == "cause"]
-    assert all(step["cause"] in CAUSES and step["fix"] for step in ill)
-    assert {step["cause"] for step in ill} == set(found["causes"])
-    if RESTORE in [step["fix"] for step in ill]:
-        assert RESTORE not in [hint["fix"] for hint in found["hints"]], "what cures is told once"
-    return found
-
-
-def causes(vipctl: Vipctl, version: int, asked: str = "") -> set[str]:
-    """Those named, without the one that is always there."""
-    return set(explained(vipctl, version, asked)["causes"]) - {NO_IPVS}
 
 
 def make(net: Lab, vipctl: Vipctl, ailment: Ailment, method: str) -> None:
@@ -137,16 +98,6 @@ def test_somebody_elses_ipvs_is_asked_for(net: Lab, vipctl: Vipctl) -> None:
     assert [explained(vipctl, version)["causes"] for version in ANYBODY] == [[NO_IPVS]] * 2
 
 
-def test_a_connection_is_no_listener(net: Lab) -> None:
-    with net.director:
-        listener = socket.create_server(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-        assert (listeners.on_port(4, port), listeners.on_port(6, port)) == (True, False)
-        with socket.create_connection(("127.0.0.1", port)), listener.accept()[0]:
-            listener.close()
-            assert not listeners.on_port(4, port)
-
-
 def test_a_service_with_the_port_is_looked_at(net: Lab, vipctl: Vipctl) -> None:
     vipctl("add-range", *RANGES, "--fwmark", "17", "--port", "tcp/443")
     vipctl("add-range", *RANGES, "--fwmark", "18", "--port", "tcp/70-90")
@@ -173,49 +124,22 @@ def test_what_does_no_harm_is_a_hint(tmp_path: Path, damage: str) -> None:
         assert {s["state"] for s in found["steps"] if s["name"] == "acceptance"} == {"well"}
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_an_address_of_the_director_is_a_vip_all_the_same(tmp_path: Path, method: str) -> None:
-    """Its packets come to where IPVS, or the proxy, takes them."""
-    with site(tmp_path, method, Ailment("")) as (net, vipctl):
-        for version, found in BY_VERSION.items():
-            net.director.ip(f"address add {found['vip']} dev eth1{' nodad' * (version == 6)}")
-            told = explained(vipctl, version)
-            assert (set(told["causes"]) - {NO_IPVS}, ids(told)) == (set(), ["vip-is-own-address"])
-            if method == TPROXY:
-                assert tcp_get(net.client, found["vip"], 80).answered
-                continue
-            with BeforeIpvs(net.director) as counter:
-                tcp_get(net.client, found["vip"], 80, timeout=SHORT)
-                assert counter.count(0x1000, found["vip"])
+AROUND = (
+    "link add veth7 type veth peer name veth8",
+    "link set veth7 up",
+    "address add 10.9.9.1/24 dev veth7",
+    "address add fd09::1/64 dev veth7 nodad",
+    f"route add {FAR[0]} via 10.0.1.11 dev eth1",
+    f"route add {FAR[1]} via fd00:1::11 dev eth1",
+)
 
 
-def test_a_firewall_that_asks_what_is_local(tmp_path: Path) -> None:
-    """By route, VIPs are, but for the first of an IPv6 prefix, which is anycast to nftables."""
-    with site(tmp_path, "route", Ailment("")) as (net, vipctl):
-        FIREWALLS["ufw"].load(net.director)
-        found = {}
-        with BeforeIpvs(net.director) as counter:
-            for vip in ("203.0.113.0", "203.0.113.255", "2001:db8:1::", "2001:db8:1::1"):
-                tcp_get(net.client, vip, 80, timeout=SHORT)
-                told = json.loads(vipctl.text("--json", "explain", vip, "tcp/80").stdout)
-                found[vip] = "firewall-input" not in told["causes"], counter.count(0x1000, vip) > 0
-        assert {vip for vip, both in found.items() if both == (False, False)} == {"2001:db8:1::"}
-        assert sum(both == (True, True) for both in found.values()) == 3
-
-
-def test_an_address_of_the_director_is_local_to_a_firewall(tmp_path: Path) -> None:
-    with site(tmp_path, "fwmark", Ailment("")) as (net, vipctl):
-        FIREWALLS["ufw"].load(net.director)
-        assert causes(vipctl, 4) == {"firewall-input"}
-        net.director.ip("address add 203.0.113.7 dev eth1")
-        assert causes(vipctl, 4) == set()
-        with BeforeIpvs(net.director) as counter:
-            tcp_get(net.client, "203.0.113.7", 80, timeout=SHORT)
-            assert counter.count(0x1000, "203.0.113.7")
-
-
-def ids(found: dict[str, Any]) -> list[str]:
-    return [hint["id"] for hint in found["hints"]]
+def test_a_network_that_is_down_is_no_cause_where_a_route_leads_around(tmp_path: Path) -> None:
+    with site(tmp_path, "fwmark", Ailment("", reals=FAR)) as (net, vipctl):
+        net.director.ip(*AROUND[:-2])
+        assert [causes(vipctl, version) for version in ANYBODY] == [{"link-down"}] * 2
+        net.director.ip(*AROUND[-2:])
+        assert [causes(vipctl, version) for version in ANYBODY] == [set(), set()]
 
 
 ANEW = 'was=$(nft list table inet vipctl); nft delete table inet vipctl; echo "$was" | nft -f -'

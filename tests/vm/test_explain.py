@@ -44,9 +44,10 @@ def _of_each(words: str) -> tuple[str, ...]:
     )
 
 
+GONE = "ipvsadm -d -f 4096{six} -r {dest}:0"
 AILMENTS = [
     Ailment("ipvs-service-missing", ("ipvsadm -D -f 4096", "ipvsadm -D -f 4096 -6")),
-    Ailment("ipvs-real-missing", _of_each("ipvsadm -d -f 4096{six} -r {dest}:0")[::2]),
+    Ailment("ipvs-real-missing", _of_each(GONE)),
     Ailment("weights-altered", _of_each("ipvsadm -e -f 4096{six} -r {dest}:0 -m -w 0")),
     Ailment(
         "all-drained",
@@ -118,6 +119,19 @@ def test_nothing_ails_what_answers(
     assert tcp_get(direct.client, VIPS[4], 80, timeout=SHORT).answered
     found = explained(vipctl_direct, 4)
     assert (found["causes"], found["hints"]) == ([], [])
+
+
+def test_a_real_server_that_ipvs_lacks_is_no_cause_while_others_serve(
+    net: Lab, vipctl: Vipctl
+) -> None:
+    vipctl("add-range", *OWNED, "--service=web", "--method=fwmark", "--set-sysctls", *REAL_OPTIONS)
+    do(vipctl, _of_each(GONE)[::2])
+    for version, vip in VIPS.items():
+        found = explained(vipctl, version)
+        assert tcp_get(net.client, vip, 80, timeout=SHORT).answered
+        assert found["causes"] == []
+        told = {s["state"] for s in found["steps"] if "not in IPVS" in s["says"]}
+        assert told == {"unknown"}
 
 
 def test_services_of_others(net: Lab, vipctl: Vipctl) -> None:

@@ -65,9 +65,10 @@ def _prefix(case: Case) -> Step | None:
 
 
 def _unusable(case: Case) -> Step | None:
-    name = case.service.method
+    """An address of the director is local whatever becomes of our routes."""
+    name, own = case.service.method, case.is_own(case.asked.vip)
     problem = sysctl.without_ipv6_routes() if case.version == 6 else None
-    if problem and methods.get(name).ROUTED:
+    if problem and methods.get(name).ROUTED and not own:
         return ill(NAME, "ipv6-disabled", problem.message, problem.hint or "", "ip -6 rule")
     if problem := methods.unusable(name):
         if name == "shim" and not _loaded():

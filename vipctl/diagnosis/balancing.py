@@ -1,6 +1,6 @@
 """Whether IPVS, or the local proxy, takes the packet, and has a real server to choose."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from vipctl.diagnosis.case import Case
 from vipctl.diagnosis.causes import RESTORE
@@ -25,17 +25,15 @@ def steps(case: Case) -> Iterator[Step]:
 
 
 def _proxy(case: Case) -> Step:
-    port = int(case.service.value("to_port"))
-    evidence = f"ss -ltn sport = :{port}"
-    if case.asked.port.protocol != "tcp":
-        return unknown(PROXY, f"whether a proxy serves {case.asked.port.protocol} is not looked at")
-    if listeners.on_port(case.version, port):
-        says = f"something listens on port {port}; whether transparently, cannot be told"
+    port, protocol = int(case.service.value("to_port")), case.asked.port.protocol
+    evidence = f"ss -{'t' if protocol == 'tcp' else 'u'}ln sport = :{port}"
+    if listeners.on_port(case.version, port, protocol):
+        says = f"something listens on {protocol}/{port}; whether transparently, cannot be told"
         return unknown(PROXY, says, evidence)
-    if case.version == 4 and listeners.on_port(6, port):
-        says = f"an IPv6 socket listens on port {port}; whether for IPv4 too, cannot be told"
+    if case.version == 4 and listeners.on_port(6, port, protocol):
+        says = f"an IPv6 socket listens on {protocol}/{port}; whether for IPv4 too, cannot be told"
         return unknown(PROXY, says, evidence)
-    says = f"no proxy listens on port {port} (IPv{case.version})"
+    says = f"no proxy listens on {protocol}/{port} (IPv{case.version})"
     return ill(PROXY, "proxy-not-listening", says, "start the proxy", evidence)
 
 
@@ -76,19 +74,25 @@ def _reals(case: Case) -> Iterator[Step]:
     """Of those in IPVS; of the stored ones where it has none."""
     if case.seen is None and not case.service.balanced:
         return
-    absent = {real.endpoint for real in case.stored} - {real.endpoint for real in case.reals}
-    if absent:
-        says = f"not in IPVS: {' '.join(sorted(absent))}"
-        yield ill(REALS, "ipvs-real-missing", says, RESTORE, _command(case))
-    elif not case.reals and not case.service.balanced:
+    if absent := {real.endpoint for real in case.stored} - {real.endpoint for real in case.reals}:
+        yield _absent(case, absent)
+    if not case.reals and not case.service.balanced:
         yield ill(REALS, "no-real-server", "IPVS has none for it", OF_OTHERS, _command(case))
     elif not case.chosen:
-        yield _none_chosen(case)
+        yield from [] if absent else [_none_chosen(case)]
     elif idle := [real.endpoint for real in case.reals if not real.weight]:
         yield _some_idle(case, idle)
     else:
         says = f"may be chosen: {' '.join(real.endpoint for real in case.chosen)}"
         yield well(REALS, says, _command(case))
+
+
+def _absent(case: Case, absent: Iterable[str]) -> Step:
+    """No cause where others are chosen in their place."""
+    says = f"not in IPVS: {' '.join(sorted(absent))}"
+    if case.chosen:
+        return unknown(REALS, f"{says}; others serve", _command(case))._replace(fix=RESTORE)
+    return ill(REALS, "ipvs-real-missing", says, RESTORE, _command(case))
 
 
 def _none_chosen(case: Case) -> Step:

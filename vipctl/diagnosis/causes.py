@@ -162,12 +162,12 @@ CAUSES: Mapping[str, Cause] = {
         "`vipctl restore`; of a service of others, look at what makes it",
     ),
     "ipvs-real-missing": Cause(
-        "A stored real server is not in IPVS.",
+        "Stored real servers are not in IPVS, and no other may be chosen.",
         "IPVS, compared with what is stored and what checks say.",
         "`vipctl restore`",
     ),
     "proxy-not-listening": Cause(
-        "The method is `tproxy`, and nothing listens on the port of the local proxy (TCP).",
+        "The method is `tproxy`, and nothing listens on the port of the local proxy.",
         "The sockets that listen.",
         "Start the proxy",
     ),

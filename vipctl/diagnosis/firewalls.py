@@ -7,6 +7,7 @@ from vipctl.diagnosis.steps import Step, ill, unknown, well
 from vipctl.linux import filters, sysctl
 from vipctl.linux.filters.packet import Device, Hook
 from vipctl.linux.filters.walk import Base
+from vipctl.linux.routing import ways
 from vipctl.operate import filtering, holders
 from vipctl.operate.filtering import Asked, Site
 
@@ -31,14 +32,21 @@ def answered(case: Case) -> Iterator[Step]:
 
 def _at(case: Case, hook: Hook) -> Iterator[Step]:
     """With the first real server that may be chosen."""
-    asked, tracked = case.asked, sysctl.read(sysctl.CONNTRACK) == "1"
-    devices = [Device(asked.device, asked.device_name)] if asked.device else []
-    site = Site(tracked, filters.bases(), {case.version: devices})
-    real = next(iter(case.chosen), None)
+    asked, real, site = case.asked, next(iter(case.chosen), None), _site(case)
     whole = Asked(case.service, asked.vip, asked.port, real, asked.client, *_kind(case))
     for one in filtering.cases(site, whole):
         if one.packets and one.packets[0].hook is hook:
             yield _of_hook(site, hook, one)
+    if hook is Hook.FORWARD and real and not (asked.device or case.is_own(real.address)):
+        yield _of_hook(site, Hook.INPUT, filtering.to_director(site, whole, real))
+
+
+def _site(case: Case) -> Site:
+    """What the director itself asks a proxy for comes back to it by the VIP's route."""
+    device = case.asked.device or (case.service.proxied and ways.device_to(case.asked.vip)) or 0
+    devices = [Device(device, ways.name_of(device))] if device else []
+    tracked = sysctl.read(sysctl.CONNTRACK) == "1"
+    return Site(tracked, filters.bases(), {case.version: devices})
 
 
 def _kind(case: Case) -> tuple[bool, bool]:

@@ -42,8 +42,9 @@ def _toward(case: Case, real: RealServer) -> Step:
 
 
 def _down(case: Case, address: IPAddress) -> str:
-    """An interface whose network holds the address, and that is down: there is no route by it."""
-    there = (ways.name_of(found.device) for found in cases.connected(case, address))
+    """An interface that is down, whose network would lead to the address if it were up."""
+    near = [own for own in cases.connected(case, address) if own.length > ways.length_to(address)]
+    there = (ways.name_of(own.device) for own in near)
     return next((name for name in there if not devices.is_up(name)), "")
 
 

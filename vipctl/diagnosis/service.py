@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from vipctl.diagnosis.case import Case, Question
-from vipctl.diagnosis.steps import Hint, Step, ill, well
+from vipctl.diagnosis.steps import Hint, Step, ill, unknown, well
 from vipctl.services import ports
 from vipctl.services.change import Entry
 from vipctl.services.naming import naturally
@@ -54,6 +54,10 @@ def _role(case: Case) -> Step:
     if role.of(name) == "active":
         return well("role", "the director is active for it", "vipctl status")
     whole = role.passive
+    marked = case.service.features.priority and not case.service.proxied
+    if whole and marked and case.is_own(case.asked.vip):
+        says = f"this director is passive, but {case.asked.vip} is an address of it: it comes in"
+        return unknown("role", says, "vipctl status")
     return ill(
         "role",
         "passive",

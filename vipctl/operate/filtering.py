@@ -198,6 +198,20 @@ def _from_reals(asked: Asked, answers: tuple[Packet, ...]) -> Case:
     )
 
 
+def to_director(site: Site, asked: Asked, real: RealServer) -> Case:
+    """The first answer to what the director itself has asked; past IPVS it comes from the VIP.
+
+    By dr and tun it does so from the start, and by which device is not known.
+    """
+    sent = _sent(site, asked, real)._replace(protocol=NUMBERS[asked.port.protocol])
+    answer = _answer(site, asked, sent, real)
+    answer = answer._replace(hook=Hook.INPUT, leaving=NOWHERE, local=True)
+    if asked.service.forward_of(real) is not Forward.NAT:
+        answer = answer._replace(source=asked.vip, sport=asked.port.number, arriving=None)
+        answer = answer._replace(version=asked.vip.version, state=None)
+    return _from_reals(asked, (answer,))._replace(last=TAKEN - 1)
+
+
 def first_real(service: Service, version: int) -> RealServer | None:
     """One that serves VIPs of an IP version, for all of them."""
     reals = service.reals if service.balanced else ()

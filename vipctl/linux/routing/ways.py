@@ -21,6 +21,7 @@ from vipctl.linux.routing.localroutes import (
     RTA_DST,
     RTA_OIF,
     RTA_TABLE,
+    RTM_F_FIB_MATCH,
     RTM_GETROUTE,
     RTM_NEWROUTE,
 )
@@ -226,6 +227,12 @@ def advertised() -> set[str]:
     return {socket.if_indextoname(_number(route[RTA_OIF])) for route in found}
 
 
+def length_to(where: IPAddress) -> int:
+    """The length of the prefix of the kernel's route to an address; 0 if there is no route."""
+    content = _answer_to(where, RTM_F_FIB_MATCH)
+    return 0 if content is None else int(ROUTE.unpack_from(content)[1])
+
+
 def gateway_to(where: IPAddress) -> IPAddress | None:
     """The gateway of the kernel's route to an address; None if there is no gateway, or no route."""
     return _gateway(_route_to(where))
@@ -247,9 +254,9 @@ def _route_to(where: IPAddress) -> Attributes:
     return {} if content is None else dict(netlink.attributes(content, ROUTE.size))
 
 
-def _answer_to(where: IPAddress) -> bytes | None:
+def _answer_to(where: IPAddress, flags: int = 0) -> bytes | None:
     version = where.version
-    request = ROUTE.pack(AF[version], BITS[version], 0, 0, 0, 0, 0, 0, 0)
+    request = ROUTE.pack(AF[version], BITS[version], 0, 0, 0, 0, 0, 0, flags)
     request += attribute(RTA_DST, where.packed)
     with netlink.connect() as link:
         answer = netlink.ask(link, RTM_GETROUTE, 0, request)

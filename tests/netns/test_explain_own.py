@@ -1,0 +1,127 @@
+"""`explain` where VIPs are addresses of the director, or local, or asked for by the director."""
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.harness.lab import Lab
+from tests.harness.servers import UdpServer
+from tests.harness.traffic import tcp_get
+from tests.netns.ailments import ANYBODY, BY_VERSION, METHODS, TPROXY, Ailment
+from tests.netns.explaining import NO_IPVS, causes, explained, hints, site
+from tests.netns.firewalls import FIREWALLS
+from tests.netns.route import BeforeIpvs
+from vipctl.linux import listeners
+
+SHORT = 0.3  # seconds
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_address_of_the_director_is_a_vip_all_the_same(tmp_path: Path, method: str) -> None:
+    """Its packets come to where IPVS, or the proxy, takes them."""
+    with site(tmp_path, method, Ailment("")) as (net, vipctl):
+        for version, found in BY_VERSION.items():
+            net.director.ip(f"address add {found['vip']} dev eth1{' nodad' * (version == 6)}")
+            told = explained(vipctl, version)
+            assert (set(told["causes"]) - {NO_IPVS}, hints(told)) == (set(), ["vip-is-own-address"])
+            if method == TPROXY:
+                assert tcp_get(net.client, found["vip"], 80).answered
+                continue
+            with BeforeIpvs(net.director) as counter:
+                tcp_get(net.client, found["vip"], 80, timeout=SHORT)
+                assert counter.count(0x1000, found["vip"])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_address_of_a_passive_director(tmp_path: Path, method: str) -> None:
+    """Rules by mark refuse what is for VIPs, and come behind those of table local."""
+    with site(tmp_path, method, Ailment("")) as (net, vipctl):
+        net.director.ip("address add 203.0.113.7 dev eth1")
+        vipctl("deactivate")
+        answers = not causes(vipctl, 4)
+        if method == TPROXY:
+            assert tcp_get(net.client, "203.0.113.7", 80, timeout=SHORT).answered is answers
+            return
+        with BeforeIpvs(net.director) as counter:
+            tcp_get(net.client, "203.0.113.7", 80, timeout=SHORT)
+            assert (counter.count(0x1000, "203.0.113.7") > 0) is answers
+
+
+def test_an_address_of_the_director_is_local_without_routes_of_ours(tmp_path: Path) -> None:
+    with site(tmp_path, "fwmark", Ailment("")) as (net, vipctl):
+        net.director.ip("address add 2001:db8:1::7 dev eth1 nodad")
+        net.director.run(["sysctl", "-w", "net.ipv6.conf.lo.disable_ipv6=1"])
+        assert causes(vipctl, 6) == set()
+        with BeforeIpvs(net.director) as counter:
+            tcp_get(net.client, "2001:db8:1::7", 80, timeout=SHORT)
+            assert counter.count(0x1000, "2001:db8:1::7")
+
+
+def test_a_firewall_that_asks_what_is_local(tmp_path: Path) -> None:
+    """By route, VIPs are, but for the first of an IPv6 prefix, which is anycast to nftables."""
+    with site(tmp_path, "route", Ailment("")) as (net, vipctl):
+        FIREWALLS["ufw"].load(net.director)
+        found = {}
+        with BeforeIpvs(net.director) as counter:
+            for vip in ("203.0.113.0", "203.0.113.255", "2001:db8:1::", "2001:db8:1::1"):
+                tcp_get(net.client, vip, 80, timeout=SHORT)
+                told = json.loads(vipctl.text("--json", "explain", vip, "tcp/80").stdout)
+                found[vip] = "firewall-input" not in told["causes"], counter.count(0x1000, vip) > 0
+        assert {vip for vip, both in found.items() if both == (False, False)} == {"2001:db8:1::"}
+        assert sum(both == (True, True) for both in found.values()) == 3
+
+
+def test_an_address_of_the_director_is_local_to_a_firewall(tmp_path: Path) -> None:
+    with site(tmp_path, "fwmark", Ailment("")) as (net, vipctl):
+        FIREWALLS["ufw"].load(net.director)
+        assert causes(vipctl, 4) == {"firewall-input"}
+        net.director.ip("address add 203.0.113.7 dev eth1")
+        assert causes(vipctl, 4) == set()
+        with BeforeIpvs(net.director) as counter:
+            tcp_get(net.client, "203.0.113.7", 80, timeout=SHORT)
+            assert counter.count(0x1000, "203.0.113.7")
+
+
+ITSELF = {4: "--from 10.0.0.1", 6: "--from fd00::1"}
+
+
+def test_answers_to_the_director_itself_pass_input(tmp_path: Path) -> None:
+    with site(tmp_path, "fwmark", Ailment("")) as (net, vipctl):
+        assert [causes(vipctl, version, ITSELF[version]) for version in ANYBODY] == [set(), set()]
+        FIREWALLS["nothing but a policy"].load(net.director)
+        for version in ANYBODY:
+            assert causes(vipctl, version, ITSELF[version]) == {"firewall-input"}
+
+
+def test_a_connection_is_no_listener(net: Lab) -> None:
+    with net.director:
+        listener = socket.create_server(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+        assert (listeners.on_port(4, port), listeners.on_port(6, port)) == (True, False)
+        with socket.create_connection(("127.0.0.1", port)), listener.accept()[0]:
+            listener.close()
+            assert not listeners.on_port(4, port)
+
+
+def test_a_datagram_socket_that_has_a_peer_is_no_listener(net: Lab) -> None:
+    with net.director, socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as listener:
+        listener.bind(("::", 0))
+        port = listener.getsockname()[1]
+        assert [listeners.on_port(version, port, "udp") for version in (4, 6)] == [False, True]
+        listener.connect(("::1", 9))
+        assert not listeners.on_port(6, port, "udp")
+
+
+def test_a_proxy_of_datagrams_has_a_socket(tmp_path: Path) -> None:
+    with site(tmp_path, TPROXY, Ailment("", proxy=False)) as (net, vipctl):
+
+        def named() -> list[str]:
+            done = vipctl.text("--json", "explain", BY_VERSION[6]["vip"], "udp/53").stdout
+            found: list[str] = json.loads(done)["causes"]
+            return found
+
+        assert named() == ["proxy-not-listening"]
+        UdpServer(net.director, "::", 8080, "proxy")
+        assert named() == []
