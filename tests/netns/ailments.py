@@ -18,6 +18,7 @@ REALS = ("10.0.1.11", "10.0.1.12", "fd00:1::11", "fd00:1::12")
 ABSENT = ("10.0.1.99", "fd00:1::99")
 FAR = ("10.9.9.9", "fd09::9")
 ANYBODY: Mapping[int, str] = {4: "", 6: ""}
+BY_ETH1 = {4: "--from 192.0.2.9 --in eth1", 6: "--from 2001:db8:99::9 --in eth1"}
 STRANGER = {4: "--from 192.0.2.9 --in eth0", 6: "--from 2001:db8:99::9 --in eth0"}
 TABLES = {FWMARK: 30320, IPTABLES: 30321, TPROXY: 30322}
 PRIORITIES = {FWMARK: 4300, IPTABLES: 4310, TPROXY: 4320}
@@ -150,6 +151,7 @@ AILMENTS = [
         "no-route-to-real", ("ip -$v route del default",), BALANCED, reals=FAR, forward="tun"
     ),
     Ailment("link-down", ("ip link set eth1 down",), BALANCED, {4: ""}),
+    Ailment("link-down", ("ip link set eth1 down",), ask=BY_ETH1),
     Ailment(
         "link-down",
         (

@@ -1,6 +1,7 @@
 """Rules that nobody has foreseen: nothing is said of what they do, and nothing fails."""
 
 from ipaddress import ip_address
+from itertools import cycle, product
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -70,6 +71,50 @@ def test_chains_that_many_rules_call_are_gone_through_once() -> None:
     seen.clear()
     assert Base("t top", Hook.INPUT, 0, frozenset({4}), "top", True, many).loses(PACKET) == ""
     assert len(seen) <= 5
+
+
+VERDICTS = st.builds(
+    Verdict,
+    st.sampled_from([walk.ACCEPT, walk.DROP, walk.RETURN, walk.CONTINUE, walk.JUMP, walk.GOTO]),
+    st.sampled_from("cd"),
+    st.booleans(),
+)
+CHAINS = st.fixed_dictionaries({name: st.lists(VERDICTS, max_size=4) for name in "bcd"})
+
+
+@given(CHAINS, st.booleans())
+def test_what_is_sure_to_be_lost_may_be(chains: dict[str, list[Verdict]], drops: bool) -> None:
+    def read(chain: str) -> list[walk.Rule]:
+        """Chains call those behind them alone, as the kernel wants it."""
+        return [_always(v) for v in chains[chain] if not v.chain or v.chain > chain]
+
+    base = Base("t b", Hook.INPUT, 0, frozenset({4}), "b", drops, read)
+    found = {_fate(chains, drops, choices) for choices in product([False, True], repeat=6)}
+    assert base.may_lose(PACKET) or found == {walk.ACCEPT}
+    assert not base.loses(PACKET) or found == {walk.DROP}
+
+
+def _always(verdict: Verdict) -> walk.Rule:
+    return lambda _: verdict
+
+
+def _fate(chains: dict[str, list[Verdict]], drops: bool, choices: tuple[bool, ...]) -> str:
+    """What becomes of it where rules that may match do, or do not, by turns."""
+    turn = cycle(choices)
+
+    def through(chain: str) -> str:
+        for kind, target, sure in chains[chain]:
+            if (target and target <= chain) or not (sure or next(turn)) or kind == walk.CONTINUE:
+                continue
+            if kind not in (walk.JUMP, walk.GOTO):
+                return kind
+            inner = through(target)
+            if inner != walk.RETURN or kind == walk.GOTO:
+                return inner
+        return walk.RETURN
+
+    found = through("b")
+    return found if found != walk.RETURN else walk.DROP if drops else walk.ACCEPT
 
 
 def test_what_may_set_the_mark_is_not_known() -> None:

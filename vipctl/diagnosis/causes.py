@@ -177,7 +177,7 @@ CAUSES: Mapping[str, Cause] = {
         "Give it a route",
     ),
     "link-down": Cause(
-        "The interface toward a real server is down, or has no link.",
+        "The interface toward a real server, or the client, is down, or has no link.",
         "Its flags.",
         "`ip link set DEVICE up`, or mend what it is plugged into",
     ),

@@ -70,7 +70,7 @@ def _of_hook(site: Site, hook: Hook, one: filtering.Case) -> Step:
 
 
 def _may_drop(base: Base, one: filtering.Case) -> bool:
-    return base.drops or not all(map(base.untouched, filter(base.sees, one.packets)))
+    return any(map(base.may_lose, filter(base.sees, one.packets)))
 
 
 def command(base: Base) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from vipctl.diagnosis.case import ANY_PORT, Case
 from vipctl.diagnosis.causes import RESTORE
 from vipctl.diagnosis.steps import Step, ill, unknown, well
-from vipctl.linux import netlink, sysctl
+from vipctl.linux import devices, netlink, sysctl
 from vipctl.linux.routing import fwmarks, rules, ways
 from vipctl.linux.routing.localroutes import PROTOCOL
 from vipctl.linux.routing.rules import FR_ACT_GOTO
@@ -18,8 +18,12 @@ REFUSED = (errno.EINVAL, errno.EXDEV)
 
 def steps(case: Case) -> Iterator[Step]:
     """The kernel validates sources of IPv4 alone."""
+    name = case.asked.device_name
     if not case.asked.device:
         yield _of_director(case)
+    elif not devices.is_up(name):
+        says = f"interface {name}, by which {case.asked.client} comes, is down, or has no link"
+        yield ill(NAME, "link-down", says, f"ip link set {name} up", f"ip link show {name}")
     elif case.version == 4:
         yield _of_client(case)
 

@@ -45,6 +45,11 @@ class Base(NamedTuple):
         fate = _Walk(self.read, packet).fate(self.chain, DEEPEST)
         return (self.chain if self.drops else PASSES) if fate is FALLS else fate
 
+    def may_lose(self, packet: Packet) -> bool:
+        """Whether it may drop the packet, as far as its rules are understood."""
+        lost, falls = _Walk(self.read, packet).dangers(self.chain, DEEPEST)
+        return lost or (falls and self.drops)
+
     def untouched(self, packet: Packet) -> bool:
         """Whether the packet is sure to come to its end as it was."""
         return _Walk(self.read, packet).fate(self.chain, DEEPEST) is FALLS
@@ -58,6 +63,7 @@ class _Walk:
         self._packet = packet
         self._left = IN_ALL
         self._known: dict[str, str | None] = {}
+        self._dangers: dict[str, tuple[bool, bool]] = {}
 
     def fate(self, chain: str, depth: int) -> str | None:
         """PASSES, FALLS, or the chain that drops it."""
@@ -86,3 +92,26 @@ class _Walk:
                 return FALLS if may_fall else fate
             may_fall |= fate is FALLS
         return FALLS
+
+    def dangers(self, chain: str, depth: int) -> tuple[bool, bool]:
+        """Whether the chain may drop it, and whether it may come to the chain's end."""
+        if chain not in self._dangers:
+            rules = self._read(chain) if depth and self._left > 0 else None
+            found = (True, True) if rules is None else self._dangers_of(rules, depth)
+            self._dangers[chain] = found
+        return self._dangers[chain]
+
+    def _dangers_of(self, rules: Iterable[Rule], depth: int) -> tuple[bool, bool]:
+        lost = falls = False
+        for rule in rules:
+            self._left -= 1
+            kind, target, sure = rule(self._packet)
+            may_lose, returns = kind in (DROP, UNKNOWN), kind in (RETURN, UNKNOWN)
+            if kind in (JUMP, GOTO):
+                may_lose, returns = self.dangers(target, depth - 1)
+            lost |= may_lose
+            goes_on = kind in (CONTINUE, UNKNOWN) or (kind == JUMP and returns)
+            falls |= returns and kind != JUMP
+            if sure and not goes_on:
+                return lost, falls
+        return lost, True
