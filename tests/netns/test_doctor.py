@@ -22,7 +22,7 @@ from tests.netns import snapshot
 from tests.netns.ailments import Ailment
 from tests.netns.complaints import COMPLAINTS, RESTORED, WEB, Complaint
 from tests.netns.firewalls import Firewall
-from tests.netns.test_explain import store
+from tests.netns.stored import balance
 from vipctl.cli import run
 from vipctl.diagnosis.director.findings import FINDINGS
 from vipctl.state import runtime
@@ -77,7 +77,8 @@ def director(complaint: Complaint, directory: Path) -> Iterator[tuple[Lab, Vipct
         for words in (WEB,) if complaint.reals else complaint.services:
             vipctl(*words.split())
         if complaint.reals:
-            store(vipctl, complaint.method, Ailment(""))
+            plain = Ailment("")
+            balance(vipctl, complaint.method, plain.reals, plain.forward, plain.scheduler)
         for words in complaint.more:
             vipctl(*words.split())
         snapshot.settle(net.director)

@@ -119,7 +119,7 @@ FINDINGS: Mapping[str, Cause] = {
     "firewall-input": CAUSES["firewall-input"],
     "firewall-output": CAUSES["firewall-output"],
     "firewall-forward": CAUSES["firewall-forward"],
-    "vip-is-own-address": CAUSES["vip-is-own-address"],
+    "vip-is-own-address": HINTS["vip-is-own-address"],
     "neighbour-failed": CAUSES["neighbour-failed"],
     "conntrack-full": CAUSES["conntrack-full"],
     "conntrack-filling": Cause(

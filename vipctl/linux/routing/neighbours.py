@@ -8,7 +8,7 @@ import struct
 from ipaddress import ip_address
 
 from vipctl.addresses.prefixes import AF, IPAddress
-from vipctl.linux import netlink
+from vipctl.linux import dumps, netlink
 from vipctl.linux.netlink import attribute
 
 RTM_GETNEIGH = 30  # include/uapi/linux/rtnetlink.h
@@ -22,7 +22,7 @@ def failed() -> set[tuple[int, IPAddress]]:
     """Devices and addresses that do not answer there. Raises KernelError."""
     found: set[tuple[int, IPAddress]] = set()
     with netlink.connect() as link:
-        for content in netlink.dump(link, RTM_GETNEIGH, NEIGHBOUR.pack(0, 0, 0, 0, 0)):
+        for content in dumps.dump(link, RTM_GETNEIGH, NEIGHBOUR.pack(0, 0, 0, 0, 0)):
             family, device, known, _, _ = NEIGHBOUR.unpack_from(content)
             if family in AF.values() and known & NUD_FAILED:
                 address = dict(netlink.attributes(content, NEIGHBOUR.size))[NDA_DST]
