@@ -6,7 +6,7 @@ import click
 import pytest
 from pydantic import ValidationError
 
-from tests.harness.command import Vipctl
+from tests.harness.command import Vipctl, changes
 from tests.harness.contract import Contract
 from tests.harness.lab import Lab
 from tests.netns.test_watch import watching
@@ -140,3 +140,9 @@ def test_other_objects_do_not(wrong: dict[str, object]) -> None:
     commands.of("list-ranges").model_validate(right)
     with pytest.raises(ValidationError):
         commands.of("list-ranges").model_validate(right | wrong)
+
+
+def test_an_empty_list_is_called_as_people_call_it(net: Lab, vipctl: Vipctl) -> None:
+    vipctl("add-service", "web")
+    told = changes(vipctl("set-service", "web", "--check", "tcp:80", "--port", "tcp/80"))
+    assert sorted(told) == ["web: checks none → tcp:80", "web: ports all → tcp/80"]

@@ -11,6 +11,7 @@ from vipctl.operate.changing import Outcome
 from vipctl.services import sync
 from vipctl.services.change import Change, Held, Place, all_of
 from vipctl.services.director import DEFAULT, SETTINGS, Director
+from vipctl.services.options import EVERY_OPTION
 from vipctl.services.real import Settings
 from vipctl.services.role import Role, word
 from vipctl.services.service import Service, plain
@@ -116,7 +117,8 @@ def _differences(before: Service, after: Service) -> Iterator[str]:
     old, new = plain(before), plain(after)
     for field in (old.keys() & new.keys()) - {"reals"}:
         if old[field] != new[field]:
-            yield f"{field} {_words(old[field])} → {_words(new[field])}"
+            empty = EVERY_OPTION[field].empty
+            yield f"{field} {_words(old[field], empty)} → {_words(new[field], empty)}"
     reals = {real.endpoint: real for real in before.reals}
     for real in after.reals:
         was = reals.pop(real.endpoint, None)
@@ -128,13 +130,17 @@ def _differences(before: Service, after: Service) -> Iterator[str]:
 
 
 def _changed(old: Settings, new: Settings) -> str:
-    words = (f"{key} {old[key]} → {new[key]}" for key in new if old[key] != new[key])
+    """With a weight, `was` needs no words."""
+    changed = [key for key in new if old[key] != new[key]]
+    if "weight" in changed and "was" in changed:
+        changed.remove("was")
+    words = (f"{key} {old[key]} → {new[key]}" for key in changed)
     drained = " (drained)" if old["weight"] and not new["weight"] else ""
     return ", ".join(words) + drained
 
 
-def _words(value: object) -> str:
-    return (" ".join(value) or "all") if isinstance(value, list) else str(value)
+def _words(value: object, empty: str) -> str:
+    return (" ".join(value) or empty) if isinstance(value, list) else str(value)
 
 
 def _extent(size: Report) -> str:

@@ -19,7 +19,8 @@ class Option(NamedTuple):
     UsageError. `each` reads one item of a list, so that errors can name it. Options with `ipvs` are
     for services that vipctl balances with IPVS. Two services that share VIPs must have the same
     value if `agree`. A change of a `lasting` option makes methods load all prefixes of the service
-    anew. Two directors of the same service may have different values of a `local` one.
+    anew. Two directors of the same service may have different values of a `local` one. `empty` is
+    what an empty list is called.
     """
 
     help: str
@@ -37,6 +38,7 @@ class Option(NamedTuple):
     agree: bool = False
     lasting: bool = False
     local: bool = False
+    empty: str = "none"
 
     def spelled(self, name: str) -> str:
         """How the command line spells it."""

@@ -45,6 +45,7 @@ OPTIONS: dict[str, Option] = {  # by field of a Service
         parse_ports,
         parse_port,
         flag="--port",
+        empty="all",
     ),
     "leftover": choice(
         "What IPVS does not take is rejected (default) or dropped.", Leftover, agree=True
