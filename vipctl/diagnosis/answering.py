@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from vipctl.diagnosis import case as cases
 from vipctl.diagnosis.case import ANY_PORT, Case
+from vipctl.diagnosis.causes import set_sysctls
 from vipctl.diagnosis.source import command, taken
 from vipctl.diagnosis.steps import Step, ill, unknown, well
 from vipctl.linux import sysctl
@@ -52,7 +53,14 @@ def _forwards(case: Case, real: RealServer) -> Step:
     if not off:
         return well(FORWARDING, "the director forwards", f"sysctl {names[0]}")
     says = f"{off[0]} is 0: answers of {real.address} end at the director"
-    return ill(FORWARDING, "forwarding-off", says, f"sysctl -w {off[0]}=1", f"sysctl {off[0]}")
+    return ill(FORWARDING, "forwarding-off", says, _switched_on(case, off[0]), f"sysctl {off[0]}")
+
+
+def _switched_on(case: Case, name: str) -> str:
+    """So that it lasts, where vipctl can have it so."""
+    if name not in sysctl.needed([case.service]):
+        return f"sysctl -w {name}=1"
+    return set_sysctls(case.service)
 
 
 def _beside(case: Case, real: RealServer) -> bool:

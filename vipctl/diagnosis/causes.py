@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from vipctl.services.service import Service
+
 
 class Cause(NamedTuple):
     """What it is, how it is found out, and what to do about it."""
@@ -240,3 +242,8 @@ HINTS: Mapping[str, Cause] = {
         "`sysctl -w net.ipv4.vs.pmtu_disc=0`, or a larger MTU",
     ),
 }
+
+
+def set_sysctls(service: Service) -> str:
+    """What gives a service the sysctls that it needs, for good."""
+    return RESTORE if service.set_sysctls else f"vipctl set-service {service.name} --set-sysctls"

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from vipctl.diagnosis.case import Case
+from vipctl.diagnosis.causes import set_sysctls
 from vipctl.diagnosis.steps import Hint
 from vipctl.errors import Missing
 from vipctl.linux import devices, sysctl
@@ -30,7 +31,7 @@ def _needed(case: Case) -> Iterator[Hint]:
     for name, value in sysctl.missed(sysctl.needed([service]), [service]).items():
         if name not in FORWARDING:
             says = f"{name} is {sysctl.read(name)}, and service {service.name!r} needs {value}"
-            yield Hint("sysctl", says, f"vipctl set-service {service.name} --set-sysctls")
+            yield Hint("sysctl", says, set_sysctls(service))
 
 
 def _reuse(case: Case) -> Iterator[Hint]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from vipctl import files
 from vipctl.diagnosis import tracking
-from vipctl.diagnosis.causes import RESTORE
+from vipctl.diagnosis.causes import RESTORE, set_sysctls
 from vipctl.diagnosis.director.site import Site
 from vipctl.diagnosis.steps import Step, ill, well
 from vipctl.errors import Refused
@@ -90,8 +90,7 @@ def sysctls(site: Site) -> Iterator[Step]:
     for key, value in missed.items():
         of = next(s for s in site.services if key in sysctl.needed([s]))
         says = f"{key} is {sysctl.read(key)}, and service {of.name!r} needs {value}"
-        fix = f"vipctl set-service {of.name} --set-sysctls"
-        yield ill(name, "sysctl", says, fix, f"sysctl {key}")
+        yield ill(name, "sysctl", says, set_sysctls(of), f"sysctl {key}")
 
 
 def conntrack(_site: Site) -> Iterator[Step]:
