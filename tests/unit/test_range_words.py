@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.unit.strategies import PUBLIC
 from vipctl.addresses.few import BITS, Span
-from vipctl.addresses.prefixes import network, parse_range, span_text
+from vipctl.addresses.prefixes import network, parse_address, parse_range, span_text
 from vipctl.errors import Refused, UsageError, VipctlError
 
 
@@ -161,3 +161,10 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         hint = "none needed"
         assert 0 < first <= last < 1 << BITS[version]
     assert hint
+
+
+@pytest.mark.parametrize("text", ["203.0.113.0/24", "203.0.113.1-203.0.113.9", "2001:db8::/64"])
+def test_who_names_a_range_where_an_address_is_meant_is_told_so(text: str) -> None:
+    with pytest.raises(UsageError) as refusal:
+        parse_address(text)
+    assert refusal.value.hint.startswith("name one address")

@@ -119,9 +119,11 @@ def parse_address(text: str) -> tuple[int, int]:
     try:
         return version, int.from_bytes(socket.inet_pton(AF[version], text), "big")
     except (OSError, ValueError) as e:
+        forms = "203.0.113.7, 203.0.113.0/24, 203.0.113.10-203.0.113.99 or 2001:db8::/64"
+        several = "/" in text or "-" in text
         raise UsageError(
             f"{quoted(text)} is not an IPv4 or IPv6 address",
-            hint="write 203.0.113.7, 203.0.113.0/24, 203.0.113.10-203.0.113.99 or 2001:db8::/64",
+            hint="name one address, such as 203.0.113.7" if several else f"write {forms}",
         ) from e
 
 
