@@ -26,7 +26,7 @@ class Firewall(NamedTuple):
             return
         for line in filter(None, self.text.splitlines()):
             for tool in self.tools():
-                host.run([tool, *line.split()])
+                host.run([tool, "-w", *line.split()])
 
     def tools(self) -> tuple[str, str]:
         """Those of both IP versions."""
@@ -37,7 +37,7 @@ class Firewall(NamedTuple):
         if self.tool == "legacy":
             for tool in self.tools():
                 for words in ("-P INPUT ACCEPT", "-P FORWARD ACCEPT", "-F INPUT", "-F", "-X"):
-                    host.run([tool, *words.split()])
+                    host.run([tool, "-w", *words.split()])
             return
         for table in host.run(["nft", "list", "tables"]).stdout.splitlines():
             if "vipctl" not in table and "probe" not in table:

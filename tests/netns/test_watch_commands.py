@@ -111,7 +111,7 @@ def test_it_looks_when_it_is_told(net: Lab, vipctl: Vipctl, tmp_path: Path, by: 
     vipctl("add-range", *RANGES, "--fwmark", "17", "--method", "fwmark-iptables")
     whole = saved(net.director)
     with watching(vipctl, tmp_path / "log", command=RARELY) as daemon:
-        net.director.run(["iptables-legacy", "-t", "mangle", "-F"])
+        net.director.run(["iptables-legacy", "-w", "-t", "mangle", "-F"])
         assert saved(net.director) != whole
         if by == "a reload":
             signalled(daemon, signal.SIGHUP)
