@@ -223,3 +223,14 @@ def test_the_program_prints_all_and_ends_with_the_code(words: list[str], code: i
     assert done.stdout.startswith("Usage: vipctl") is (code == 0)
     assert done.stderr.startswith("error: ") is (code == 2)
     assert (done.stdout + done.stderr).endswith("\n")
+
+
+def test_help_lists_each_command_once_with_whole_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run(["--help"]) == 0
+    _, listed = capsys.readouterr().out.split("VIPs and services:")
+    found = [line.split()[0] for line in listed.splitlines() if line.startswith("  ")]
+    assert sorted(found) == COMMANDS
+    assert "..." not in listed

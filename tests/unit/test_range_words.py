@@ -167,4 +167,4 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 def test_who_names_a_range_where_an_address_is_meant_is_told_so(text: str) -> None:
     with pytest.raises(UsageError) as refusal:
         parse_address(text)
-    assert refusal.value.hint.startswith("name one address")
+    assert "name one address" in str(refusal.value.hint)

@@ -111,14 +111,18 @@ class Commands(click.Group):
         return sorted(self._functions)
 
     def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
-        """As click does, but from the functions: the commands have not been made."""
+        """As click does, but by section, and from the functions: no command has been made."""
+        from vipctl.cli.sections import SECTIONS
+
+        longest = max(map(len, self._functions))
+        for title, names in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(f"{n:{longest}}", self._short(n, formatter)) for n in names])
+
+    def _short(self, name: str, formatter: click.HelpFormatter) -> str:
+        *_, function = self._functions[name]
         limit = formatter.width - 6 - max(map(len, self._functions))
-        rows = [
-            (name, click.Command(name, help=function.__doc__).get_short_help_str(limit))
-            for name, (*_, function) in sorted(self._functions.items())
-        ]
-        with formatter.section("Commands"):
-            formatter.write_dl(rows)
+        return click.Command(name, help=function.__doc__).get_short_help_str(limit)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name in self._functions and name not in self.commands:
@@ -189,7 +193,8 @@ def group(
     RANGE is 203.0.113.0/24, 203.0.113.7, 203.0.113.10-203.0.113.99, 2001:db8::/64, @FILE or - for
     standard input; files have one range a line, # starts a comment. Every command is idempotent.
 
-    Exit codes: 0 done, 1 unexpected, 2 usage, 3 refused, 4 the kernel said no, 5 something missing.
+    Exit codes: 0 done, 1 unexpected, 2 usage, 3 refused (of commands that look for something: or
+    found), 4 the kernel said no, 5 something missing.
     """
     log.listener = trace if verbose else None
     context.obj = Settings(as_json, check, diff, state_dir, context.obj, quiet)

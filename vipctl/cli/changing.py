@@ -59,7 +59,7 @@ def remove_range(settings: Settings, ranges: tuple[str, ...], name: str | None) 
 
 @group.of("add-service", options.name, options.service, options.force)
 def add_service(settings: Settings, name: str, given: "Given", force: bool) -> None:
-    """Create a service; without --real it has no real servers yet."""
+    """Create a service, which has no VIPs yet."""
     from vipctl.services import syntax
 
     syntax.check_name(name)
@@ -68,7 +68,10 @@ def add_service(settings: Settings, name: str, given: "Given", force: bool) -> N
 
 @group.of("set-service", options.name, options.service, options.force)
 def set_service(settings: Settings, name: str, given: "Given", force: bool) -> None:
-    """Change the options that are given; --real and --port replace the whole list."""
+    """Change options of a service.
+
+    --real and --port replace the whole list.
+    """
     if not given:
         raise UsageError("nothing to set", hint="vipctl set-service --help")
     finish(settings, settings.controller(force=force).set_service(name, given))
@@ -76,7 +79,10 @@ def set_service(settings: Settings, name: str, given: "Given", force: bool) -> N
 
 @group.of("add-port", options.name, options.ports)
 def add_port(settings: Settings, name: str, ports: tuple[str, ...]) -> None:
-    """Have a service take these ports as well; set-service --port replaces all."""
+    """Have a service take these ports as well.
+
+    set-service --port replaces all that it has.
+    """
     from vipctl.services import syntax
 
     finish(settings, settings.controller().add_port(name, syntax.parse_ports(ports)))
@@ -98,7 +104,7 @@ def remove_service(settings: Settings, names: tuple[str, ...]) -> None:
 
 @group.of("rename-service", options.name, click.argument("new", metavar="NEW"))
 def rename_service(settings: Settings, name: str, new: str) -> None:
-    """Give a service another name; nothing changes for its clients."""
+    """Give a service another name; its clients notice nothing."""
     from vipctl.services import syntax
 
     finish(settings, settings.controller().rename_service(name, syntax.check_name(new)))
@@ -106,7 +112,10 @@ def rename_service(settings: Settings, name: str, new: str) -> None:
 
 @group.of("move-range", options.ranges, click.option("--to", "name", metavar="NAME", required=True))
 def move_range(settings: Settings, ranges: tuple[str, ...], name: str) -> None:
-    """Move to a service what other services hold of RANGE…, in one step: no client is refused."""
+    """Give a service what others have of RANGE…, in one step.
+
+    No client is refused meanwhile.
+    """
     from vipctl.operate import rangelist
 
     wanted = rangelist.read(ranges, settings.notify)
@@ -139,7 +148,7 @@ def remove_real(settings: Settings, name: str | None, servers: tuple[str, ...]) 
 
 @group.of("drain-real", options.servers_of, options.all_services)
 def drain_real(settings: Settings, name: str | None, servers: tuple[str, ...]) -> None:
-    """Send real servers no new connections (weight 0); open ones go on."""
+    """Send real servers no new clients; open connections go on."""
     finish(settings, settings.controller().drain_real(name, _endpoints(servers)))
 
 
@@ -151,7 +160,7 @@ def undrain_real(settings: Settings, name: str | None, servers: tuple[str, ...])
 
 @group.of("replace-real", options.old_and_new, options.all_services)
 def replace_real(settings: Settings, name: str | None, servers: tuple[str, ...]) -> None:
-    """Replace a real server by another, which has the same options."""
+    """Replace a real server by another with the same options."""
     from vipctl.services.real import parse_endpoint_and_settings
 
     (old,), new = _endpoints(servers[:1]), parse_endpoint_and_settings(servers[1])
@@ -166,7 +175,10 @@ def _endpoints(servers: Iterable[str]) -> "list[Endpoint]":
 
 @group.of("set-director", options.director)
 def set_director(settings: Settings, given: "Given") -> None:
-    """Set timeouts and sysctls of IPVS for the whole director; 'default' puts one back."""
+    """Set timeouts and sysctls of IPVS for the whole director.
+
+    'default' puts one back.
+    """
     if not given:
         raise UsageError("nothing to set", hint="vipctl set-director --help")
     finish(settings, settings.controller().set_director(given))
@@ -186,7 +198,9 @@ def set_director(settings: Settings, given: "Given") -> None:
     ),
 )
 def set_sync(settings: Settings, interface: str, number: int) -> None:
-    """Synchronise connections with other directors: each sends its own and takes theirs.
+    """Synchronise connections with other directors.
+
+    Each sends its own and takes theirs.
 
     This is the director's own: apply and export leave it alone.
     """
@@ -205,7 +219,9 @@ def remove_sync(settings: Settings) -> None:
 
 @group.of("deactivate", options.whose_role)
 def deactivate(settings: Settings, name: str | None) -> None:
-    """Have this director drop what is for its VIPs: another one accepts it. All else stays.
+    """Have this director drop what is for its VIPs.
+
+    Another one accepts it. All else stays.
 
     It stays passive, whatever other commands do, and over a reboot, until `activate`.
     """
@@ -214,13 +230,16 @@ def deactivate(settings: Settings, name: str | None) -> None:
 
 @group.of("activate", options.whose_role)
 def activate(settings: Settings, name: str | None) -> None:
-    """Have this director accept what is for its VIPs, after `deactivate`."""
+    """Have a passive director accept its VIPs again."""
     finish(settings, settings.controller().set_role(name, passive=False))
 
 
 @group.of("apply", click.argument("file"), options.force)
 def apply_file(settings: Settings, file: str, force: bool) -> None:
-    """Make the whole state as in the YAML FILE (- for standard input); what it lacks is removed."""
+    """Make everything as the YAML FILE has it.
+
+    FILE may be - for standard input. What it lacks is removed.
+    """
     from pathlib import Path
 
     from vipctl.operate import document
@@ -233,7 +252,10 @@ def apply_file(settings: Settings, file: str, force: bool) -> None:
     click.option("--force", is_flag=True, help="Also if nothing is stored: ends all VIPs."),
 )
 def restore(settings: Settings, force: bool) -> None:
-    """Bring the kernel to the stored state: after a boot, or after somebody's flush."""
+    """Bring the kernel to the stored state.
+
+    After a boot, or after somebody's flush.
+    """
     finish(settings, settings.controller(force=force).restore())
 
 
@@ -267,7 +289,9 @@ def configure(
     file: str | None,
     given: "Given",
 ) -> None:
-    """Have BIRD announce the ranges: write what `announce --print bird` prints, and have it taken.
+    """Have BIRD announce the ranges.
+
+    What `announce --print bird` prints is written, and BIRD takes it.
 
     As by birdc configure, of which the answer is read. If BIRD refuses it, the file is as before.
     """
@@ -307,7 +331,10 @@ def configure(
     ),
 )
 def watch(settings: Settings, every: float, needs: "Needs | None", listener: str | None) -> None:
-    """Run until stopped, and put back whatever others change. With --check, only report it."""
+    """Run, put back what others change, and check real servers.
+
+    Until it is stopped. With --check, only report it.
+    """
     from vipctl.operate.watching import Watching
     from vipctl.services import syntax
     from vipctl.watch import daemon
@@ -320,7 +347,9 @@ def watch(settings: Settings, every: float, needs: "Needs | None", listener: str
 
 @group.of("sync", options.relay)
 def sync(settings: Settings, given: "Given") -> None:
-    """Run until stopped, and carry IPVS's connection sync to other directors, and theirs to here.
+    """Run, and carry the connection sync between directors.
+
+    Until it is stopped: IPVS's own to others, and theirs to here.
 
     Each proves by TLS who it is. First: vipctl sync …; then: vipctl set-sync --interface DEVICE.
     """

@@ -19,7 +19,9 @@ KINDS = ("ipvsadm", "keepalived")  # of files that are imported
 
 @group.of("list-ranges", click.option("--service", "name", metavar="NAME"))
 def list_ranges(settings: Settings, name: str | None) -> None:
-    """Show the accepted ranges, as the shortest list of prefixes; of many, how many.
+    """Show the VIPs, as the shortest list of prefixes.
+
+    Of many, how many.
 
     --json shows all.
     """
@@ -35,7 +37,7 @@ def list_ranges(settings: Settings, name: str | None) -> None:
 
 @group.of("lookup", click.argument("addresses", metavar="ADDRESS…", nargs=-1, required=True))
 def lookup(settings: Settings, addresses: tuple[str, ...]) -> None:
-    """Show which services have an address, by which range, and whether the kernel has that."""
+    """Show who has an address: in the state, and in the kernel."""
     from vipctl.addresses import prefixes
     from vipctl.cli import render
     from vipctl.operate import holders
@@ -54,7 +56,9 @@ def lookup(settings: Settings, addresses: tuple[str, ...]) -> None:
 def explain(
     settings: Settings, address: str, port: str | None, client: str | None, device: str | None
 ) -> int:
-    """Say why a VIP does not answer, and exit with 3 if a cause is found.
+    """Say why a VIP does not answer.
+
+    Exit with 3 if a cause is found.
 
     The way of a client's packet, step by step. Nothing is sent, and nothing is changed.
     """
@@ -73,7 +77,9 @@ def explain(
 
 @group.of("doctor")
 def doctor(settings: Settings) -> int:
-    """Say what ails this director, whichever VIP it is; exit with 3 if anything does.
+    """Say what ails this director, whichever VIP it is.
+
+    Exit with 3 if anything does.
 
     Settings of other daemons, the kernel, what starts at boot. Nothing is sent or changed.
     """
@@ -100,7 +106,7 @@ def list_services(settings: Settings) -> None:
     click.argument("file"),
 )
 def import_file(settings: Settings, kind: str, file: str) -> None:
-    """Print what FILE (- for standard input) says of virtual services, as YAML for `apply`.
+    """Print a file of ipvsadm's or keepalived's, for `apply`.
 
     FILE is what ipvsadm -Sn prints, or keepalived.conf. What vipctl cannot have is told.
     """
@@ -136,7 +142,7 @@ def export(settings: Settings) -> None:
     ),
 )
 def status(settings: Settings, names: tuple[str, ...], telling: bool) -> int:
-    """Show services, real servers, counters, and what in the kernel is not as stored.
+    """Show services, counters, and what is not as stored.
 
     Of services NAME…, or of all. Not every prefix is compared: restore does that.
     """
@@ -150,7 +156,9 @@ def status(settings: Settings, names: tuple[str, ...], telling: bool) -> int:
 
 @group.of("diff", click.argument("file"))
 def diff(settings: Settings, file: str) -> int:
-    """Say what another director has otherwise, and exit with 3 if anything.
+    """Say what another director has otherwise.
+
+    Exit with 3 if anything.
 
     FILE (- for standard input) is what export, or --json status, printed there. What only one of
     them has by right, such as the method, is not compared.
@@ -167,7 +175,7 @@ def diff(settings: Settings, file: str) -> int:
 
 @group.of("list-checks", click.option("--service", "name", metavar="NAME"))
 def list_checks(settings: Settings, name: str | None) -> None:
-    """Show what health checks have found of real servers, and since when."""
+    """Show what checks found of real servers, and since when."""
     from vipctl.cli import render
     from vipctl.operate import judged
 
@@ -181,7 +189,7 @@ def list_checks(settings: Settings, name: str | None) -> None:
     ),
 )
 def metrics(settings: Settings, file: str | None) -> None:
-    """Print what is measured of this director, as Prometheus reads it."""
+    """Print what is measured here, as Prometheus reads it."""
     from vipctl.operate import exposition, measuring
 
     if file:
@@ -205,7 +213,7 @@ def metrics(settings: Settings, file: str | None) -> None:
     ),
 )
 def show_log(settings: Settings, most: int) -> None:
-    """Show which commands changed something or tried to, who gave them, and what came of it."""
+    """Show who changed what, or tried to, and what came of it."""
     from vipctl.cli import render
     from vipctl.watch import entries
 
@@ -222,7 +230,7 @@ def show_log(settings: Settings, most: int) -> None:
     options.local,
 )
 def announce(settings: Settings, kind: str, most: int, file: str | None, given: "Given") -> None:
-    """Print configuration for a daemon that leads the ranges to this director."""
+    """Print what leads the ranges here, for a routing daemon."""
     from vipctl.operate import announcing
 
     found = announcing.snippet(settings.state_dir, kind, file, given, most)
