@@ -75,11 +75,12 @@ def snippet(director: Namespace, scratch: Path, *words: str) -> str:
     return done.stdout
 
 
-def start(stack: ExitStack, where: Namespace, argv: list[str]) -> None:
+def start(stack: ExitStack, where: Namespace, argv: list[str]) -> "subprocess.Popen[bytes]":
     with where:
         process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     stack.callback(process.wait)
     stack.callback(process.kill)
+    return process
 
 
 def bird(stack: ExitStack, where: Namespace, scratch: Path, text: str) -> None:
@@ -183,11 +184,13 @@ def pair(stack: ExitStack) -> list[Namespace]:
     return [bridge, *directors]
 
 
-def keepalived(stack: ExitStack, director: Namespace, file: Path, text: str) -> None:
+def keepalived(
+    stack: ExitStack, director: Namespace, file: Path, text: str
+) -> "subprocess.Popen[bytes]":
     file.write_text(text)
     kinds = {"pid": "", "vrrp_pid": "-vrrp", "checkers_pid": "-checkers"}
     pids = [f"--{kind}={file}{end}.pid" for kind, end in kinds.items()]
-    start(stack, director, ["keepalived", "--dont-fork", "-P", "-f", str(file), *pids])
+    return start(stack, director, ["keepalived", "--dont-fork", "-P", "-f", str(file), *pids])
 
 
 @contextmanager

@@ -35,7 +35,16 @@ MINIMAL = {"bird": (), "frr": (), "keepalived": VRRP}
 FULL = {
     "bird": (*BGP, "--track", "dead"),
     "frr": (*BGP, "--track", "dead"),
-    "keepalived": (*VRRP, *GATEWAY, "--track", "dead", "--advert", "0.2"),
+    "keepalived": (
+        *VRRP,
+        *GATEWAY,
+        "--track",
+        "dead",
+        "--advert",
+        "0.2",
+        "--notify",
+        "/run/vipctl/vrrp",
+    ),
 }
 RANGES = ["203.0.113.0/24", "198.51.100.10-198.51.100.99", "2001:db8:1::/64"]
 
@@ -302,6 +311,9 @@ def test_a_wrong_file(
         (("keepalived", *VRRP[:4]), 2, "--next-hop fe80::100/64"),
         (("keepalived", *VRRP[:4], "--next-hop", "fd00::1/64"), 2, "link-local"),
         (("keepalived", *VRRP, "--next-hop", "10.0.0.7"), 2, "such as 10.0.0.7/24"),
+        (("keepalived", *VRRP, "--notify", "/run/a b"), 2, "such as /run/vipctl/vrrp"),
+        (("keepalived", *VRRP, "--notify", "/run/a\n}"), 2, "such as /run/vipctl/vrrp"),
+        (("keepalived", *VRRP, "--notify", "fifo"), 2, "such as /run/vipctl/vrrp"),
         (("keepalived", *VRRP, *GATEWAY[2:]), 2, "--gateway-interface"),
         (("keepalived", *VRRP, "--preference", "equal"), 2, "one director gets the packets"),
         (("keepalived", *VRRP, "--advert", "0"), 2, "not a time"),

@@ -43,6 +43,7 @@ def _lines(routes: Routes, local: Local) -> Iterator[str]:
         yield from (f"#   {prefix} via {hop}" for prefix in routes.of(version))
     yield from ("", "global_defs {")
     yield from ["    dynamic_interfaces allow_if_changes"] * bool(local.track)
+    yield from [f"    vrrp_notify_fifo {local.notify}"] * bool(local.notify)
     yield from (f"    {setting}" for setting in AGAIN)
     yield "}"
     instances = list(_instances(routes, local))

@@ -3,6 +3,7 @@
 Options of `announce`, or a file that `apply` never reads.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface
@@ -46,6 +47,7 @@ class Local(NamedTuple):
     local_as: int = 0
     neighbors: tuple[Neighbor, ...] = ()
     bfd: bool = True
+    notify: str = ""
 
 
 def made(given: Mapping[str, Any]) -> Local:
@@ -94,6 +96,12 @@ def _advert(value: str | float) -> float:
     return seconds(value, 0.05, 40.0)
 
 
+def _fifo(text: str) -> str:
+    if not re.fullmatch(r"/[\w./-]+", text, re.ASCII):
+        raise UsageError(f"{quoted(text)} is not a path of a FIFO", hint="such as /run/vipctl/vrrp")
+    return text
+
+
 OPTIONS: dict[str, Option] = {  # by field of Local
     "preference": choice(
         "Of several directors a primary (the default) gets the packets, a backup while there is no "
@@ -128,6 +136,9 @@ OPTIONS: dict[str, Option] = {  # by field of Local
     "neighbors": words(
         "BGP: a router and its autonomous system; repeat.",
         "ADDRESS,as=AS", _neighbors, _neighbor, flag="--neighbor",
+    ),
+    "notify": word(
+        "keepalived: a FIFO to which it tells its state, for vipctl watch --vrrp.", "FIFO", _fifo
     ),
     "bfd": switch("BGP: find out by BFD, too, that a neighbour is gone; default yes."),
 }  # fmt: skip

@@ -329,8 +329,20 @@ def configure(
         metavar="[ADDR]:PORT",
         help="Answer Prometheus there; without ADDR on 127.0.0.1.",
     ),
+    click.option(
+        "--vrrp",
+        metavar="FIFO",
+        help="Have services with --arp, and those of tproxy, follow what keepalived writes there "
+        "(vrrp_notify_fifo): active on the master, else passive.",
+    ),
 )
-def watch(settings: Settings, every: float, needs: "Needs | None", listener: str | None) -> None:
+def watch(
+    settings: Settings,
+    every: float,
+    needs: "Needs | None",
+    listener: str | None,
+    vrrp: str | None,
+) -> None:
     """Run, put back what others change, and check real servers.
 
     Until it is stopped. With --check, only report it.
@@ -341,8 +353,10 @@ def watch(settings: Settings, every: float, needs: "Needs | None", listener: str
 
     if needs and settings.check:
         raise UsageError("--alive makes a device, and --check changes nothing", hint="leave one")
+    if vrrp and settings.check:
+        raise UsageError("--vrrp changes roles, and --check changes nothing", hint="leave one out")
     place = syntax.listener(listener) if listener else None
-    daemon.run(Watching(settings.state_dir, check=settings.check), every, needs, place)
+    daemon.run(Watching(settings.state_dir, check=settings.check), every, needs, place, vrrp)
 
 
 @group.of("sync", options.relay)

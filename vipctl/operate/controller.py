@@ -229,6 +229,17 @@ class Controller(Changing):
         whose = "this director" if name is None else f"service {name}"
         return self.change(plan, idle=f"{whose} is {role.word(passive=passive)} already")
 
+    def follow(self, *, passive: bool) -> Outcome:
+        """The role of all services that only one director may serve."""
+
+        def plan(store: Store) -> Change:
+            old = store.role()
+            names = {s.name for s in store.services().values() if s.exclusive}
+            services = old.services | names if passive else old.services - names
+            return Change(role=(old, old._replace(services=services)))
+
+        return self.change(plan)
+
     def apply(
         self,
         director: Director,

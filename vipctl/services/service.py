@@ -94,6 +94,11 @@ class Service(NamedTuple):
         return "arp" in self.features.options and not self.value("arp")
 
     @property
+    def exclusive(self) -> bool:
+        """Whether only one director may serve it, as each answers ARP, or by its own proxy."""
+        return self.proxied or ("arp" in self.features.options and bool(self.value("arp")))
+
+    @property
     def parts(self) -> tuple[str, ...]:
         """The modules of `methods` that serve it: its method, and source NAT if it has that."""
         translated = self.balanced and self.source_nat

@@ -21,6 +21,7 @@ from vipctl.watch import scrapes, systemd
 from vipctl.watch.alive import Alive
 from vipctl.watch.callers import Callers
 from vipctl.watch.checker import Checker
+from vipctl.watch.following import Following
 from vipctl.watch.journal import Level, say
 from vipctl.watch.patience import Patience
 from vipctl.watch.waiting import until
@@ -36,13 +37,19 @@ class Daemon:
     """Of one state directory and one network namespace. It looks every so many seconds unasked."""
 
     def __init__(
-        self, watching: Watching, every: float, link: runtime.Link, needs: Needs | None
+        self,
+        watching: Watching,
+        every: float,
+        link: runtime.Link,
+        needs: Needs | None,
+        vrrp: str | None,
     ) -> None:
         self.watching, self.every = watching, every
         self.callers = Callers(link, watching.state_dir, check=watching.check)
         self.own: set[int] = {os.getpid()}  # processes, and threads, in the kernel's words
         self.checker = None if watching.check else Checker(Weighing(watching.state_dir))
         self.alive = self._alive(needs) if needs else None
+        self.following = Following(watching.state_dir, vrrp, self.own) if vrrp else None
         self.patience = Patience()
         self.sources: Sequence[Source] = ()
         self.deaf = False
@@ -89,7 +96,8 @@ class Daemon:
         say(Level.NOTICE, "watching")
         systemd.notify("READY=1", "STATUS=watching")
         async with asyncio.TaskGroup() as tasks:  # what fails ends all: the next start goes on
-            beside = [tasks.create_task(o.run()) for o in (self.alive, self.checker) if o]
+            all_of_them = self.alive, self.checker, self.following
+            beside = [tasks.create_task(one.run()) for one in all_of_them if one]
             await self._go_on()
             for task in beside:
                 task.cancel()
@@ -252,11 +260,15 @@ class Daemon:
 
 
 def run(
-    watching: Watching, every: float, needs: Needs | None, listener: scrapes.Listener | None
+    watching: Watching,
+    every: float,
+    needs: Needs | None,
+    listener: scrapes.Listener | None,
+    vrrp: str | None = None,
 ) -> None:
     """Watches until the process is asked to end."""
     with runtime.serving() as link, scrapes.answered(watching.state_dir, listener):
-        asyncio.run(Daemon(watching, every, link, needs).run())
+        asyncio.run(Daemon(watching, every, link, needs, vrrp).run())
 
 
 def _listed(things: Iterable[str]) -> str:
