@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from tests.netns.prometheus import GET
 UNIT = Path(__file__).parents[2] / "examples/systemd/vipctl-restore.service"
 WATCH, SYNC = (UNIT.with_name(f"{name}.service") for name in ("vipctl", "vipctl-sync"))
 FOR_ALIVE = WATCH.with_name(f"{WATCH.name}.d-alive.conf")
+FOR_VRRP = WATCH.with_name(f"{WATCH.name}.d-vrrp.conf")
 FOR_IPTABLES = UNIT.with_name(f"{UNIT.name}.d-iptables.conf")
 VIPCTL = Path(sys.executable).with_name("vipctl")
 METRICS = UNIT.parents[1] / "monitoring" / "vipctl-metrics.service"
@@ -193,6 +195,7 @@ def test_restore_works_within_the_limits(
     [
         ("fwmark", [FOR_ALIVE], "nft flush ruleset", "nft list tables"),
         ("fwmark", [FOR_METRICS], "nft flush ruleset", "nft list tables"),
+        ("route", [FOR_VRRP], "nft flush ruleset", "nft list tables"),
         (
             "fwmark-iptables",
             [FOR_IPTABLES],
@@ -221,7 +224,9 @@ def test_watching_works_within_the_limits(
     assert whole
     limits, trace = _settings(WATCH, *drop_ins), tmp_path / "trace"
     traced = ["strace", "-f", "-qq", "-o", str(trace), str(VIPCTL)]
-    words = ["--state-dir", str(vipctl.state_dir), *_words(limits)]
+    fifo = tmp_path / "vrrp"
+    its_own = (word.replace("/run/vipctl/vrrp", str(fifo)) for word in _words(limits))
+    words = ["--state-dir", str(vipctl.state_dir), *its_own]
     command = [*_limited(limits, tmp_path), *traced, *words]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
@@ -241,10 +246,19 @@ def test_watching_works_within_the_limits(
             if drop_ins == [FOR_METRICS]:
                 asked = ["python3", "-c", GET, "http://127.0.0.1:9817"]
                 assert "vipctl_drift 0.0" in booted.run(asked).stdout
+            if drop_ins == [FOR_VRRP]:
+                director = Vipctl(booted, vipctl.state_dir)
+                director("set-service", "fwmark-17", "--arp")
+                fifo.write_text('GROUP "vipctl" BACKUP 0\n')
+                wait_until(partial(_is_passive, director), "it follows")
             (child,) = booted.run(["pgrep", "-P", str(process.pid)]).stdout.split()
             os.kill(int(child), signal.SIGTERM)
             assert process.wait(30) == 0
     _check_trace(trace.read_text(), limits)
+
+
+def _is_passive(director: Vipctl) -> bool:
+    return bool(director("list-services")["services"]["fwmark-17"]["role"] == "passive")
 
 
 def test_relaying_works_within_the_limits(tmp_path: Path) -> None:
