@@ -1,7 +1,7 @@
 """A machine around a host of a test: its process 1, its /etc and /run, its programs.
 
 It is there while one function runs, in a process that is forked from this one and becomes process
-1 on the host. What is in `root` lies over this machine's files; nothing else of theirs is touched.
+1 on the host. What is in `root` lies over this machine's files, those of /proc each by itself.
 """
 
 import ctypes
@@ -86,6 +86,8 @@ class Machine:
             if not Path("/", directory).exists():
                 self._make_room(Path("/", directory))
             _mount("--bind", str(self.root / directory), f"/{directory}")
+        for path in filter(Path.is_file, (self.root / "proc").rglob("*")):
+            _mount("--bind", str(path), f"/{path.relative_to(self.root)}")
         for argv in programs:
             subprocess.Popen(argv, stdout=sys.__stderr__)
             name = Path(argv[0]).resolve().name

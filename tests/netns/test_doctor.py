@@ -23,16 +23,18 @@ from tests.netns.ailments import Ailment
 from tests.netns.complaints import COMPLAINTS, RESTORED, WEB, Complaint
 from tests.netns.firewalls import Firewall
 from tests.netns.stored import balance
+from tests.unit.committing import commit
 from vipctl.cli import run
 from vipctl.diagnosis.director.findings import FINDINGS
+from vipctl.services.change import Change
+from vipctl.services.sync import Sync
 from vipctl.state import runtime
 from vipctl.state.store import Store
 
 RANGES = ["203.0.113.0/24", "2001:db8:1::/64"]
 NO_IPVS = "no-ipvs"
-ELSEWHERE = {"conntrack-full", "conntrack-filling"}  # tests/vm/test_doctor.py
 BY_ITSELF = {"not-restored", "taken-over", "watch-of-another-state", "advertisements-ignored"}
-BY_ITSELF |= {"library-missing"}
+BY_ITSELF |= {"library-missing", "conntrack-strict"}
 
 
 def printed(vipctl: Vipctl, *words: str) -> list[Any]:
@@ -78,7 +80,7 @@ def director(complaint: Complaint, directory: Path) -> Iterator[tuple[Lab, Vipct
             vipctl(*words.split())
         if complaint.reals:
             plain = Ailment("")
-            balance(vipctl, complaint.method, plain.reals, plain.forward, plain.scheduler)
+            balance(vipctl, complaint.method, plain.reals, complaint.forward, plain.scheduler)
         for words in complaint.more:
             vipctl(*words.split())
         snapshot.settle(net.director)
@@ -91,11 +93,11 @@ Directors = Callable[[Complaint], tuple[Lab, Vipctl]]
 @pytest.fixture(scope="module")
 def directors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Directors]:
     """Each with other services, for all tests that change nothing of it."""
-    found: dict[object, tuple[Lab, Vipctl]] = {}
+    found: dict[str, tuple[Lab, Vipctl]] = {}
     with ExitStack() as stack:
 
         def standing(complaint: Complaint) -> tuple[Lab, Vipctl]:
-            key = complaint.services, complaint.reals, complaint.more, complaint.method
+            key = str(complaint._replace(name="", causes=[], files={}, programs=()))
             if key not in found:
                 directory = tmp_path_factory.mktemp("director")
                 found[key] = stack.enter_context(director(complaint, directory))
@@ -138,7 +140,7 @@ def test_what_is_made_is_named_and_no_other(tmp_path: Path, complaint: Complaint
 
 def test_every_finding_is_made_somewhere() -> None:
     made = {cause for one in COMPLAINTS for cause in one.causes}
-    assert made | ELSEWHERE | BY_ITSELF | {NO_IPVS} == set(FINDINGS)
+    assert made | BY_ITSELF | {NO_IPVS} == set(FINDINGS)
 
 
 def test_a_director_without_vips_lacks_nothing(machine: Machine, vipctl: Vipctl) -> None:
@@ -240,6 +242,90 @@ def test_a_library_that_is_not_there_is_told(
     monkeypatch.setitem(sys.modules, "dns", None)  # as if it could not be imported
     found = examined(machine, vipctl)["causes"]
     assert set(found) == {NO_IPVS, "checks-not-run", "library-missing"}
+
+
+def doubts(machine: Machine, vipctl: Vipctl) -> set[str]:
+    found = examined(machine, vipctl)
+    assert found["causes"] == [NO_IPVS]
+    return {step["name"] for step in found["checks"] if step["state"] == "unknown"}
+
+
+@pytest.mark.parametrize(
+    ("method", "asked"),
+    [("fwmark", {"links"}), ("route", {"links"}), ("route --arp", set())],
+)
+def test_vips_beside_the_router_are_told(
+    net: Lab, vipctl: Vipctl, machine: Machine, method: str, asked: set[str]
+) -> None:
+    net.director.ip("route add default via 10.0.0.2", "route add ::/0 via fd00::2")
+    words = ["--fwmark", "17", "--method", *method.split()]
+    vipctl("add-range", "10.0.2.0-10.0.2.9", "fd00:2::/64", *words)
+    assert doubts(machine, vipctl) == set()
+    vipctl("add-range", "10.0.0.128/25", "--fwmark", "17")
+    assert doubts(machine, vipctl) == asked
+
+
+def test_a_narrow_way_to_real_servers_is_told(tmp_path: Path) -> None:
+    with director(Complaint("", [], reals=True), tmp_path) as (net, vipctl):
+        machine = Machine(net.director, tmp_path / "root")
+        machine.write(RESTORED)
+        assert doubts(machine, vipctl) == set()
+        net.director.ip("link set eth1 mtu 1400")
+        assert doubts(machine, vipctl) == {"sizes"}
+        net.director.ip("link set eth0 mtu 1400")
+        assert doubts(machine, vipctl) == set()
+
+
+def test_a_gateway_to_real_servers_by_dr_is_told(tmp_path: Path) -> None:
+    with director(Complaint("", [], reals=True, forward="dr"), tmp_path) as (net, vipctl):
+        machine = Machine(net.director, tmp_path / "root")
+        machine.write(RESTORED)
+        assert doubts(machine, vipctl) == set()
+        net.director.ip("route add 10.0.1.12/32 via 10.0.0.3")
+        assert doubts(machine, vipctl) == {"gateways"}
+
+
+def calls(act: Callable[[], object]) -> int:
+    """How many functions are called."""
+    number = 0
+
+    def count(_frame: object, event: str, _arg: object) -> None:
+        nonlocal number
+        number += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        act()
+    finally:
+        sys.setprofile(None)
+    return number
+
+
+def test_its_cost_does_not_grow_with_the_vips(net: Lab, vipctl: Vipctl, tmp_path: Path) -> None:
+    vipctl("add-range", *RANGES, "--fwmark", "17")
+    vipctl.text("doctor")  # which imports what it needs
+    few = calls(lambda: vipctl.text("--json", "doctor"))
+    ranges = tmp_path / "ranges"
+    ranges.write_text(
+        "".join(f"10.{128 + (n >> 15)}.{n >> 7 & 255}.{n % 128 * 2}\n" for n in range(1 << 17))
+    )
+    vipctl("add-range", f"@{ranges}", "--fwmark", "17")
+    assert calls(lambda: vipctl.text("--json", "doctor")) < 1.5 * few
+
+
+def test_tracking_that_refuses_others_connections_is_told(tmp_path: Path) -> None:
+    loose = "net.netfilter.nf_conntrack_tcp_loose"
+    with director(Complaint("", [], reals=True), tmp_path) as (net, vipctl):
+        machine = Machine(net.director, tmp_path / "root")
+        machine.write(RESTORED)
+        net.director.sysctl(loose, 0)
+        assert doubts(machine, vipctl) == set()
+        with net.director, Store.open(vipctl.state_dir) as opened:
+            commit(opened, Change(sync=(None, Sync("eth1", 7))))
+        vipctl.text("restore")
+        assert set(examined(machine, vipctl)["causes"]) == {NO_IPVS, "conntrack-strict"}
+        net.director.sysctl(loose, 1)
+        assert doubts(machine, vipctl) == set()
 
 
 def test_a_proxy_needs_no_ipvs(net: Lab, vipctl: Vipctl, machine: Machine) -> None:

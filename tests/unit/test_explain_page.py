@@ -42,6 +42,22 @@ def test_what_explain_finds_too_has_the_same_id() -> None:
     assert all(re.fullmatch("[a-z0-9]+(-[a-z0-9]+)*", name) for name in FINDINGS)
 
 
+def test_every_trap_of_the_readme_has_its_place() -> None:
+    readme = (REPOSITORY / "README.md").read_text().partition("\n## Traps\n")[2]
+    traps = re.findall(r"^\*\*(.+?)\.\*\*", readme, re.MULTILINE)
+    page = (REPOSITORY / "docs" / "doctor.md").read_text().partition("## Traps")[2]
+    rows = dict(
+        re.findall(r"^\| (.+?) \| (.+) \|$", page.partition("## Findings")[0], re.MULTILINE)
+    )
+    assert traps
+    assert set(rows) == set(traps)
+    elsewhere = CAUSES.keys() | {"kernel-differs"}
+    for trap, where in rows.items():
+        ids = set(re.findall(r"`([a-z0-9]+(?:-[a-z0-9]+)+)`", where))
+        known = elsewhere if "explain" in where else FINDINGS.keys()
+        assert ids <= known | FINDINGS.keys(), trap
+
+
 def test_ids_are_of_causes_or_of_hints() -> None:
     assert not CAUSES.keys() & HINTS.keys()
     assert all(re.fullmatch("[a-z0-9]+(-[a-z0-9]+)*", name) for name in (*CAUSES, *HINTS))

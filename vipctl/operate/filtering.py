@@ -37,6 +37,7 @@ from vipctl.state.store import Store
 
 MOST = 32  # services
 NUMBERS = {"tcp": 6, "udp": 17, "sctp": 132}  # include/uapi/linux/in.h
+ICMP = {4: 1, 6: 58}
 SAMPLE = Port("tcp", 80)  # of a service that has every port
 RAW = -200  # connections are tracked from here on: NF_IP_PRI_CONNTRACK
 MARKED, TAKEN, ANSWERED = 96, 99, 100  # at LOCAL_IN: by `route`, by IPVS; at FORWARD
@@ -109,6 +110,30 @@ def dropped(
     tracked = (conntrack or sysctl.read(sysctl.CONNTRACK)) == "1"
     site, some = Site(tracked, found, _devices()), list(services)[:MOST]
     yield from _told(site, _asked(store, change, some))
+
+
+def errors_dropped(
+    store: Store, change: Change, services: Iterable[Service]
+) -> Iterator[tuple[Base, Case]]:
+    """Chains that are sure to drop ICMP errors for VIPs, whatever connection these are of.
+
+    Once for each chain. Raises VipctlError.
+    """
+    site, told = Site(False, list(filters.bases()), _devices()), set[str]()
+    for one in _asked(store, change, list(services)[:MOST]):
+        for base, place in losing(site.bases, case := _error(site, one)):
+            if place and base.title not in told:
+                told.add(base.title)
+                yield base, case
+
+
+def _error(site: Site, asked: Asked) -> Case:
+    """Of a host on the way to a client."""
+    version = asked.vip.version
+    arriving = [_arriving(site, asked, device) for device in site.devices[version]]
+    packets = [packet._replace(protocol=ICMP[version], dport=None) for packet in arriving]
+    case = _to_vips(asked, tuple(p._replace(source=None, state=None) for p in packets))
+    return case._replace(what=f"ICMP errors for VIPs of service {asked.service.name!r}")
 
 
 def _told(site: Site, asked: Iterable[Asked]) -> Iterator[Dropped]:

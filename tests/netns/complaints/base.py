@@ -32,9 +32,9 @@ RESTORED = {
 class Complaint(NamedTuple):
     """The findings that are to be named, none where it is healthy, and how to make them.
 
-    `services` are commands of vipctl; with `reals` there is one with real servers instead, and that
-    method. `more` are commands after that, `make` words of a shell on the director, `files` those
-    of its machine, which runs `programs`.
+    `services` are commands of vipctl; with `reals` there is one with real servers instead, by
+    `method`, forwarded so. `more` are commands after that, `make` words of a shell on the director,
+    `files` those of its machine, which runs `programs`.
     """
 
     name: str
@@ -45,4 +45,5 @@ class Complaint(NamedTuple):
     programs: tuple[list[str], ...] = ()
     reals: bool = False
     method: str = "fwmark"
+    forward: str = "nat"
     more: tuple[str, ...] = ()

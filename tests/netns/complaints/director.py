@@ -13,9 +13,29 @@ from tests.netns.complaints.base import (
     Complaint,
     enabled,
 )
-from tests.netns.firewalls import Firewall
+from tests.netns.firewalls import ICMP6, Firewall, own
 
 EARLY = "ip -4 rule add pref 100 fwmark 0x11 lookup main"
+PORT = f"{ACCEPTED} fwmark --port tcp/80"
+PORTS, RELATED = f"{ICMP6}; tcp dport {{ 22, 80 }} accept", "ct state established,related accept"
+MOST = "/proc/sys/net/netfilter/nf_conntrack_max"
+# Ten connections, to ports that nobody listens on.
+SEND = """import socket
+sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for port in range(40000, 40010): sock.sendto(b"", ("10.0.0.2", port))
+"""
+TRACKED = (
+    "nft 'add table inet t; add chain inet t c { type filter hook output priority 0; }; "
+    "add rule inet t c ct state new'",
+    f"python3 -c '{SEND}'",
+)
+
+
+def own_firewall(*rules: str) -> Firewall:
+    """A chain at INPUT with these rules, which drops all else."""
+    return Firewall(own(*rules), passes=True)
+
+
 DIRECTOR = [
     *(
         Complaint(f"healthy-{name}", [], services=(f"{ACCEPTED} {name}",))
@@ -95,4 +115,9 @@ DIRECTOR = [
         reals=True,
         more=("set-service web --check tcp:80",),
     ),
+    Complaint("firewall-icmp", ["firewall-icmp"], make=(own_firewall(PORTS),), services=(PORT,)),
+    Complaint("healthy-firewall", [], make=(own_firewall(PORTS, RELATED),), services=(PORT,)),
+    Complaint("conntrack-full", ["conntrack-full"], {MOST: "1\n"}, make=TRACKED),
+    Complaint("conntrack-filling", ["conntrack-filling"], {MOST: "11\n"}, make=TRACKED),
+    Complaint("healthy-conntrack", [], {MOST: "30\n"}, make=TRACKED),
 ]

@@ -6,8 +6,8 @@ X.690 and RFC 5280 have it.
 
 import time
 from binascii import a2b_base64
-from calendar import timegm
 from collections.abc import Iterator
+from datetime import datetime
 
 from vipctl.diagnosis.director import machine
 from vipctl.diagnosis.director.machine import Machine
@@ -81,8 +81,7 @@ def _moment(tag: int, content: bytes) -> float:
     text = content.decode("ascii").rstrip("Z")
     if tag == SHORT_YEAR:
         text = ("20" if text < "50" else "19") + text
-    numbers = [int(text[:4]), *(int(text[at : at + 2]) for at in range(4, 14, 2))]
-    return timegm((*numbers, 0, 0, 0))
+    return datetime.strptime(text + "+0000", "%Y%m%d%H%M%S%z").timestamp()
 
 
 def _day(moment: float) -> str:

@@ -119,6 +119,12 @@ FINDINGS: Mapping[str, Cause] = {
     "firewall-input": CAUSES["firewall-input"],
     "firewall-output": CAUSES["firewall-output"],
     "firewall-forward": CAUSES["firewall-forward"],
+    "firewall-icmp": Cause(
+        "A chain of somebody else is sure to drop ICMP errors for VIPs at INPUT, by which senders "
+        "learn to send smaller packets: connections hang.",
+        "As `firewall-input`, with a packet of ICMP of which nothing else is known.",
+        "A rule that accepts them",
+    ),
     "vip-is-own-address": HINTS["vip-is-own-address"],
     "neighbour-failed": CAUSES["neighbour-failed"],
     "conntrack-full": CAUSES["conntrack-full"],
@@ -176,5 +182,11 @@ FINDINGS: Mapping[str, Cause] = {
         "The certificate of `vipctl sync` is not good yet: the clock is behind.",
         "As `certificate-expired`.",
         "Set the clock",
+    ),
+    "conntrack-strict": Cause(
+        "Connections are synchronised with other directors, and connection tracking refuses TCP "
+        "connections that another one began.",
+        "`net.netfilter.nf_conntrack_tcp_loose` is 0.",
+        "Set it to 1",
     ),
 }

@@ -2,14 +2,15 @@
 
 import glob
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from vipctl.diagnosis.director import machine
 from vipctl.diagnosis.director.site import Site
 from vipctl.diagnosis.steps import Step, ill, well
-from vipctl.importing import keepalived
-from vipctl.importing.blocks import Reader, Statement
-from vipctl.importing.found import Mark, Place
+
+if TYPE_CHECKING:  # imported where keepalived is there
+    from vipctl.importing.found import Place
 
 NAME, UNIT, FILE = "keepalived", "keepalived.service", "/etc/keepalived/keepalived.conf"
 
@@ -19,7 +20,7 @@ def check(site: Site) -> Iterator[Step]:
     text = machine.read(FILE) if acts and ours else ""
     if not text:
         return
-    found = [*_flushes(Reader(_include).read(FILE, text), site), *_same(text, site)]
+    found = [*_flushes(text, site), *_same(text, site)]
     yield from found
     if not found:
         yield well(
@@ -27,9 +28,11 @@ def check(site: Site) -> Iterator[Step]:
         )
 
 
-def _flushes(statements: Iterable[Statement], site: Site) -> Iterator[Step]:
+def _flushes(text: str, site: Site) -> Iterator[Step]:
     """All of IPVS, that is; `lvs_flush_on_stop VS` is of its own alone."""
-    for block in statements:
+    from vipctl.importing.blocks import Reader
+
+    for block in Reader(_include).read(FILE, text):
         for one in block.body if block.words[0] == "global_defs" else ():
             all_of_it = one.words in (["lvs_flush"], ["lvs_flush_on_stop"])
             if all_of_it and not site.machine.watches:
@@ -41,6 +44,9 @@ def _flushes(statements: Iterable[Statement], site: Site) -> Iterator[Step]:
 
 
 def _same(text: str, site: Site) -> Iterator[Step]:
+    from vipctl.importing import keepalived
+    from vipctl.importing.found import Mark
+
     marks = {s.fwmark: s.name for s in site.services if s.balanced}
     for virtual in keepalived.read(FILE, text, _include).virtuals:
         target = virtual.target
@@ -52,7 +58,7 @@ def _same(text: str, site: Site) -> Iterator[Step]:
             yield ill(NAME, "keepalived-same-mark", says, fix, f"vipctl list-services; cat {FILE}")
 
 
-def _include(place: Place, pattern: str) -> Iterator[tuple[str, str]]:
+def _include(place: "Place", pattern: str) -> Iterator[tuple[str, str]]:
     """Files are named from the directory of the one that includes them."""
     base = glob.escape(os.path.dirname(place.file))
     for found in sorted(glob.glob(os.path.join(base, pattern))):

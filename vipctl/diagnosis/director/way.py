@@ -31,11 +31,25 @@ def firewall(site: Site) -> Iterator[Step]:
     found = dict[str, filtering.Dropped]()
     for one in filtering.dropped(site.store, Change(), site.services):
         found.setdefault(one.base.title, one)
+    for base, case in filtering.errors_dropped(site.store, Change(), site.services):
+        if base.title not in found:
+            says = filtering.dropping(base, base.chain, case)
+            says += ", by which senders learn to send smaller packets"
+            evidence = firewalls.command(base)
+            yield ill("firewall", "firewall-icmp", says, _letting(base.title), evidence)
     for one in found.values():
         cause = firewalls.CAUSES[one.base.hook]
         yield ill("firewall", cause, one.says, one.cure, firewalls.command(one.base))
     if site.services and not found:
         yield well("firewall", "no chain is sure to drop what is for VIPs", "nft list ruleset")
+
+
+def _letting(title: str) -> str:
+    tool, _, chain = title.partition(" ")
+    if tool.endswith("-legacy"):
+        protocol = "icmpv6" if tool.startswith("ip6") else "icmp"
+        return f"{tool} -I {chain} -p {protocol} -j ACCEPT"
+    return f"nft insert rule {title} meta l4proto {{ icmp, icmpv6 }} accept"
 
 
 def addresses(site: Site) -> Iterator[Step]:
