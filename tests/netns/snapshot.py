@@ -8,7 +8,7 @@ from tests.harness.netns import Namespace
 from tests.harness.waiting import wait_until
 
 KERNEL = (
-    "nft list ruleset",
+    "nft -s list ruleset",
     "ip rule",
     "ip -6 rule",
     "ip route show table all",

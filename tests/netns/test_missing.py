@@ -66,6 +66,6 @@ def test_restore_adopts_the_state_of_another_namespace(net: Lab, vipctl: Vipctl)
     assert vipctl("status")["kernel"] == "as stored"
     assert moved("restore")["changed"] is True
     assert moved("status")["kernel"] == "as stored"
-    assert "203.0.113.0" in snapshot.kernel(net.client)["nft list ruleset"]
+    assert "203.0.113.0" in snapshot.kernel(net.client)["nft -s list ruleset"]
     assert moved(*RANGE, "--fwmark", "17")["changed"] is False
     assert vipctl.error("status")[0] == 3

@@ -83,8 +83,8 @@ def test_arp_can_be_switched_and_nothing_else_is(
 def _without_arp(net: Lab) -> dict[str, list[str]]:
     """Return all but the table of ARP; the counter's sets differ in the course of a test."""
     listed = snapshot.unordered(net.director)
-    listed["nft list ruleset"] = sorted(
-        net.director.run(["nft", "list", "table", "inet", "vipctl_route"]).stdout.split()
+    listed["nft -s list ruleset"] = sorted(
+        net.director.run(["nft", "-s", "list", "table", "inet", "vipctl_route"]).stdout.split()
     )
     return listed
 

@@ -83,7 +83,7 @@ def test_an_empty_state_ends_nothing_unless_forced(
         assert code == 2 or "--state-dir" in error["hint"]
     assert snapshot.kernel(net.director) == kernel
     assert empty("restore", "--force")["changed"] is True
-    assert "203.0.113.0" not in snapshot.kernel(net.director)["nft list ruleset"]
+    assert "203.0.113.0" not in snapshot.kernel(net.director)["nft -s list ruleset"]
     assert empty("restore")["changed"] is False
 
 

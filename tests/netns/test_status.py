@@ -7,8 +7,8 @@ from tests.harness.lab import Lab
 DAMAGE = (
     ("fwmark", "nft delete table inet vipctl", "the nftables table inet vipctl is not there"),
     ("fwmark", "ip rule del pref 4301", "not there: ip -4 rule pref 4301 fwmark"),
-    ("fwmark", "nft flush chain inet vipctl leftover", "chain leftover has 0 rules, should have 2"),
-    ("fwmark", "nft add chain inet vipctl more", "has a chain that is not vipctl's"),
+    ("fwmark", "nft flush chain inet vipctl leftover", "chain leftover has 0 rules, should have 3"),
+    ("fwmark", "nft add chain inet vipctl more", "has a chain, or a counter, that is not vipctl's"),
     (
         "fwmark",
         "nft delete element inet vipctl v4_24_1024 '{ 203.0.113.0 }'; ip -6 rule del pref 4301",

@@ -54,7 +54,7 @@ REPORT: dict[str, Any] = {
             "addresses": 1,
             "role": "passive",
             "reals": ["?"],
-            "shim": {"accepted": 1, "left_over": 2, "refused": 3},
+            "packets": {"accepted": 1, "left_over": 2, "refused": 3},
             "ipvs": {"ipv4": {"reals": {"?": dict.fromkeys(render.COUNTERS.values(), 1)}}},
         }
     },

@@ -32,7 +32,9 @@ def kernel_state(host: Namespace) -> str:
             execute(["ip", family, "-batch", "-"], input=LISTED).stdout for family in FAMILIES
         ]
         shown = sorted("".join(listed).splitlines())  # the kernel's order is that of creation
-        shown.append(Nftables().cmd("list ruleset")[1])
+        nft = Nftables()
+        nft.set_stateless_output(True)
+        shown.append(nft.cmd("list ruleset")[1])
         files = [*sorted(SYSCTLS.glob("ipv4/vs/*")), *(SYSCTLS / name for name in FORWARDING)]
         shown += [f"{file.name} = {file.read_text().strip()}" for file in files]
     shown += [" ".join(line.split()[:4]) for line in host.proc_net("ip_vs").splitlines()]

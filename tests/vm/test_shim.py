@@ -143,7 +143,7 @@ def test_counters(net: Lab, vipctl: Vipctl) -> None:
         udp_ask(net.client, VIP4, 80, source="10.0.1.1", timeout=0.5)
     finally:
         net.client.ip("addr del 10.0.1.1/32 dev lo")
-    counted = vipctl("status")["services"]["web"]["shim"]
+    counted = vipctl("status")["services"]["web"]["packets"]
     assert counted["accepted"] >= 6
     assert counted["left_over"] == 2
     assert counted["refused"] == 1

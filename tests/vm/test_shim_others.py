@@ -151,7 +151,7 @@ def test_refused_sources_are_told_of_as_the_kernel_does(
             net.director.sysctl(key, old)
     words = f"martian source {VIP4} from {source}, on dev eth0"
     assert any(words in line for line in kernellog.lines()[told:])
-    assert vipctl("status")["services"]["web"]["shim"]["refused"] == 1
+    assert vipctl("status")["services"]["web"]["packets"]["refused"] == 1
 
 
 # the director as a client

@@ -8,7 +8,7 @@ from typing import Any
 from vipctl.cli import daemons, tables
 from vipctl.cli.output import printable, styled
 from vipctl.operate.outcome import Report, large
-from vipctl.services.methods import METHODS
+from vipctl.services.methods import PACKETS
 from vipctl.services.real import OPTIONS
 
 MOST_SHOWN = 1000  # ranges that a person looks at
@@ -33,8 +33,9 @@ COUNTERS = {
 SOURCE_PORTS = "SOURCE PORTS USED", "OF"
 HEALTH = ["SERVICE", "REAL SERVER", "CHECKS", "WEIGHT", "IN IPVS", "SINCE", "WHY"]
 SETTINGS = tuple(map(str.upper, OPTIONS))  # of a real server
+PACKETS_HEADERS = [words.upper() for words in PACKETS.values()]
 NUMBERS = {key.upper() for key, option in OPTIONS.items() if option.typed is int}
-RIGHT = {*NUMBERS, "IN IPVS", "PREFIXES", "ADDRESSES", *COUNTERS, *SOURCE_PORTS}
+RIGHT = {*NUMBERS, "IN IPVS", "PREFIXES", "ADDRESSES", *COUNTERS, *PACKETS_HEADERS, *SOURCE_PORTS}
 
 
 def difference(before: str, after: str) -> str:
@@ -169,14 +170,8 @@ def status(report: Report) -> str:
     ]
     if translated:
         parts.append(table(["SERVICE", "REAL SERVER", *SOURCE_PORTS], translated))
-    for method, features in METHODS.items():
-        packets = [
-            [name, *(f"{form[method][key]:,}" for key in features.counters)]
-            for name, form in report["services"].items()
-            if features.counters and method in form  # `fwmark` is a field, too
-        ]
-        if packets:
-            parts.append(table(["SERVICE", *map(str.upper, features.counters.values())], packets))
+    if packets := list(_packet_rows(report)):
+        parts.append(table(["SERVICE", *PACKETS_HEADERS], packets))
     parts += [
         printable(f"sysctl {name} is {found['value']}, should be {found['needed']}")
         for name, found in report["sysctls"].items()
@@ -237,6 +232,13 @@ def _role(report: Report) -> str:
         return "role: " + styled(passive, fg="yellow")
     names = [name for name, form in report["services"].items() if form["role"] == "passive"]
     return printable("role: active" + (f", but passive for {', '.join(names)}" if names else ""))
+
+
+def _packet_rows(report: Report) -> Iterator[list[str]]:
+    """What methods have counted; a dash for what one does not."""
+    for name, form in report["services"].items():
+        if found := form.get("packets"):
+            yield [name, *(f"{found[kind]:,}" if kind in found else "-" for kind in PACKETS)]
 
 
 def _health_rows(report: Report) -> Iterator[list[str]]:

@@ -94,7 +94,11 @@ class Counting(Protocol):
     """A method whose features name counters."""
 
     def counters(self) -> Mapping[int, dict[str, int]]:
-        """The counters of each of its services, by mark. Raises Missing."""
+        """The packets of each of its services, by mark. Raises Missing."""
+
+
+class Sized(Protocol):
+    """A method that knows how many prefixes it has."""
 
     def sizes(self) -> Mapping[int, int]:
         """How many prefixes each of its services has, by mark. Raises Missing."""
@@ -122,7 +126,9 @@ def counters(name: str) -> Mapping[int, dict[str, int]]:
 
 
 def sizes(name: str) -> Mapping[int, int]:
-    return cast(Counting, get(name)).sizes()
+    """Nothing, if the method does not know."""
+    module = get(name)
+    return cast(Sized, module).sizes() if hasattr(module, "sizes") else {}
 
 
 def rerouted(name: str, after: "Acceptance") -> bool:

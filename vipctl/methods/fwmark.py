@@ -48,6 +48,7 @@ def chains(acceptance: Acceptance) -> Chains:
         return {}
     return {
         **ruleset.guard(acceptance),
+        **ruleset.accepted(acceptance),
         "prerouting": ("filter hook prerouting priority dstnat + 10", _marking(acceptance)),
         **ruleset.pings_redirected(acceptance, f"{TTL} == 0 return"),
         **ruleset.checks_before_ipvs(acceptance),
@@ -71,8 +72,9 @@ SIZED = True
 LOCAL = BLOCK.table
 ROUTED = True
 SEARCHED = True
-TABLE = tables.Table(METHODS["fwmark"].table, chains)
+TABLE = tables.Table(METHODS["fwmark"].table, chains, counts=METHODS["fwmark"].counters)
 _METHOD = Marking(TABLE, BLOCK)
 probe, owner, seal, apply = _METHOD.probe, _METHOD.owner, _METHOD.seal, _METHOD.apply
 load, epoch, holds = _METHOD.load, _METHOD.epoch, _METHOD.holds
 has, reroute, unlike, marks = _METHOD.has, _METHOD.reroute, _METHOD.unlike, _METHOD.marks
+counters = TABLE.packets

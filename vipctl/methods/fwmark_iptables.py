@@ -29,6 +29,7 @@ that the kernel's forwarding tells its sender, from the director's address.
 
 import re
 import socket
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
@@ -102,6 +103,16 @@ def unlike(acceptance: Acceptance) -> Iterator[str]:
 
 def marks(version: int) -> bool:
     return ruleset.works(legacy.read(version, "mangle"))
+
+
+def counters() -> dict[int, dict[str, int]]:
+    """Of what is refused: rules that count what is accepted would be passed by every packet."""
+    found = Counter[int]()
+    for version in VERSIONS:
+        for rule, packets in legacy.counted(version, "filter", ruleset.REFUSE).items():
+            if (mark := ruleset.refused_mark(rule)) is not None:
+                found[mark] += packets
+    return {mark: {"left_over": packets} for mark, packets in found.items()}
 
 
 def _present(entry: Entry) -> bool:

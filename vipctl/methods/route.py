@@ -147,6 +147,7 @@ def chains(acceptance: Acceptance) -> Chains:
         guard["leftover"] = ("", [*answered, *guard["leftover"][1]])
     return {
         **guard,
+        **ruleset.accepted(acceptance),
         "marking": ("filter hook input priority 96", ruleset.marking(acceptance)),
         **ruleset.checks_before_ipvs(acceptance),
         **ruleset.sent_by_director(acceptance),
@@ -186,5 +187,6 @@ LOCAL = localroutes.RT_TABLE_LOCAL
 ROUTED = True
 SEARCHED = True
 NAME = METHODS["route"].table
-MARKS = tables.Table(NAME, chains)
+MARKS = tables.Table(NAME, chains, counts=METHODS["route"].counters)
 SILENCE = tables.Table(NAME, silent_chains, family="arp")
+counters = MARKS.packets

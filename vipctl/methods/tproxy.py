@@ -41,6 +41,7 @@ def chains(acceptance: Acceptance) -> Chains:
     services = acceptance.services
     return {
         **_refusing(acceptance),
+        **ruleset.accepted(acceptance),
         "proxied": ("", _proxied(acceptance)),
         "prerouting": (
             "filter hook prerouting priority dstnat + 10",
@@ -58,7 +59,14 @@ def _refusing(acceptance: Acceptance) -> Chains:
     """Drops if no route leads to the source. Takes the mark off, by which the answer is local."""
     found = ruleset.refusal(acceptance)
     *quiet, reset, unreachable = found["leftover"][1]
-    rules = ["fib saddr type != unicast drop", *quiet, "meta mark set 0", reset, unreachable]
+    refused = ruleset.counting(ruleset.REFUSED, acceptance.services)
+    rules = [
+        f"fib saddr type != unicast {refused} drop",
+        *quiet,
+        "meta mark set 0",
+        reset,
+        unreachable,
+    ]
     return {**found, "leftover": ("", rules)}
 
 
@@ -69,10 +77,10 @@ def _answers_to_the_proxy(services: tuple[Service, ...]) -> str:
 
 def _proxied(acceptance: Acceptance) -> list[str]:
     """Accepts what has a listener, errors of its connections, and pings; returns the rest."""
-    rules = [f"{kind} type {types} accept" for kind, types in ERRORS.items()]
+    rules = [f"{kind} type {types} goto accepted" for kind, types in ERRORS.items()]
     if pinged := acceptance.answering_pings():
         marks = ruleset.marks(pinged)
-        rules += [f"{marks} {kind} type echo-request accept" for kind in ERRORS]
+        rules += [f"{marks} {kind} type echo-request goto accepted" for kind in ERRORS]
     return rules + [
         f"meta mark {service.fwmark:#x} {_ports(service, protocol)} {verdict}"
         for service in acceptance.services
@@ -80,7 +88,7 @@ def _proxied(acceptance: Acceptance) -> list[str]:
         for verdict in (
             ["drop"]
             if service.fwmark in acceptance.passive
-            else [f"{listener} accept" for listener in _listeners(service)]
+            else [f"{listener} goto accepted" for listener in _listeners(service)]
         )
     ]
 
@@ -112,8 +120,9 @@ SIZED = True
 LOCAL = BLOCK.table
 ROUTED = True
 SEARCHED = True
-TABLE = tables.Table(METHODS["tproxy"].table, chains)
+TABLE = tables.Table(METHODS["tproxy"].table, chains, counts=METHODS["tproxy"].counters)
 _METHOD = Marking(TABLE, BLOCK, ("prerouting", "proxied"))
 probe, owner, seal, apply = _METHOD.probe, _METHOD.owner, _METHOD.seal, _METHOD.apply
 load, epoch, holds = _METHOD.load, _METHOD.epoch, _METHOD.holds
 has, reroute, unlike, marks = _METHOD.has, _METHOD.reroute, _METHOD.unlike, _METHOD.marks
+counters = TABLE.packets

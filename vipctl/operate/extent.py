@@ -41,9 +41,9 @@ def _is_there(name: str) -> bool:
 
 def _of_method(name: str) -> Iterator[tuple[int, int]]:
     """Marks, and how many prefixes have them."""
-    if METHODS[name].counters:
+    if not METHODS[name].table:
         yield from methods.sizes(name).items()
-    elif METHODS[name].table:
+    else:
         table = Owned("inet", METHODS[name].table)
         found = listing.read(table, ())
         for called in found.maps if found else ():

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from vipctl.health.verdicts import State
 from vipctl.linux.ipvs.daemons import ROLES
-from vipctl.services.methods import METHODS
+from vipctl.services.methods import METHODS, PACKETS
 
 PARTS = ("watch", "state", "drift", "ipvs", "methods", "sync")  # what is read by itself
 STATES = tuple(map(str, State))
@@ -72,12 +72,15 @@ OF_SERVICES = {
     "vipctl_service_drift": Metric("Whether what the kernel has of it is not as stored.", SERVICE),
     "vipctl_service_fallback": Metric("Whether its fallback serves.", SERVICE),
 }
+COUNTING = {
+    kind: ", ".join(name for name, method in METHODS.items() if kind in method.counters)
+    for kind in PACKETS
+}
 ACCEPTANCE = {
-    f"vipctl_service_{counter}_packets_total": Metric(
-        f"Packets: {words.removeprefix('packets ')}. Of method {name}.", SERVICE, True
+    f"vipctl_service_{kind}_packets_total": Metric(
+        f"Packets: {words.removeprefix('packets ')}. Counted by {COUNTING[kind]}.", SERVICE, True
     )
-    for name, method in METHODS.items()
-    for counter, words in method.counters.items()
+    for kind, words in PACKETS.items()
 }
 TOTALS = {  # by field of the kernel's counters
     "connections": ("connections_total", "Connections."),

@@ -97,7 +97,7 @@ class Reporter(NamedTuple):
                 | ({"source_ports": translated[name]} if name in translated else {})
                 | ({"health": judged.of_service(service, said)} if service.watched else {})
                 | ({"ipvs": in_kernel[service.fwmark]} if service.fwmark in in_kernel else {})
-                | ({service.method: packets[name]} if name in packets else {})
+                | ({"packets": packets[name]} if name in packets else {})
                 for name, service in services.items()
             }
             return {

@@ -21,7 +21,7 @@ class Features(NamedTuple):
 
     `options` are those that it alone has. With `local`, the kernel takes VIPs for addresses of the
     director. `protocols` are those whose ports it can match, `most_ports` how many ports of a
-    service. `counters` are what it counts of each service, and the headings of these in `status`.
+    service. `counters` are those of PACKETS that it counts.
     """
 
     table: str = ""
@@ -31,22 +31,26 @@ class Features(NamedTuple):
     local: bool = False
     protocols: tuple[str, ...] = PROTOCOLS
     most_ports: int = 3 * 65535
-    counters: Mapping[str, str] = {}
+    counters: tuple[str, ...] = ()
     options: Mapping[str, Option] = {}
 
 
+PACKETS = {  # what methods count of a service, and the headings of these in `status`
+    "accepted": "packets accepted", "left_over": "left over", "refused": "source refused",
+}  # fmt: skip
 METHODS: dict[str, Features] = {
     "shim": Features(
         most_ports=1024,  # VIP_SHIM_MAX_PORTS of kernel/uapi/vip_shim.h
-        counters={
-            "accepted": "packets accepted", "left_over": "left over", "refused": "source refused",
-        }
+        counters=tuple(PACKETS),
     ),
-    "fwmark": Features("vipctl", priority=4300, routes=30320),
-    "fwmark-iptables": Features(priority=4310, routes=30321),
+    "fwmark": Features(
+        "vipctl", priority=4300, routes=30320, counters=("accepted", "left_over")
+    ),
+    "fwmark-iptables": Features(priority=4310, routes=30321, counters=("left_over",)),
     "route": Features(
         "vipctl_route",
         local=True,
+        counters=("accepted", "left_over"),
         options={
             "arp": switch(
                 "Method route: the director answers ARP for the VIPs; default no.",
@@ -56,6 +60,7 @@ METHODS: dict[str, Features] = {
     ),
     "tproxy": Features(
         "vipctl_tproxy", priority=4320, routes=30322, proxied=True, protocols=("tcp", "udp"),
+        counters=tuple(PACKETS),
         options={
             "to_port": amount(
                 "Method tproxy: where the local proxy listens.", "port", "PORT", 1, 65535,

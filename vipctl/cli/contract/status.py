@@ -1,12 +1,6 @@
 """What `status` prints, as models."""
 
-from collections.abc import Mapping
-from typing import Any
-
-from pydantic import create_model
-
 from vipctl.cli.contract.objects import Director, Object, Pending, Role, Service, Size, field
-from vipctl.services.methods import METHODS
 
 
 class Totals(Object):
@@ -66,30 +60,23 @@ class SourcePorts(Object):
     ports: int = field("All that there are.")
 
 
-def _counted(names: Mapping[str, str]) -> type[Object]:
-    fields: dict[str, Any] = {name: (int, field(words)) for name, words in names.items()}
-    about = "Packets that a method counts."
-    return create_model("Counted", __base__=Object, __doc__=about, **fields)
+class Packets(Object):
+    """Counted by the service's method, as far as it does: [docs/metrics.md](metrics.md)."""
+
+    accepted: int = field("For its VIPs.", optional=True)
+    left_over: int = field("Refused, as neither IPVS nor the proxy took them.", optional=True)
+    refused: int = field("Refused for their source.", optional=True)
 
 
-_COUNTED: dict[str, Any] = {
-    name: (_counted(method.counters), field(f"Of method {name}.", optional=True))
-    for name, method in METHODS.items()
-    if method.counters
-}
+class Seen(Service, Size):  # type: ignore[misc,valid-type]
+    """A service, and what the kernel has of it."""
 
-
-class _Seen(Service, Size):  # type: ignore[misc,valid-type]
     role: Role = field("Whether what is for its VIPs is accepted or dropped.")
     ranges_digest: str = field("Equal on directors with the same ranges.")
+    packets: Packets = field("Where the kernel has counted any.", optional=True)
     source_ports: dict[str, SourcePorts] = field("By real server.", optional=True)
     health: dict[str, Health] = field("By real server, if any is checked.", optional=True)
     ipvs: dict[str, Balanced] = field("By IP version, `ipv4` and `ipv6`.", optional=True)
-
-
-Seen = create_model(
-    "Seen", __base__=_Seen, __doc__="A service, and what the kernel has of it.", **_COUNTED
-)
 
 
 class Difference(Object):
@@ -196,7 +183,7 @@ class Status(Pending):
     sync: Sync | None = field("Null without one.")
     relay: Relay | None = field("Null if no daemon carries the sync.")
     role: Role = field("The director's.")
-    services: dict[str, Seen] = field("By name.")  # type: ignore[valid-type]
+    services: dict[str, Seen] = field("By name.")
     methods: dict[str, Method] = field("By name, the best first.")
     sysctls: dict[str, Sysctl] = field("By name.")
     findings: list[str] = field("What the operator should know.")

@@ -22,6 +22,7 @@ from vipctl.linux.iptables.ipset import SEARCH
 from vipctl.linux.iptables.wording import is_ours, parsed, rule_of, target_of, words_of
 
 Chains = dict[str, list[str]]  # rules by chain; in one of the kernel's: jumps to ours
+Counted = dict[tuple[str, str], tuple[int, int]]  # packets and bytes, by chain and rule
 NAMES_FILE = {4: "ip_tables_names", 6: "ip6_tables_names"}
 LOCK = Path("/run/xtables.lock")
 PATIENCE = 10.0  # seconds for other programs to let go of the lock
@@ -71,6 +72,15 @@ def read(version: int, table: str) -> Chains:
         return _ours(handle)
 
 
+def counted(version: int, table: str, chain: str) -> dict[str, int]:
+    """How many packets each rule of a chain of ours has matched."""
+    if table not in registered(version):
+        return {}
+    with _open(version, table) as handle:
+        rules = _rules(handle, _chain(handle, chain)) if handle.is_chain(chain) else []
+        return {words_of(rule): rule.get_counters()[0] for rule in rules}
+
+
 def registered(version: int) -> list[str]:
     """The tables that anybody has used in this network namespace."""
     with suppress(FileNotFoundError):
@@ -85,8 +95,9 @@ def replace(version: int, table: str, wanted: Chains) -> None:
     with _locked(), _open(version, table) as handle:
         present = _ours(handle)
         if present != wanted:
+            counted = _counted(handle, present)
             _clear(handle, present, wanted)
-            _fill(handle, present, wanted)
+            _fill(handle, present, wanted, counted)
             _keep_counters(handle)
             handle.commit()
 
@@ -112,8 +123,8 @@ def _clear(handle: Any, present: Chains, wanted: Chains) -> None:
             handle.delete_chain(name)
 
 
-def _fill(handle: Any, present: Chains, wanted: Chains) -> None:
-    """Adds chains first, as rules jump to them.
+def _fill(handle: Any, present: Chains, wanted: Chains, counted: Counted) -> None:
+    """Adds chains first, as rules jump to them. A rule that was there before counts on.
 
     Our jump comes after others' rules in mangle, as they may set marks too. In other tables it
     comes before them, as they could accept a packet.
@@ -124,7 +135,9 @@ def _fill(handle: Any, present: Chains, wanted: Chains) -> None:
             handle.create_chain(name)
     for name in chains:
         for words in wanted[name]:
-            _chain(handle, name).append_rule(parsed(handle, words))
+            rule = parsed(handle, words)
+            rule.set_counters(counted.get((name, words), (0, 0)))
+            _chain(handle, name).append_rule(rule)
     for name in wanted.keys() - set(chains):
         if present.get(name) != wanted[name]:
             for words in wanted[name]:
@@ -148,6 +161,16 @@ def _ours(handle: Any) -> Chains:
         elif is_ours(chain.name):
             found[chain.name] = [words_of(rule) for rule in _rules(handle, chain)]
     return found
+
+
+def _counted(handle: Any, present: Chains) -> Counted:
+    """What the rules of our chains have counted."""
+    return {
+        (name, words): rule.get_counters()
+        for name, lines in present.items()
+        if not handle.builtin_chain(name)
+        for words, rule in zip(lines, _rules(handle, _chain(handle, name)), strict=True)
+    }
 
 
 def _jumps(handle: Any, name: str) -> list[Any]:

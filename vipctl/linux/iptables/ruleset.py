@@ -1,5 +1,6 @@
 """The rules, and the names of the sets, of the method `fwmark-iptables`. Pure."""
 
+import re
 from collections.abc import Iterable, Iterator
 
 from vipctl.addresses.prefixes import VERSIONS
@@ -19,6 +20,7 @@ ERRORS = {4: (3, 4, 11), 6: (1, 2, 3, 4)}  # types of ICMP that IPVS looks into
 UNREACHABLE = {4: "icmp-port-unreachable", 6: "icmp6-port-unreachable"}
 IPVS_TAKES = ("tcp", "udp", "sctp", "esp", "ah")
 UNMARK = "-j MARK --set-xmark 0x0/0xffffffff"
+KEEP_MARK = "-j MARK --set-xmark 0x0/0x0"  # python-iptables takes no rule without a target
 UNMARKED = "-m mark --mark 0x0"
 SYN = "-p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN"
 PORTS_IN_A_RULE = 15  # XT_MULTI_PORTS of include/uapi/linux/netfilter/xt_multiport.h
@@ -72,6 +74,17 @@ def _mangle(version: int, sets: list[str], services: Iterable[Service]) -> Chain
     return found
 
 
+def _quietly(service: Service) -> str:
+    """Ends it, or only counts."""
+    return "-j DROP" if service.leftover is Leftover.DROP else KEEP_MARK
+
+
+def refused_mark(rule: str) -> int | None:
+    """The mark of the service that a rule in REFUSE counts for; None if it counts for several."""
+    found = re.match(r"-m mark --mark (0x[0-9a-f]+)", rule)
+    return int(found[1], 16) if found else None
+
+
 def works(mangle: Chains) -> bool:
     """Whether packets come to our chain, and are looked up there."""
     return bool(mangle.get("PREROUTING")) and any(
@@ -114,7 +127,7 @@ def _filter(version: int, sets: list[str], acceptance: Acceptance) -> Chains:
             f"-j {REFUSE}",
         ],
         REFUSE: [
-            *(f"{_marked(s)} -j DROP" for s in services if s.leftover is Leftover.DROP),
+            *(f"{_marked(s)} {_quietly(s)}" for s in services),
             "-p tcp -j REJECT --reject-with tcp-reset",
             f"-j REJECT --reject-with {UNREACHABLE[version]}",
         ],

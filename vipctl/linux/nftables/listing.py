@@ -14,10 +14,11 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from vipctl.linux import dumps, netlink
-from vipctl.linux.netlink import attributes
+from vipctl.linux.netlink import attribute, attributes
 from vipctl.linux.nftables.transactions import (
     CHAIN_NAME,
     GETCHAIN,
+    GETOBJ,
     GETRULE,
     GETSET,
     GETSETELEM,
@@ -44,6 +45,8 @@ MAKING = {
     NEWSET: {2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 15, 17, 18},
     NEWRULE: {2, 4, 5, 7},
 }
+OBJECT_TYPE, OBJECT_DATA, COUNTER = 3, 4, 1
+COUNTER_PACKETS = 2
 COMMENT = 0  # NFTNL_UDATA_TABLE_COMMENT of libnftnl
 NUMBER = struct.Struct(">I")
 
@@ -77,11 +80,14 @@ class Found(NamedTuple):
         counts = Counter(text(rule[RULE_CHAIN]) for rule in self.rules)
         return {name: counts[name] for name in self.chains}
 
-    @property
-    def complete(self) -> bool:
-        """Whether the table has no other chain; the kernel does not count anonymous sets."""
+    def complete(self, counters: int) -> bool:
+        """Whether the table has so many counters, and no other chain.
+
+        What is in use by a rule cannot be deleted: that it is there need not be looked up. The
+        kernel does not count anonymous sets.
+        """
         (uses,) = NUMBER.unpack(self.table[TABLE_USE])
-        return int(uses) == len(self.chains) + len(self.maps)
+        return int(uses) == len(self.chains) + len(self.maps) + counters
 
     def words(self) -> str:
         """All of it as text, which differs after any change, also if deleted and added again."""
@@ -122,6 +128,20 @@ def elements(table: Owned, name: str) -> list[bytes]:
     with asking() as link:
         found = list(_dump(link, GETSETELEM, table.head({NAME: name})))
     return [parts[ELEMENTS] for parts in found if ELEMENTS in parts]
+
+
+def counters(table: Owned) -> dict[str, bytes]:
+    """The values of its counters, packed, by name; none if there is no such table."""
+    kind = attribute(OBJECT_TYPE, NUMBER.pack(COUNTER))
+    with asking() as link:
+        if _one(link, GETTABLE, table.head()) is None:
+            return {}
+        found = list(_dump(link, GETOBJ, table.head() + kind))
+    return {text(one[NAME]): one[OBJECT_DATA] for one in found}
+
+
+def packets(counter: bytes) -> int:
+    return int.from_bytes(dict(attributes(counter, 0))[COUNTER_PACKETS])
 
 
 def text(name: bytes) -> str:

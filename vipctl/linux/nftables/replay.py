@@ -12,9 +12,12 @@ from vipctl.linux.netlink import NLM_F_APPEND, NLM_F_CREATE, attribute, attribut
 from vipctl.linux.nftables import listing
 from vipctl.linux.nftables.listing import (
     COMMENT,
+    COUNTER,
     ELEMENTS,
     MAKING,
     NUMBER,
+    OBJECT_DATA,
+    OBJECT_TYPE,
     TABLE_USERDATA,
     Attributes,
     Found,
@@ -22,11 +25,13 @@ from vipctl.linux.nftables.listing import (
 from vipctl.linux.nftables.transactions import (
     CHAIN_NAME,
     DELCHAIN,
+    DELOBJ,
     DELRULE,
     DELSET,
     DELTABLE,
     NAME,
     NEWCHAIN,
+    NEWOBJ,
     NEWRULE,
     NEWSET,
     NEWSETELEM,
@@ -37,7 +42,7 @@ from vipctl.linux.nftables.transactions import (
 
 SET_ID, ELEMENTS_SET_ID = 10, 4
 EXPRESSIONS, EXPRESSION_NAME, EXPRESSION_DATA = 4, 1, 2
-LOOKUP_SET, LOOKUP_SET_ID = 1, 4
+LOOKING_UP = {b"lookup\0": (1, 4), b"objref\0": (4, 5)}  # attributes for the set, and its number
 _numbers = count(1)  # of sets, by which messages of one transaction refer to them
 
 
@@ -48,9 +53,9 @@ class Drawn(NamedTuple):
     elements: Mapping[str, list[bytes]]  # of anonymous sets
 
     @classmethod
-    def read(cls, table: Owned, chains: Iterable[str]) -> "Drawn":
+    def read(cls, table: Owned, chains: Iterable[str], counters: int) -> "Drawn":
         found = listing.read(table, chains)
-        if found is None or not found.complete:
+        if found is None or not found.complete(counters):
             raise KernelError("nftables: what was just made is not there", hint="try again")
         unnamed = found.sets.keys() - found.maps
         return cls(found, {name: listing.elements(table, name) for name in unnamed})
@@ -93,6 +98,22 @@ def empty(table: Owned, comment: str) -> list[Message]:
     return [Message(NEWTABLE, table.head() + said, NLM_F_CREATE)]
 
 
+def counters(table: Owned, values: Mapping[str, bytes]) -> list[Message]:
+    """Counters that go on from these values, or begin at 0 where there is none."""
+    return [
+        Message(NEWOBJ, _counter(table, name) + attribute(OBJECT_DATA, value), NLM_F_CREATE)
+        for name, value in values.items()
+    ]
+
+
+def without_counters(table: Owned, names: Iterable[str]) -> list[Message]:
+    return [Message(DELOBJ, _counter(table, name)) for name in names]
+
+
+def _counter(table: Owned, name: str) -> bytes:
+    return table.head({NAME: name}) + attribute(OBJECT_TYPE, NUMBER.pack(COUNTER))
+
+
 def without_rules(table: Owned, chains: Iterable[str]) -> list[Message]:
     return [Message(DELRULE, table.head({NAME: name})) for name in chains]
 
@@ -123,11 +144,12 @@ def _renumbered(expressions: bytes, unnamed: Collection[str], used: dict[str, in
     packed = b""
     for kind, expression in attributes(expressions, 0):
         parts = dict(attributes(expression, 0))
-        if parts[EXPRESSION_NAME] == b"lookup\0":
+        if parts[EXPRESSION_NAME] in LOOKING_UP:
+            by_name, by_number = LOOKING_UP[parts[EXPRESSION_NAME]]
             data = dict(attributes(parts[EXPRESSION_DATA], 0))
-            if (name := listing.text(data[LOOKUP_SET])) in unnamed:
+            if (name := listing.text(data.get(by_name, b""))) in unnamed:
                 number = used.setdefault(name, next(_numbers))
-                data |= {LOOKUP_SET: _template(name), LOOKUP_SET_ID: NUMBER.pack(number)}
+                data |= {by_name: _template(name), by_number: NUMBER.pack(number)}
                 parts[EXPRESSION_DATA] = b"".join(attribute(*part) for part in data.items())
         packed += attribute(kind, b"".join(attribute(*part) for part in parts.items()))
     return packed

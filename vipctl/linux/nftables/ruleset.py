@@ -5,6 +5,7 @@ still_vip     the lookups again: others may set marks too, so no mark is trusted
 ports         checks the port of packets for services that name ports
 leftover      refuses or drops
 passive       drops what is for services that are passive by themselves
+accepted      counts what is accepted, for its service
 local_out     marks what the director itself sends to a VIP
 
 A packet for a port that no service names only loses its mark: then IPVS begins no connection, but
@@ -29,6 +30,8 @@ Chains = dict[str, tuple[str, list[str]]]  # each after those that it jumps to: 
 KEPT = 4  # cached rulesets: a command needs those of the states before, between and after
 PROTOCOL_NAME = {4: "ip", 6: "ip6"}
 MAP_NAME = r"v([46])_(\d+)(?:_p(\d+))?(?:_(\d+))?"
+ACCEPTED, LEFT_OVER, REFUSED = KINDS = "accepted", "left_over", "refused"  # kinds of counters
+COUNTER_NAME = rf"({'|'.join(KINDS)})_0x([0-9a-f]{{1,8}})"
 FAMILY_NAME = {4: "ipv4", 6: "ipv6"}
 ICMP, NO_ICMP = (f"meta l4proto {word}{{ icmp, ipv6-icmp }}" for word in ("", "!= "))
 
@@ -53,10 +56,33 @@ def lookups(acceptance: Acceptance) -> list[str]:
 
 
 def marking(acceptance: Acceptance, condition4: str = "") -> list[str]:
-    """The lookups; the first match decides: the highest plane first, in it the longest prefix."""
+    """The lookups; the first match decides: the highest plane first, in it the longest prefix.
+
+    They go to `accepted`.
+    """
     shapes = sorted(acceptance.shapes, key=lambda s: (s.version, -s.plane, -s.length))
     rules = [(condition4 if s.version == 4 else "") + lookup(s) for s in shapes]
-    return [*(f"{rule} accept" for rule in rules[:-1]), rules[-1]]
+    return [f"{rule} goto accepted" for rule in rules]
+
+
+def accepted(acceptance: Acceptance) -> Chains:
+    return {"accepted": ("", [counting(ACCEPTED, acceptance.services), "accept"])}
+
+
+def counting(kind: str, services: Iterable[Service]) -> str:
+    """Counts a packet for the service whose mark it has."""
+    named = (f'{s.fwmark:#x} : "{counter_name(kind, s.fwmark)}"' for s in services)
+    return f"counter name meta mark map {words(named)}"
+
+
+def counter_name(kind: str, mark: int) -> str:
+    return f"{kind}_{mark:#x}"
+
+
+def counter_of(name: str) -> tuple[str, int] | None:
+    """The kind and the mark of a counter; None if `counter_name` makes no such name."""
+    found = re.fullmatch(COUNTER_NAME, name)
+    return (found[1], int(found[2], 16)) if found else None
 
 
 def lookup(shape: Shape) -> str:
@@ -93,7 +119,12 @@ def _leftover(acceptance: Acceptance) -> list[str]:
     services, passive = acceptance.services, acceptance.passive
     dropped = [s for s in services if s.leftover is Leftover.DROP or s.fwmark in passive]
     quiet = [f"{marks(dropped)} drop"] if dropped else []
-    return [*quiet, "meta l4proto tcp reject with tcp reset", "reject with icmpx port-unreachable"]
+    return [
+        counting(LEFT_OVER, services),
+        *quiet,
+        "meta l4proto tcp reject with tcp reset",
+        "reject with icmpx port-unreachable",
+    ]
 
 
 def pings_redirected(acceptance: Acceptance, *first: str) -> Chains:

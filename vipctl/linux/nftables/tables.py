@@ -7,7 +7,7 @@ from vipctl import digests
 from vipctl.addresses.few import WIDTH
 from vipctl.linux.nftables import elements, listing, transactions
 from vipctl.linux.nftables.elements import Edit
-from vipctl.linux.nftables.ruleset import Chains, map_name
+from vipctl.linux.nftables.ruleset import Chains, counter_name, counter_of, map_name
 from vipctl.linux.nftables.transactions import Message, Owned
 from vipctl.services import seal
 from vipctl.services.batch import Batch, by_shape, same
@@ -22,11 +22,12 @@ OWNER = "vipctl state "  # begins a table's comment; the token of the state dire
 
 
 class Table(NamedTuple):
-    """An nftables table that has a map for each shape, and the chains that `ruleset` draws."""
+    """An nftables table: a map for each shape, the chains that `ruleset` draws, and counters."""
 
     name: str
     ruleset: Callable[[Acceptance], Chains]
     family: str = "inet"
+    counts: tuple[str, ...] = ()  # what it counts of each service
 
     @property
     def path(self) -> str:
@@ -51,7 +52,8 @@ class Table(NamedTuple):
             set(map(map_name, acceptance.shapes)),
             {name: len(lines) for name, (_, lines) in chains.items()},
         )
-        if not found.complete or (found.comment, found.maps, found.lengths()) != wanted:
+        complete = found.complete(len(self.counters(acceptance)))
+        if not complete or (found.comment, found.maps, found.lengths()) != wanted:
             return seal.OTHER
         return Seal(digests.of(found.words()))
 
@@ -74,13 +76,27 @@ class Table(NamedTuple):
                 yield f"{table}: chain {name} is not there"
             elif present[name] != len(lines):
                 yield f"{table}: chain {name} has {present[name]} rules, should have {len(lines)}"
-        if not found.complete:
-            yield f"{table} has a chain that is not vipctl's"
+        if not found.complete(len(self.counters(acceptance))):
+            yield f"{table} has a chain, or a counter, that is not vipctl's"
 
     def works(self, names: Collection[str]) -> bool:
         """Whether it is there, not dormant, and each of these chains has a rule."""
         found = listing.read(self.owned, names)
         return found is not None and not found.dormant and all(map(found.lengths().get, names))
+
+    def counters(self, acceptance: Acceptance) -> list[str]:
+        """The names of those that it is to have."""
+        services = acceptance.services if acceptance.active() else ()
+        return [counter_name(kind, s.fwmark) for kind in self.counts for s in services]
+
+    def packets(self) -> dict[int, dict[str, int]]:
+        """What it has counted, by mark. Raises Missing."""
+        found: dict[int, dict[str, int]] = {}
+        for name, counter in listing.counters(self.owned).items():
+            if counted := counter_of(name):
+                kind, mark = counted
+                found.setdefault(mark, {})[kind] = listing.packets(counter)
+        return found
 
     def changing(
         self, before: Acceptance, after: Acceptance, removed: Batch, added: Batch
@@ -144,9 +160,12 @@ class Table(NamedTuple):
         draft = self._replace(name=DRAFT)
         chains, gone = self.ruleset(acceptance), f"delete table {draft.path}\n"
         maps = "".join(map(_map_words, sorted(acceptance.shapes)))
-        words = draft.text(chains, f"\tflags dormant;\n{maps}")
+        counters = [f"\tcounter {name} {{}}\n" for name in self.counters(acceptance)]
+        words = draft.text(chains, f"\tflags dormant;\n{maps}{''.join(counters)}")
         words = f"add table {draft.path}\n{gone}{words}"
-        return drafts.carried_out(words, lambda: Drawn.read(draft.owned, chains), gone)
+        return drafts.carried_out(
+            words, lambda: Drawn.read(draft.owned, chains, len(counters)), gone
+        )
 
     def redraws(self, before: Acceptance, after: Acceptance) -> list[Message]:
         """The messages that change maps and chains; if `before` is inactive, all there is goes."""
@@ -159,17 +178,22 @@ class Table(NamedTuple):
         table, begun = self.owned, [] if before.active() else replay.absent(self.owned)
         if not after.active():
             return begun
+        had, counters = set(self.counters(before)), self.counters(after)
+        counted: dict[str, bytes] = {}
         if not before.active():
             begun += replay.empty(table, _comment(after))
+            counted = listing.counters(table)
         drawn = self.drawn(after)
         return [
             *begun,
             *drawn.maps(table, map(map_name, sorted(fresh))),
+            *replay.counters(table, {n: counted.get(n, b"") for n in counters if n not in had}),
             *replay.without_rules(table, old),
             *drawn.chains(table, [name for name in new if name not in old]),
             *drawn.rules(table),
             *replay.without_chains(table, [name for name in reversed(old) if name not in new]),
             *replay.without_maps(table, map(map_name, sorted(stale))),
+            *replay.without_counters(table, sorted(had.difference(counters))),
         ]
 
 

@@ -24,8 +24,9 @@ NEWSET, GETSET, DELSET, NEWSETELEM, GETSETELEM, DELSETELEM = (
     SUBSYSTEM << 8 | n for n in range(9, 15)
 )
 GETGEN = SUBSYSTEM << 8 | 16
+NEWOBJ, GETOBJ, DELOBJ = (SUBSYSTEM << 8 | n for n in range(18, 21))
 GEN_ID = 1  # NFTA_GEN_ID
-TABLE, NAME, CHAIN_NAME = 1, 2, 3  # of a set, or of a rule's chain; of a chain
+TABLE, NAME, CHAIN_NAME = 1, 2, 3  # of a set, an object, or of a rule's chain; of a chain
 NFGENMSG = struct.Struct(">BBH")  # family, version, resource
 LARGEST = 1 << 31  # bytes of a transaction, where the kernel takes so many
 ROOM = 1 << 20  # of a socket, beside its messages
@@ -35,6 +36,7 @@ NOUNS = {
     "chain": (CHAIN_NAME, NEWCHAIN, DELCHAIN),
     "rule in": (NAME, NEWRULE, DELRULE),
     "map": (NAME, NEWSET, DELSET, NEWSETELEM, DELSETELEM),
+    "counter": (NAME, NEWOBJ, DELOBJ),
 }
 
 
