@@ -57,7 +57,7 @@ packages: root
 
 # Daemons without the services that their packages would start.
 test-packages: root
-	@scripts/install-packages sparse dkms xz-utils
+	@scripts/install-packages sparse dkms xz-utils tmux
 	@scripts/install-daemons haproxy nginx bird2:bird keepalived frr prometheus
 
 # The versions that requirements/ pins. `make lock` renews them.

@@ -23,7 +23,7 @@ import json
 print(json.dumps(found))
 """
 HEAVY = {"numpy", "pyroute2", "pydantic", "ruamel.yaml", "iptc", "vipctl.linux.shim"}
-HEAVY |= {"logging", "tempfile"}
+HEAVY |= {"logging", "rich", "tempfile"}
 # Each takes as long as ten to twenty modules of vipctl's.
 DEAR = {"dataclasses", "hashlib", "locale", "pathlib", "socket", "urllib.parse"}
 

@@ -8,7 +8,7 @@ from vipctl.cli import options
 from vipctl.cli.base import Settings, group
 from vipctl.cli.output import say, warn
 from vipctl.cli.result import show, show_json, stream
-from vipctl.errors import Refused
+from vipctl.errors import Refused, UsageError
 
 if TYPE_CHECKING:
     from vipctl.services.service import Given
@@ -140,18 +140,33 @@ def export(settings: Settings) -> None:
         is_flag=True,
         help="Exit with 3 unless the kernel is as stored.",
     ),
+    click.option("--watch", is_flag=True, help="Show what is counted each second, until q."),
 )
-def status(settings: Settings, names: tuple[str, ...], telling: bool) -> int:
+def status(settings: Settings, names: tuple[str, ...], telling: bool, watch: bool) -> int:
     """Show services, counters, and what is not as stored.
 
     Of services NAME…, or of all. Not every prefix is compared: restore does that.
     """
+    if watch:
+        return _watch(settings, names, telling=telling)
     from vipctl.cli import render
     from vipctl.operate import report
 
     found = report.Reporter(settings.state_dir).status(names)
     show(settings, found, render.status)
     return Refused.exit_code if telling and found["kernel"] != "as stored" else 0
+
+
+def _watch(settings: Settings, names: tuple[str, ...], *, telling: bool) -> int:
+    if telling or settings.json or settings.quiet:
+        raise UsageError(
+            "--watch does not go with --exit-code, --json or -q",
+            hint="vipctl metrics is for programs",
+        )
+    from vipctl.cli.live import loop
+
+    loop.watch(settings.state_dir, names)
+    return 0
 
 
 @group.of("diff", click.argument("file"))

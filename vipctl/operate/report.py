@@ -64,7 +64,7 @@ class Reporter(NamedTuple):
             sizes, role = counted.sizes(store), store.role()
             listed = {
                 name: plain(service) | {"role": role.of(name)} | sizes.get(name, counted.NONE)
-                for name, service in _chosen(store, ()).items()
+                for name, service in chosen(store, ()).items()
             }
             return {"role": word(passive=role.passive), "services": listed} | _pending(store)
 
@@ -83,7 +83,7 @@ class Reporter(NamedTuple):
         """Of these services and the director; of all services if none is named."""
         with Store.read(self.state_dir) as store:
             refuse_foreign_state(store, adopt=False)
-            services, sizes = _chosen(store, names), counted.sizes(store)
+            services, sizes = chosen(store, names), counted.sizes(store)
             seen = counted.seen(services.values())
             found = drift.of(store, seen, services)
             in_kernel, packets = counted.by_ipvs(seen or {}), counted.by_methods(services.values())
@@ -124,7 +124,7 @@ class Reporter(NamedTuple):
             } | _pending(store)
 
 
-def _chosen(store: Store, names: Iterable[str]) -> dict[str, Service]:
+def chosen(store: Store, names: Iterable[str]) -> dict[str, Service]:
     """The services with these names, or all, in natural order. Raises Refused."""
     known = store.services()
     chosen = {name: asked.known(known, name) for name in names} or known

@@ -14,7 +14,7 @@ from vipctl.health.verdicts import NONE, Verdicts, effective
 from vipctl.linux import sysctl
 from vipctl.linux.genetlink import Family
 from vipctl.linux.ipvs import messages
-from vipctl.linux.ipvs.messages import Dest, Key, Seen, Tunnel, Virtual
+from vipctl.linux.ipvs.messages import Counters, Dest, Key, Seen, Tunnel, Virtual
 from vipctl.linux.netlink import NUMBER
 from vipctl.services.real import RealServer, real_key
 from vipctl.services.service import Service
@@ -82,6 +82,12 @@ def look(marks: Iterable[int]) -> dict[Key, Seen]:
         keys = [Key(mark, version) for mark in wanted for version in VERSIONS]
         found = {key: messages.look(family, key) for key in keys}
     return {key: seen for key, seen in found.items() if seen is not None}
+
+
+def totals() -> dict[Key, Counters]:
+    """What is counted of all services with a fwmark, in one dump. Raises Missing."""
+    with messages.connect() as family:
+        return dict(messages.all_totals(family))
 
 
 def services(wanted: Collection[Key]) -> dict[Key, Virtual]:

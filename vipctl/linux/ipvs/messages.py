@@ -91,13 +91,19 @@ class Counters(NamedTuple):
 
 def all_services(family: Family) -> Iterator[tuple[Key, Virtual]]:
     """All services with a fwmark, whoever made them."""
+    return ((key, parsed_service(service)) for key, service in _dumped(family))
+
+
+def all_totals(family: Family) -> Iterator[tuple[Key, Counters]]:
+    """What is counted of them."""
+    return ((key, Counters(*totals(service))) for key, service in _dumped(family))
+
+
+def _dumped(family: Family) -> Iterator[tuple[Key, Attributes]]:
     for found in family.dump(COMMANDS["get service"], b""):
         service = parsed(found[SERVICE])
         if SVC_FWMARK in service:
-            yield (
-                Key(_number(service, SVC_FWMARK), _version(service[SVC_AF])),
-                parsed_service(service),
-            )
+            yield Key(_number(service, SVC_FWMARK), _version(service[SVC_AF])), service
 
 
 def lacks_scheduler(scheduler: str) -> Missing:
