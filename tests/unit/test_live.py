@@ -13,7 +13,8 @@ from vipctl.cli.live import view as choice
 from vipctl.cli.live.draw import Seen
 from vipctl.cli.live.loop import Screen
 from vipctl.cli.live.view import COLUMNS, View, ordered, pressed, rows, within
-from vipctl.operate.rates import Rates
+from vipctl.errors import Refused
+from vipctl.operate.rates import Rates, Sample
 
 PAGE = 10
 NUMBERS = {column.field: 1_234_567.8 for column in COLUMNS}
@@ -138,10 +139,27 @@ def test_a_problem_takes_the_place_of_the_title() -> None:
     assert drawn.startswith("the state is\\x07 away")
 
 
-def test_what_nobody_expected_ends_it() -> None:
+@pytest.fixture
+def screen() -> Screen:
     console = Console(file=io.StringIO())
+    return Screen(console, Live(console=console), plain=True)
+
+
+def test_what_nobody_expected_ends_it(screen: Screen) -> None:
     with pytest.raises(KeyError):
-        Screen(console, Live(console=console), plain=True).take(KeyError("web"))
+        screen.take(KeyError("web"))
+
+
+def test_samples_become_rates_and_a_history(screen: Screen) -> None:
+    """The first is no rate yet; one that is seen twice counts once; a problem takes nothing."""
+    samples = [Sample(at, {"web": ()}, {"web": {"accepted": at * 10}}, {}) for at in (1, 2, 4)]
+    for latest in (None, samples[0], *samples[:2], Refused("no")):
+        screen.take(latest)
+    assert screen.seen.problem == "no"
+    assert screen.seen.rates.of("web") == {"accepted": 10.0}
+    screen.take(samples[2])
+    assert screen.seen.history == {"web": (10.0, 10.0)}
+    assert screen.seen.problem == ""
 
 
 @pytest.mark.parametrize("bars", [draw.BARS, draw.PLAIN_BARS])

@@ -10,7 +10,8 @@ our own, drawn by `ruleset`:
                         VIPCTL-REPLIES the director's own sockets do not answer from VIPs (IPv6)
     mangle              VIPCTL-OF-…    empty; its name tells the state directory
     filter INPUT        VIPCTL         refuses other ports, services without servers, and what IPVS
-                                       never takes: other protocols, ICMP but for errors
+                                       never takes: other protocols, ICMP but for errors;
+                                       VIPCTL-REFUSE counts that for each service
     filter OUTPUT       VIPCTL-SENT    takes the mark off what IPVS sends on (see `fwmark`)
 
 Legacy tables have no hook behind IPVS (98, 99 at LOCAL_IN), so there is no guard. What begins a

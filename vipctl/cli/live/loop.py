@@ -71,7 +71,9 @@ class Screen:
             raise latest
         elif latest is not None and latest is not self._last:
             found = rates.between(self._last or latest, latest)
-            history = rates.remembered(self.seen.history, found, choice.BUSIEST)
+            history = self.seen.history
+            if self._last:
+                history = rates.remembered(history, found, choice.BUSIEST)
             self.seen, self._last = Seen(found, history, clock), latest
 
     def draw(self) -> list[str]:

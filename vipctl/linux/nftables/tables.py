@@ -182,7 +182,7 @@ class Table(NamedTuple):
         counted: dict[str, bytes] = {}
         if not before.active():
             begun += replay.empty(table, _comment(after))
-            counted = listing.counters(table)
+            counted = listing.counters(table) if counters else {}
         drawn = self.drawn(after)
         return [
             *begun,
