@@ -29,7 +29,11 @@ from vipctl.health.verdicts import NONE, OfService, State, Verdict, Verdicts
 from vipctl.state import verdicts
 
 ELSEWHERE = {"conntrack-full", "weights-altered", "scheduler-missing"}
-ELSEWHERE |= {"ipvs-service-missing", "ipvs-real-missing"}  # tests/vm/test_explain.py
+ELSEWHERE |= {
+    "ipvs-service-missing",
+    "ipvs-real-missing",
+    "real-lacks-vip",
+}  # tests/vm/test_explain.py
 CASES = [(ailment, method) for ailment in AILMENTS for method in ailment.methods]
 
 
@@ -76,6 +80,7 @@ def test_nothing_ails_a_whole_director(tmp_path: Path, method: str, forward: str
 
 def test_every_cause_is_made_somewhere() -> None:
     made = {ailment.cause for ailment in AILMENTS} | ELSEWHERE | {NO_IPVS, "all-failed"}
+    made |= {"real-not-answering", "no-way-back"}  # test_explain_probe.py
     assert made == set(CAUSES)
 
 

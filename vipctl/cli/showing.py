@@ -52,25 +52,35 @@ def lookup(settings: Settings, addresses: tuple[str, ...]) -> None:
     click.argument("port", metavar="[tcp/80]", required=False),
     click.option("--from", "client", metavar="CLIENT", help="Who asks; default: anybody."),
     click.option("--in", "device", metavar="DEVICE", help="By which interface packets arrive."),
+    click.option("--probe", is_flag=True, help="Ask the real servers: send a few packets."),
 )
 def explain(
-    settings: Settings, address: str, port: str | None, client: str | None, device: str | None
+    settings: Settings,
+    address: str,
+    port: str | None,
+    client: str | None,
+    device: str | None,
+    *,
+    probe: bool,
 ) -> int:
     """Say why a VIP does not answer.
 
     Exit with 3 if a cause is found.
 
-    The way of a client's packet, step by step. Nothing is sent, and nothing is changed.
+    The way of a client's packet, step by step. Without --probe nothing is sent, and nothing is
+    changed.
     """
     from vipctl.addresses import prefixes
     from vipctl.cli import render
+    from vipctl.cli.ending import as_interrupts
     from vipctl.diagnosis import explain as diagnosis
     from vipctl.services import syntax
 
     vip = prefixes.address(*prefixes.parse_address(address))
     who = prefixes.address(*prefixes.parse_address(client)) if client else None
     wanted = syntax.parse_port(port) if port else None
-    found = diagnosis.explain(settings.state_dir, vip, wanted, who, device)
+    with as_interrupts():
+        found = diagnosis.explain(settings.state_dir, vip, wanted, who, device, probe=probe)
     show(settings, found, render.explanation)
     return Refused.exit_code if found["causes"] else 0
 

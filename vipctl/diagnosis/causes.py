@@ -188,6 +188,24 @@ CAUSES: Mapping[str, Cause] = {
         "The kernel's neighbour entry is FAILED.",
         "See whether that host is up, and on this link",
     ),
+    "real-not-answering": Cause(
+        "A real server refuses connections to the port, or does not answer.",
+        "`--probe`: it is asked, with dr and tun at the VIP, and whether it answers echo requests.",
+        "Start what is to listen there, or `vipctl drain-real NAME RIP`",
+    ),
+    "real-lacks-vip": Cause(
+        "With dr or tun, a real server does not take packets for the VIP: it lacks the address, or "
+        "the tunnel.",
+        "`--probe`: it answers at its own address, and not at the VIP, where IPVS leads to it "
+        "alone.",
+        "Give it the address (`arp_ignore=1`), or the tunnel (its `rp_filter=0`)",
+    ),
+    "no-way-back": Cause(
+        "With nat, the way of a real server to clients does not lead through the director.",
+        "`--probe`: it answers the director's address on its link, and not the one on the clients' "
+        "side, by the interface that leads to it.",
+        "The director as its gateway, or `--source-nat auto`",
+    ),
     "forwarding-off": Cause(
         "The director does not forward, so that answers of real servers (nat) end there.",
         "`net.ipv4.ip_forward` and that of the interface; `net.ipv6.conf.all.forwarding`.",
@@ -240,6 +258,12 @@ HINTS: Mapping[str, Cause] = {
         "director tells the client (`pmtu_disc=1`), and one that does not hear of it hangs.",
         "The MTUs of both interfaces, what the tunnel adds, and the sysctl.",
         "`sysctl -w net.ipv4.vs.pmtu_disc=0`, or a larger MTU",
+    ),
+    "path-mtu": Cause(
+        "Something between the director and a real server has less room than a full packet needs: "
+        "uploads hang.",
+        "`--probe`: it answers a small echo request, and none as large as the interface's MTU.",
+        "A larger MTU there, or a smaller one of the director's interface",
     ),
 }
 

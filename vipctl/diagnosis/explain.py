@@ -18,7 +18,7 @@ from vipctl.diagnosis import (
 )
 from vipctl.diagnosis.case import Case, Question
 from vipctl.diagnosis.causes import RESTORE
-from vipctl.diagnosis.steps import Hint, Step, unknown
+from vipctl.diagnosis.steps import Found, Hint, Step, unknown
 from vipctl.errors import UsageError, VipctlError
 from vipctl.files import Where
 from vipctl.linux.routing import ways
@@ -51,11 +51,13 @@ def explain(
     port: Port | None = None,
     client: IPAddress | None = None,
     device: str | None = None,
+    *,
+    probe: bool = False,
 ) -> Report:
     """Why a VIP does not answer a client on a port, whose packets arrive by a device.
 
     Without a port it is the first one of the service that has the VIP; without a client, one that
-    the default route leads to. Raises UsageError or Refused.
+    the default route leads to. With `probe` real servers are asked. Raises UsageError or Refused.
     """
     if port and port.last:
         raise UsageError(f"{port} is a range of ports", hint="name one of them")
@@ -70,7 +72,18 @@ def explain(
             return _report(asked, None, [service.none(asked, held)], [], store)
         one = case.of(store, asked, *found, own)
         steps = list(_way(one))
-        return _report(asked, one, steps, list(_hints(one, steps)), store)
+        whole = _probed(one, steps) if probe else Found(steps, [])
+        hints = [*_hints(one, steps), *whole.hints]
+        return _report(asked, one, whole.steps, hints, store)
+
+
+def _probed(one: Case, steps: list[Step]) -> Found:
+    from vipctl.diagnosis import probes
+
+    try:
+        return probes.asked(one, steps)
+    except VipctlError as e:
+        return Found([*steps, unknown("probe", f"could not be asked: {e.in_a_line}")], [])
 
 
 def _usual(held: Iterable[service.Held]) -> Port:

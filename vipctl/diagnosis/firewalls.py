@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from vipctl.diagnosis.case import Case
 from vipctl.diagnosis.steps import Step, ill, unknown, well
 from vipctl.linux import filters, sysctl
-from vipctl.linux.filters.packet import Device, Hook
+from vipctl.linux.filters.packet import ESTABLISHED, Device, Hook
 from vipctl.linux.filters.walk import Base
 from vipctl.linux.routing import ways
 from vipctl.operate import filtering, holders
 from vipctl.operate.filtering import Asked, Site
+from vipctl.services.real import RealServer
+from vipctl.services.values import Forward
 
 CAUSES = {
     Hook.INPUT: "firewall-input",
@@ -32,13 +34,32 @@ def answered(case: Case) -> Iterator[Step]:
 
 def _at(case: Case, hook: Hook) -> Iterator[Step]:
     """With the first real server that may be chosen."""
-    asked, real, site = case.asked, next(iter(case.chosen), None), _site(case)
-    whole = Asked(case.service, asked.vip, asked.port, real, asked.client, *_kind(case))
+    real, site = next(iter(case.chosen), None), _site(case)
+    whole = _asked(case, real)
     for one in filtering.cases(site, whole):
         if one.packets and one.packets[0].hook is hook:
             yield _of_hook(site, hook, one)
-    if hook is Hook.FORWARD and real and not (asked.device or case.is_own(real.address)):
+    if hook is Hook.FORWARD and real and not (case.asked.device or case.is_own(real.address)):
         yield _of_hook(site, Hook.INPUT, filtering.to_director(site, whole, real))
+
+
+def deaf(case: Case, real: RealServer) -> str:
+    """Which chain may drop what the real server answers the director's own questions, in words.
+
+    By nat these are connections of its own, which are tracked.
+    """
+    site = _site(case)
+    one = filtering.to_director(site, _asked(case, real), real)
+    if real.forward == Forward.NAT:
+        one = one._replace(packets=tuple(p._replace(state=ESTABLISHED) for p in one.packets))
+    found = [base for base in filtering.seeing(site.bases, one) if _may_drop(base, one)]
+    return f"chain {found[0].title} may drop the answer" if found else ""
+
+
+def _asked(case: Case, real: RealServer | None) -> Asked:
+    return Asked(
+        case.service, case.asked.vip, case.asked.port, real, case.asked.client, *_kind(case)
+    )
 
 
 def _site(case: Case) -> Site:

@@ -29,6 +29,13 @@ class Hint(NamedTuple):
     fix: str
 
 
+class Found(NamedTuple):
+    """All steps, and what else was noticed."""
+
+    steps: list[Step]
+    hints: list[Hint]
+
+
 def well(name: str, says: str, evidence: str = "") -> Step:
     return Step(name, State.WELL, says, evidence)
 

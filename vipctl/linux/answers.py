@@ -36,6 +36,11 @@ def asked_from(vip: IPAddress, real: IPAddress) -> str:
     return _address_on(ways.device_to(real), vip.version) or _address_toward(vip)
 
 
+def own_toward(where: IPAddress) -> IPAddress:
+    """The director's address that it asks `where` from. Raises OSError where there is no way."""
+    return ip_address(_address_toward(where))
+
+
 def _address_toward(where: IPAddress) -> str:
     sock = socket.socket(AF[where.version], socket.SOCK_DGRAM)
     try:

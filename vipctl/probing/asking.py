@@ -78,6 +78,9 @@ def _connecting_from(port: int, asking: Asking, kind: socket.SocketKind) -> sock
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, kind is socket.SOCK_STREAM)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, target.mark)
             sock.bind((answers.asked_from(target.address, target.real), port))
+        elif target.source:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, target.device.encode())
+            sock.bind((str(target.source), 0))
         _raise(sock.connect_ex(asking.address), errno.EINPROGRESS)
     except BaseException:
         sock.close()

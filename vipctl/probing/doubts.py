@@ -7,7 +7,7 @@ from vipctl.errors import VipctlError
 from vipctl.linux import answers, ipvs
 from vipctl.linux.ipvs.messages import Key
 from vipctl.probing.asking import Asking
-from vipctl.services.checks import Target
+from vipctl.services.checks import Answer, Target
 
 # Of the director: out of descriptors, memory or ports; its firewall (EPERM) or routes refuse.
 OURS = {
@@ -27,6 +27,11 @@ def is_ours(target: Target, error: OSError) -> bool:
     """Whether the director could not ask; it must have a route to a VIP, if only to leave it."""
     unrouted = target.mark and error.errno == errno.ENETUNREACH
     return bool(error.errno in OURS or unrouted) and not isinstance(error, ssl.SSLError)
+
+
+def refuses(answer: Answer) -> bool:
+    """Whether it is a host that is there which says no."""
+    return answer.passed is False and answer.why.startswith(WORDS[errno.ECONNREFUSED].format(""))
 
 
 def words(asking: Asking, error: OSError) -> str:

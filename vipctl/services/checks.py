@@ -53,13 +53,16 @@ class Target(NamedTuple):
     """Whom a check asks: hashable, so one answer serves all services that ask the same.
 
     With `mark` 0 `address` is the real server's own. Otherwise it is a VIP, and IPVS takes packets
-    with that mark to the real server `real`.
+    with that mark to the real server `real`. It is asked from the director's address `source`, by
+    its interface `device`, if these are named.
     """
 
     address: IPAddress
     port: int
     mark: int = 0
     real: IPAddress | None = None
+    source: IPAddress | None = None
+    device: str = ""
 
 
 class Answer(NamedTuple):

@@ -48,6 +48,21 @@ def serving(daemon: str = WATCH) -> Iterator[Link]:
         os.close(lock)
 
 
+@contextmanager
+def alone(command: str) -> Iterator[None]:
+    """For what no two commands may do at once. Raises Refused while another does."""
+    prepare()
+    lock = open_lock(_path(command, "lock"))
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as e:
+        whose = f"fuser -v {_path(command, 'lock')}"
+        raise Refused(f"another vipctl {command} is at work", hint=f"who it is: {whose}") from e
+    finally:
+        os.close(lock)
+
+
 def tell(word: bytes) -> None:
     """Tells the daemon, if there is one, what a command does."""
     with suppress(OSError), closing(_datagrams()) as link:
