@@ -3,8 +3,9 @@
 In each there is a director of its own, with a service by a random method, and somebody breaks up
 to three things of it at random: causes that the tests make, firewalls, real servers that die. A
 client asks a VIP, or an address beside the VIPs, from eight addresses. `explain` must name no
-cause if all of them get an answer, and one if not. It may say that it cannot tell what a chain of
-others drops: that is counted apart.
+cause if all of them get an answer, and one if not. With --probe, which every other one has where
+there is IPVS, real servers may have ended, lost the VIPs, or answer by another way, too. `explain`
+may say that it cannot tell what a chain of others drops: that is counted apart.
 
 Where the kernel has no IPVS, proxies answer by tproxy; by other methods the first packets are
 counted where IPVS would take them, and `explain` is believed up to there.

@@ -88,6 +88,17 @@ OTHERS = [
     Breakage("the module is flushed", (lambda site: site.flush_module(),), ("shim",)),
     Breakage("tracking is full", (lambda site: site.fill_tracking(),), BALANCED, ipvs=True),
 ]
+# What `explain --probe` alone finds out, by forwarding method.
+NOT_LISTENING = Breakage("a real server does not listen", (lambda site: site.refuse(0),), BALANCED)
+LACKS_VIP = Breakage("a real server lacks the VIPs", (lambda site: site.lose_vips(0),), BALANCED)
+REMOTE = {
+    "nat": (
+        NOT_LISTENING,
+        Breakage("another way back", (lambda site: site.lead_back_elsewhere(0),), BALANCED),
+    ),
+    "dr": (NOT_LISTENING, LACKS_VIP),
+    "tun": (NOT_LISTENING, LACKS_VIP),
+}
 # Each kind as often as another, whatever its number.
 KINDS = (
     [of(ailment) for ailment in AILMENTS if ailment.make],

@@ -47,14 +47,20 @@ def told(site: Site) -> Told:
     asked = site.situation
     words = [asked.vip, asked.port, f"--from={asked.client.sources[asked.version][asked.asking]}"]
     words += [f"--in={asked.client.device}"] if asked.client.device else []
+    words += ["--probe"] if asked.probe else []
     done = site.vipctl.text("--json", "explain", *words)
     if done.code not in (0, 3):
         raise RuntimeError(f"explain {' '.join(words)}: {done}")
     whole = site.balanced or asked.proxied
     steps = [s for s in json.loads(done.stdout)["steps"] if whole or s["name"] in UNTIL_IPVS]
     causes = dict.fromkeys(s["cause"] for s in steps if s["cause"])
-    doubts = (s["name"] for s in steps if s["state"] == "unknown" and s["name"] in OWN)
+    doubts = (s["name"] for s in steps if s["state"] == "unknown" and _is_ours(s["name"]))
     return Told(tuple(causes), tuple(doubts))
+
+
+def _is_ours(step: str) -> bool:
+    """Whether it is of the director's own, or has asked others."""
+    return step in OWN or step.startswith("probe")
 
 
 def met(site: Site, patience: float) -> bool:

@@ -26,6 +26,9 @@ REALS = {4: ("10.0.1.11", "10.0.1.12"), 6: ("fd00:1::11", "fd00:1::12")}
 FAR = {4: ("10.9.9.11", "10.9.9.12"), 6: ("fd09::11", "fd09::12")}
 WAYS = {"nat": "-m", "dr": "-g", "tun": "-i"}  # ipvsadm's
 FULL = "net.netfilter.nf_conntrack_max"
+REFUSING = """table inet refusing {
+    chain c { type filter hook input priority 0; tcp dport { 80, 443 } reject with tcp reset; }
+}"""
 TRACKING = """table inet tracking {
     chain c { type filter hook input priority 0; ct state new; }
 }"""
@@ -48,6 +51,19 @@ class Site(NamedTuple):
     def unplug(self, number: int) -> None:
         """Take a real server's cable."""
         self.net.reals[number].ip("link set eth0 down")
+
+    def refuse(self, number: int) -> None:
+        """Have a real server refuse what is for its ports."""
+        self.net.reals[number].run(["nft", "-f", "-"], input=REFUSING)
+
+    def lose_vips(self, number: int) -> None:
+        """Take the VIPs from a real server, which passes nothing on."""
+        self.net.reals[number].ip(*(f"route del local {prefix} dev lo" for prefix in RANGES))
+
+    def lead_back_elsewhere(self, number: int) -> None:
+        """Have a real server answer clients by the router, past the director."""
+        gateways = "default via 10.0.1.254", "::/0 via fd00:1::fe"
+        self.net.reals[number].ip(*(f"route replace {gateway}" for gateway in gateways))
 
     def end_proxies(self) -> None:
         """As if they had died."""

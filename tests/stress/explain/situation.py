@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from tests.netns.addresses import OTHER_RANGES, RANGES
 from tests.netns.ailments import TPROXY
-from tests.stress.explain.breakages import KINDS, METHODS, Breakage
+from tests.stress.explain.breakages import KINDS, METHODS, REMOTE, Breakage
 from tests.stress.explain.clients import CLIENTS, ITSELF, Client
 
 HOW_MANY = {0: 2, 1: 5, 2: 3, 3: 1}  # breakages, and how often
@@ -35,6 +35,7 @@ class Situation(NamedTuple):
     port: str
     client: Client
     asking: int  # which of the client's addresses `explain` is told of
+    probe: bool
     breakages: tuple[Breakage, ...]
 
     @property
@@ -47,10 +48,11 @@ class Situation(NamedTuple):
         ports = ",".join(self.ports) or "all ports"
         more = " ".join([*self.options, *(["far"] if self.far else [])])
         beside = f", beside it {self.other}" if self.other else ""
+        probed = ", with --probe" if self.probe else ""
         broken = "; ".join(one.name for one in self.breakages) or "nothing"
         return (
             f"seed {self.seed}: {self.method} {ports} {served} {more}{beside}: {self.client.name} "
-            f"asks {self.vip} {self.port}; broken: {broken}"
+            f"asks {self.vip} {self.port}{probed}; broken: {broken}"
         )
 
 
@@ -62,6 +64,9 @@ def drawn(seed: int, *, ipvs: bool) -> Situation:
     forward = dice.choice(("nat", "nat", "dr", "tun") if version == 4 else ("nat", "nat", "dr"))
     clients = [c for c in CLIENTS if ipvs or method == TPROXY or c is not ITSELF]
     client = dice.choice(clients)
+    port = dice.choice(ASKED[:3] if method == TPROXY else ASKED)
+    probe = ipvs and port.startswith("tcp") and method != TPROXY and dice.random() < 0.5
+    remote = (dice.choice(REMOTE[forward]),) if probe and dice.random() < 0.4 else ()
     return Situation(
         seed=seed,
         version=version,
@@ -74,10 +79,11 @@ def drawn(seed: int, *, ipvs: bool) -> Situation:
         far=forward != "dr" and dice.random() < 0.2,
         options=_options(dice, method, forward, ipvs=ipvs),
         vip=_vip(dice, version),
-        port=dice.choice(ASKED[:3] if method == TPROXY else ASKED),
+        port=port,
         client=client,
         asking=dice.randrange(len(client.sources[version])),
-        breakages=_breakages(dice, method, version, ipvs=ipvs),
+        probe=probe,
+        breakages=(*_breakages(dice, method, version, ipvs=ipvs), *remote),
     )
 
 
@@ -96,8 +102,8 @@ def _breakages(
 def _options(dice: random.Random, method: str, forward: str, *, ipvs: bool) -> tuple[str, ...]:
     found = ["--set-sysctls"] if dice.random() < 0.5 else []
     found += ["--leftover=drop"] if dice.random() < 0.2 else []
-    if forward == "nat" and dice.random() < 0.3 and ipvs:
-        found.append("--source-nat=auto")
+    if forward == "nat" and dice.random() < 0.3 and ipvs:  # it needs connections to be tracked
+        found = sorted({*found, "--set-sysctls", "--source-nat=auto"})
     return tuple(found) if method != TPROXY else ()
 
 
