@@ -84,7 +84,23 @@ def test_an_address_of_the_director_is_local_to_a_firewall(tmp_path: Path) -> No
             assert counter.count(0x1000, "203.0.113.7")
 
 
+RULED = "rule-before-ours"
 ITSELF = {4: "--from 10.0.0.1", 6: "--from fd00::1"}
+
+
+def test_what_the_director_asks_a_proxy_for_comes_back_to_it(tmp_path: Path) -> None:
+    """By tproxy, IPv6, from the router that the VIP's route leads to."""
+    with site(tmp_path, TPROXY, Ailment("")) as (net, vipctl):
+        net.client.sysctl("net.ipv6.conf.all.forwarding", 1)
+        for damage, found in (
+            (None, set()),
+            ("-6 rule add pref 100 iif eth0 to 2001:db8:1::/64 blackhole", {RULED}),
+        ):
+            if damage:
+                net.director.run(["ip", *damage.split()])
+            assert causes(vipctl, 6, ITSELF[6]) == found
+            reply = tcp_get(net.director, "2001:db8:1::7", 80, source="fd00::1", timeout=SHORT)
+            assert reply.answered is (not found)
 
 
 def test_answers_to_the_director_itself_pass_input(tmp_path: Path) -> None:

@@ -29,8 +29,8 @@ def steps(case: Case) -> Iterator[Step]:
     marking, asked = _marking(case), case.asked
     yield marking
     routed = methods.get(case.service.method).LOCAL is not None
-    if routed and asked.device and not case.store.role().passive:
-        packet = Packet(asked.client, asked.device, asked.vip, case.mark, asked.port)
+    if routed and case.arriving and not case.store.role().passive:
+        packet = Packet(asked.client, case.arriving, asked.vip, case.mark, asked.port)
         yield _routed(case, packet, marking)
 
 

@@ -61,6 +61,15 @@ class Case(NamedTuple):
         return 0 if local == RT_TABLE_LOCAL else self.service.fwmark
 
     @property
+    def arriving(self) -> int:
+        """The device by which its packets come in; 0 if they do not.
+
+        What the director itself asks a proxy for leaves it by the VIP's route, and comes back.
+        """
+        proxied = self.service.proxied and ways.device_to(self.asked.vip)
+        return self.asked.device or proxied or 0
+
+    @property
     def stored(self) -> tuple[RealServer, ...]:
         """The real servers that may get its packets by what is stored, as checks leave them."""
         if not self.service.balanced:

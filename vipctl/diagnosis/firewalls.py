@@ -63,9 +63,7 @@ def _asked(case: Case, real: RealServer | None) -> Asked:
 
 
 def _site(case: Case) -> Site:
-    """What the director itself asks a proxy for comes back to it by the VIP's route."""
-    device = case.asked.device or (case.service.proxied and ways.device_to(case.asked.vip)) or 0
-    devices = [Device(device, ways.name_of(device))] if device else []
+    devices = [Device(case.arriving, ways.name_of(case.arriving))] if case.arriving else []
     tracked = sysctl.read(sysctl.CONNTRACK) == "1"
     return Site(tracked, filters.bases(), {case.version: devices})
 
