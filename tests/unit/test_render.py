@@ -105,3 +105,12 @@ def test_roles_are_said_where_not_all_is_active() -> None:
     said = click.unstyle(render.services(report | {"role": "passive"}))
     assert "role: passive: what is for its VIPs is dropped (vipctl activate)" in said
     assert "role" not in render.services(report | {"services": {"web": WEB}})
+
+
+def test_the_last_line_says_how_much_stands_above() -> None:
+    sysctls = {"a": {"ok": False, "value": "0", "needed": "1"}, "b": {"ok": True}}
+    report = NOTHING | {"services": {}, "sysctls": sysctls, "findings": ["something"]}
+    *_, last = click.unstyle(render.status(report)).splitlines()
+    assert last == "  above: 2 more that may keep VIPs from answering"
+    *_, last = click.unstyle(render.status(NOTHING | {"services": {}})).splitlines()
+    assert last == "kernel: as stored"

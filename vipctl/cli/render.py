@@ -172,11 +172,12 @@ def status(report: Report) -> str:
         parts.append(table(["SERVICE", "REAL SERVER", *SOURCE_PORTS], translated))
     if packets := list(_packet_rows(report)):
         parts.append(table(["SERVICE", *PACKETS_HEADERS], packets))
-    parts += [
+    if unmet := [
         printable(f"sysctl {name} is {found['value']}, should be {found['needed']}")
         for name, found in report["sysctls"].items()
         if not found["ok"]
-    ]
+    ]:
+        parts.append("\n".join(unmet))
     parts += [
         printable(f"method {name}: {note}")
         for name, found in report["methods"].items()
@@ -190,8 +191,15 @@ def status(report: Report) -> str:
     parts.append(_role(report))
     parts.append(printable(f"watch: {daemons.watch(report['watch'])}"))
     parts += map(printable, daemons.alive(report["watch"]))
-    parts.append(kernel(report))
+    parts.append(kernel(report) + _above(report))
     return "\n\n".join(parts)
+
+
+def _above(report: Report) -> str:
+    """So that the last line is not taken for all there is to say."""
+    unmet = [found for found in report["sysctls"].values() if not found["ok"]]
+    number = len(unmet) + len(report["findings"])
+    return f"\n  above: {number} more that may keep VIPs from answering" if number else ""
 
 
 def kernel(report: Report) -> str:
