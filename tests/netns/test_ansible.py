@@ -142,5 +142,14 @@ def test_bad_input_fails_with_the_reason(ansible: Ansible, vipctl: Vipctl) -> No
     services = {"fwmark-17": {"ranges": ["203.0.113.1/24"]}}
     counts, text = ansible.play("playbook.yml", vipctl_services=services)
     assert counts["failed"] == 1, text
-    assert f"{ansible.file}: services.fwmark-17.ranges.0: 203.0.113.1/24 " in text
+    reason = "standard input: services.fwmark-17.ranges.0: 203.0.113.1/24 "
+    assert re.search(rf'"msg": "{re.escape(reason)}', text), text
     assert vipctl("list-ranges")["ranges"] == []
+    assert not ansible.file.exists()
+
+
+def test_ranges_that_are_refused_fail_with_the_reason(ansible: Ansible) -> None:
+    wanted = {"vipctl_ranges": ["127.0.0.1"], "vipctl_options": ["--fwmark", "17"]}
+    counts, text = ansible.play("add-range.yml", **wanted)
+    assert counts["failed"] == 1, text
+    assert '"msg": "127.0.0.1 ' in text
