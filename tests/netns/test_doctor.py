@@ -6,6 +6,7 @@ This kernel has no IPVS, which is named wherever it is needed.
 import io
 import json
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
@@ -20,7 +21,7 @@ from tests.harness.machine import Machine
 from tests.harness.waiting import wait_until
 from tests.netns import snapshot
 from tests.netns.ailments import Ailment
-from tests.netns.complaints import COMPLAINTS, RESTORED, WEB, Complaint
+from tests.netns.complaints import COMPLAINTS, RESTORED, SYSCTLS, WEB, Complaint
 from tests.netns.firewalls import Firewall
 from tests.netns.stored import balance
 from tests.unit.committing import commit
@@ -138,6 +139,26 @@ def test_what_is_made_is_named_and_no_other(tmp_path: Path, complaint: Complaint
         check(net, vipctl, Machine(net.director, tmp_path / "root"), complaint)
 
 
+NETWORKD = "/usr/lib/systemd/systemd-networkd"
+
+
+def test_a_daemon_of_another_namespace_does_no_harm(directors: Directors, tmp_path: Path) -> None:
+    net, vipctl = directors(Complaint("", []))
+    machine = Machine(net.director, tmp_path / "root")
+    machine.write(RESTORED)
+
+    def act() -> list[Any]:
+        with subprocess.Popen(["unshare", "--net", NETWORKD]) as process:
+            exe = Path(f"/proc/{process.pid}/exe")
+            wait_until(lambda: exe.readlink() == Path(NETWORKD), "it runs")
+            found = printed(vipctl, "--json", "doctor")
+            process.kill()
+        return found
+
+    _, text = machine.run(act)
+    assert json.loads(text)["causes"] == [NO_IPVS]
+
+
 def test_every_finding_is_made_somewhere() -> None:
     made = {cause for one in COMPLAINTS for cause in one.causes}
     assert made | BY_ITSELF | {NO_IPVS} == set(FINDINGS)
@@ -248,6 +269,15 @@ def doubts(machine: Machine, vipctl: Vipctl) -> set[str]:
     found = examined(machine, vipctl)
     assert found["causes"] == [NO_IPVS]
     return {step["name"] for step in found["checks"] if step["state"] == "unknown"}
+
+
+def test_a_sysctl_that_no_file_has_is_told(directors: Directors, tmp_path: Path) -> None:
+    net, vipctl = directors(Complaint("", [], reals=True))
+    machine = Machine(net.director, tmp_path / "root")
+    machine.write(RESTORED)
+    assert doubts(machine, vipctl) == set()
+    machine.write({SYSCTLS: "net.ipv4.ip_forward = 1\n"})
+    assert doubts(machine, vipctl) == {"sysctls at boot"}
 
 
 @pytest.mark.parametrize(

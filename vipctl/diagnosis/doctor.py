@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 from vipctl.diagnosis.director import (
+    boot,
     certificates,
     installed,
     keepalived,
@@ -40,6 +41,8 @@ OF_VIPS: Checks[Site] = {
     "wg-quick": others.wireguard,
     "keepalived": keepalived.check,
     "sysctls": kernel.sysctls,
+    "sysctls at boot": boot.sysctls,
+    "ip_vs at boot": boot.module,
     "rules": way.rules,
     "firewall": way.firewall,
     "addresses": way.addresses,

@@ -22,7 +22,12 @@ def enabled(unit: str, by: str = "multi-user.target") -> dict[str, str | None]:
     return {f"{UNITS}/{by}.wants/{unit}": f"-> {UNITS}/{unit}"}
 
 
+FORWARDING = "# all\nnet/ipv6/conf/all/forwarding=1\n-net.ipv4.ip_forward = 1\n"
+IPVS = "net.ipv4.vs.expire_nodest_conn = 1\n"
+SYSCTLS, LOADED = "/etc/sysctl.d/50-director.conf", "/etc/modules-load.d/vipctl.conf"
 RESTORED = {
+    SYSCTLS: FORWARDING + IPVS,
+    LOADED: (REPOSITORY / "examples/modules-load.d/vipctl.conf").read_text(),
     "/usr/local/sbin/vipctl": "",
     f"{UNITS}/vipctl-restore.service": RESTORE_UNIT,
     **enabled("vipctl-restore.service"),

@@ -3,11 +3,14 @@
 from tests.netns.ailments import FORWARD, OUTPUT, SILENT
 from tests.netns.complaints.base import (
     ACCEPTED,
+    FORWARDING,
     FWMARK,
     IPTABLES,
     LIMITED,
+    LOADED,
     RESTORE_UNIT,
     ROUTE,
+    SYSCTLS,
     UNITS,
     WANTS,
     Complaint,
@@ -120,4 +123,24 @@ DIRECTOR = [
     Complaint("conntrack-full", ["conntrack-full"], {MOST: "1\n"}, make=TRACKED),
     Complaint("conntrack-filling", ["conntrack-filling"], {MOST: "11\n"}, make=TRACKED),
     Complaint("healthy-conntrack", [], {MOST: "30\n"}, make=TRACKED),
+    Complaint(
+        "sysctl-at-boot",
+        ["sysctl-at-boot"],
+        {"/run/sysctl.d/90-mine.conf": "net.ipv4.ip_forward=0\n"},
+        reals=True,
+    ),
+    Complaint(
+        "healthy-sysctl-at-boot",
+        [],
+        {"/run/sysctl.d/10-mine.conf": "net.ipv4.ip_forward=0\n"},
+        reals=True,
+    ),
+    Complaint(
+        "healthy-sysctl-at-boot-of-another-file",
+        [],
+        {"/run/sysctl.d/50-director.conf": "net.ipv4.ip_forward=0\n"},
+        reals=True,
+    ),
+    Complaint("ip-vs-not-at-boot", ["ip-vs-not-at-boot"], {LOADED: "#ip_vs\n"}, reals=True),
+    Complaint("healthy-ip-vs", [], {LOADED: None, SYSCTLS: FORWARDING}, reals=True),
 ]

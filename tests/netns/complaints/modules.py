@@ -10,7 +10,7 @@ NEWER = "99.1.0-1-amd64"
 DEP, LOADED = f"/usr/lib/modules/{NEWER}/modules.dep", "/etc/modules-load.d/vip_shim.conf"
 BUILT = {DEP: "updates/dkms/vip_shim.ko.xz:\n"}
 OLDER = {"/usr/lib/modules/1.2.3-amd64/modules.dep": "kernel/net/other.ko:\n"}
-# The module itself is not in this kernel, which is `lacking`; tests/vm/test_doctor.py has it.
+# The module itself is not in this kernel, which is `lacking`.
 AUTHORITY, NOW = trustme.CA(), datetime.now(UTC)
 CERTIFICATE = "/etc/vipctl/sync/cert.pem"
 RELAYING = enabled("vipctl-sync.service")

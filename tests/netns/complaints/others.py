@@ -7,6 +7,7 @@ from tests.netns.complaints.base import (
     IPTABLES,
     LIMITED,
     ROUTE,
+    UNITS,
     Complaint,
     enabled,
 )
@@ -47,6 +48,18 @@ def tunnel(words: str) -> dict[str, str | None]:
 
 OTHERS = [
     Complaint("networkd-at-boot", ["networkd-foreign"], enabled(NETWORKD)),
+    Complaint(
+        "healthy-networkd-by-the-first-of-one-name",
+        [],
+        {DROP_IN: OURS, DROP_IN.replace("/etc", "/run"): KEPT.format(rules="1", routes="1")},
+        programs=RUNNING,
+    ),
+    Complaint(
+        "healthy-networkd-is-masked",
+        [],
+        {**enabled(NETWORKD), f"{UNITS}/{NETWORKD}": "-> /dev/null"},
+    ),
+    Complaint("healthy-networkd-is-of-no-target", [], enabled(NETWORKD, "another.service")),
     Complaint("networkd-runs", ["networkd-foreign"], programs=RUNNING),
     Complaint("healthy-networkd-is-not-there", [], {NETWORKD_CONF: "[Network]\n"}),
     Complaint("healthy-networkd", [], {DROP_IN: OURS}, programs=RUNNING),

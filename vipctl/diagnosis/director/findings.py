@@ -115,6 +115,18 @@ FINDINGS: Mapping[str, Cause] = {
         "Take it out; or have `vipctl add-range RANGE --fwmark MARK` accept for keepalived",
     ),
     "sysctl": HINTS["sysctl"],
+    "sysctl-at-boot": Cause(
+        "A file gives a sysctl another value at boot than services need that have no "
+        "`--set-sysctls`.",
+        "The files of sysctl.d(5), of which the last word counts. Where none says anything, it is "
+        "a ?.",
+        "Change that file",
+    ),
+    "ip-vs-not-at-boot": Cause(
+        "A file sets sysctls of IPVS at boot, in vain: its module is loaded when it is first used.",
+        "The files of sysctl.d(5) have `net.ipv4.vs.…`, and those of modules-load.d(5) no `ip_vs`.",
+        "examples/modules-load.d/vipctl.conf",
+    ),
     "rule-before-ours": CAUSES["rule-before-ours"],
     "firewall-input": CAUSES["firewall-input"],
     "firewall-output": CAUSES["firewall-output"],

@@ -16,6 +16,7 @@ from vipctl.state import runtime
 BOOTED = "/run/systemd/system"  # sd_booted(3)
 UNITS = ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system")
 SETTINGS = ("/etc/systemd", "/run/systemd", "/usr/local/lib/systemd", "/usr/lib/systemd")
+LOADED = ("/etc/modules-load.d", "/run/modules-load.d", "/usr/lib/modules-load.d")
 PROGRAMS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin")
 STARTS_AT_BOOT = re.compile("S[0-9]{2}(.*)")
 TRUE = ("1", "yes", "y", "true", "t", "on")  # parse_boolean() of systemd
@@ -34,6 +35,7 @@ class Machine(NamedTuple):
     running: frozenset[str]
     whole: bool  # whether all that run here are seen
     wants: dict[str, frozenset[str]]
+    watched: bool  # whether `vipctl watch` runs here
 
     def starts(self, unit: str) -> bool:
         """Whether the unit starts at boot."""
@@ -50,7 +52,7 @@ class Machine(NamedTuple):
     @property
     def watches(self) -> bool:
         """Whether `vipctl watch` runs here, or will after a boot."""
-        return "vipctl.service" in self.starting("vipctl.service") or runtime.ask() is not None
+        return self.watched or bool(self.starting("vipctl.service"))
 
     def starting(self, pattern: str) -> list[str]:
         """Units that start at boot, by a pattern of names."""
@@ -66,6 +68,7 @@ def look() -> Machine:
         running=seen.names,
         whole=seen.whole,
         wants=_wants(),
+        watched=runtime.ask() is not None,
     )
 
 
@@ -112,11 +115,11 @@ def _listed(directory: str) -> list[str]:
 def unit_text(unit: str) -> str:
     """The unit's file with its drop-ins; "" if there is none."""
     found = [text for directory in UNITS if (text := read(f"{directory}/{unit}"))][:1]
-    found += [read(path) for path in _drop_ins([f"{where}/{unit}.d" for where in UNITS])]
+    found += [read(path) for path in drop_ins([f"{where}/{unit}.d" for where in UNITS])]
     return "\n".join(found)
 
 
-def _drop_ins(directories: list[str]) -> list[str]:
+def drop_ins(directories: list[str]) -> list[str]:
     """Paths by their names; of one name, the first directory has it."""
     found: dict[str, str] = {}
     for directory in reversed(directories):
@@ -127,7 +130,7 @@ def _drop_ins(directories: list[str]) -> list[str]:
 def setting(file: str, section: str, key: str) -> str | None:
     """A daemon of systemd's own, such as networkd.conf; the last word wins."""
     first = next((f"{d}/{file}" for d in SETTINGS if files.exists(f"{d}/{file}")), None)
-    paths = ([first] if first else []) + _drop_ins([f"{where}/{file}.d" for where in SETTINGS])
+    paths = ([first] if first else []) + drop_ins([f"{where}/{file}.d" for where in SETTINGS])
     said = [value for path in paths for value in values(read(path), section, key)]
     return said[-1] if said else None
 
@@ -156,6 +159,12 @@ def read(path: str) -> str:
 def named(directory: str, ending: str) -> list[str]:
     """Paths of the files there whose names end so."""
     return [f"{directory}/{name}" for name in _listed(directory) if name.endswith(ending)]
+
+
+def loads(module: str) -> bool:
+    """Whether systemd loads it at boot, early: modules-load.d(5)."""
+    texts = (read(path) for path in drop_ins(list(LOADED)))
+    return any(module in map(str.strip, text.splitlines()) for text in texts)
 
 
 def below(directory: str, name: str) -> list[str]:

@@ -13,7 +13,6 @@ from vipctl.services.service import Service
 from vipctl.services.values import Forward
 
 SHIM = "vip_shim"
-LOADED = ("/etc/modules-load.d", "/run/modules-load.d", "/usr/lib/modules-load.d")
 AT_BOOT = f"echo {SHIM} > /etc/modules-load.d/{SHIM}.conf"
 MODULES = "/lib/modules"
 BRIDGED = ("net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-ip6tables")
@@ -26,18 +25,12 @@ def shim(site: Site) -> Iterator[Step]:
     if "shim" not in site.methods:
         return
     if site.machine.own and site.machine.systemd:
-        if _loads(SHIM):
+        if machine.loads(SHIM):
             yield well(name, "the module vip_shim is loaded at boot", evidence)
         else:
             says = "the module vip_shim is not loaded at boot: its VIPs will not be accepted then"
             yield ill(name, "shim-not-at-boot", says, AT_BOOT, evidence)
     yield from _not_built(name)
-
-
-def _loads(module: str) -> bool:
-    """Whether modules-load.d(5) names it."""
-    texts = (machine.read(path) for where in LOADED for path in machine.named(where, ".conf"))
-    return any(module in map(str.strip, text.splitlines()) for text in texts)
 
 
 def _not_built(name: str) -> Iterator[Step]:

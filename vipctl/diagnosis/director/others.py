@@ -40,7 +40,8 @@ def networkd(site: Site) -> Iterator[Step]:
     if not kept:
         yield well(name, f"{name} {acts}, and leaves rules and routes of others alone", evidence)
         return
-    says = f"{name} {acts}, and may remove vipctl's rules and routes: {' and '.join(kept)} not no"
+    unset = " and ".join(f"{key}=no" for key in kept)
+    says = f"{name} {acts}, and may remove vipctl's rules and routes: {unset} not set"
     yield ill(name, "networkd-foreign", says, NETWORKD_FIX, evidence)
 
 
