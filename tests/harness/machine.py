@@ -32,7 +32,6 @@ class Machine:
 
     def __init__(self, host: Namespace, root: Path) -> None:
         self.host, self.root = host, root
-        (root / "layer").mkdir(parents=True, exist_ok=True)
         for directory in (*OVERLAID, "run/systemd/system"):
             (root / directory).mkdir(parents=True, exist_ok=True)
         for name in NEEDED:
@@ -84,7 +83,8 @@ class Machine:
         _mount("-t", "proc", "proc", "/proc")
         for directory in OVERLAID:
             if not Path("/", directory).exists():
-                self._make_room(Path("/", directory))
+                self.overlay(Path("/", directory).parent)
+                Path("/", directory).mkdir()
             _mount("--bind", str(self.root / directory), f"/{directory}")
         for path in filter(Path.is_file, (self.root / "proc").rglob("*")):
             _mount("--bind", str(path), f"/{path.relative_to(self.root)}")
@@ -94,15 +94,15 @@ class Machine:
             wait_until(lambda n=name: n in processes.of_this_namespace().names, f"{name} runs")  # type: ignore[misc]
         return act()
 
-    def _make_room(self, directory: Path) -> None:
-        """Have a directory where this machine has none, without making it there."""
-        layer = self.root / "layer"
+    def overlay(self, directory: Path) -> None:
+        """Have a directory as one whose changes nobody else sees; from within."""
+        layer = self.root / "layers" / directory.name
+        layer.mkdir(parents=True, exist_ok=True)
         _mount("-t", "tmpfs", "tmpfs", str(layer))
         (layer / "upper").mkdir()
         (layer / "work").mkdir()
-        below = f"lowerdir={directory.parent},upperdir={layer}/upper,workdir={layer}/work"
-        _mount("-t", "overlay", "overlay", "-o", below, str(directory.parent))
-        directory.mkdir()
+        below = f"lowerdir={directory},upperdir={layer}/upper,workdir={layer}/work"
+        _mount("-t", "overlay", "overlay", "-o", below, str(directory))
 
 
 def _copy(source: Path, target: Path) -> None:

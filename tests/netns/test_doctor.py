@@ -8,6 +8,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.harness.command import Vipctl
+from tests.harness.guest import REPOSITORY
 from tests.harness.lab import Lab, lab
 from tests.harness.machine import Machine
 from tests.harness.waiting import wait_until
@@ -35,7 +37,7 @@ from vipctl.state.store import Store
 RANGES = ["203.0.113.0/24", "2001:db8:1::/64"]
 NO_IPVS = "no-ipvs"
 BY_ITSELF = {"not-restored", "taken-over", "watch-of-another-state", "advertisements-ignored"}
-BY_ITSELF |= {"library-missing", "conntrack-strict"}
+BY_ITSELF |= {"library-missing", "conntrack-strict", "watch-outdated"}
 
 
 def printed(vipctl: Vipctl, *words: str) -> list[Any]:
@@ -241,6 +243,26 @@ def test_a_daemon_for_another_state_is_told(
 
 def answers() -> bool:
     return bool(runtime.ask())
+
+
+def test_a_daemon_that_is_older_is_told(directors: Directors, tmp_path: Path) -> None:
+    """Files of this package are changed behind its back, where nobody else sees them."""
+    net, vipctl = directors(Complaint("", []))
+    machine = Machine(net.director, tmp_path / "root")
+    machine.write(RESTORED)
+    (machine.root / "run/vipctl").mkdir(mode=0o700)
+    package = REPOSITORY / "vipctl"
+
+    def act() -> list[Any]:
+        wait_until(answers, "the daemon is ready")
+        time.sleep(3)  # seconds, more than the margin
+        machine.overlay(package)
+        (package / "log.py").chmod((package / "log.py").stat().st_mode)
+        return printed(vipctl, "--json", "doctor")
+
+    argv = [*vipctl.argv, "--check", "watch"]
+    _, text = machine.run(act, [argv])
+    assert json.loads(text)["causes"] == ["watch-outdated", NO_IPVS]
 
 
 def test_a_router_that_is_not_heard_is_told(machine: Machine, net: Lab, vipctl: Vipctl) -> None:

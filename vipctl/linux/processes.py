@@ -7,6 +7,7 @@ from typing import NamedTuple
 from vipctl import files
 
 PROC = "/proc"
+START = 19  # behind the name: the 22nd of proc_pid_stat(5)
 INTERPRETERS = ("python", "perl", "bash", "sh", "dash")
 
 
@@ -35,6 +36,19 @@ def of_this_namespace() -> Seen:
 def is_of_init() -> bool:
     """Whether this network namespace is that of process 1. Raises PermissionError."""
     return _namespace("1") == _namespace("thread-self")
+
+
+def started(process: int) -> float:
+    """When a process began, in seconds since 1970, as the clock is now. Raises OSError."""
+    ticks = files.text(f"{PROC}/{process}/stat").rpartition(")")[2].split()[START]
+    lines = files.text(f"{PROC}/stat").splitlines()
+    booted = next(line.split()[1] for line in lines if line.startswith("btime "))
+    return int(booted) + int(ticks) / os.sysconf("SC_CLK_TCK")
+
+
+def interpreter(process: int) -> str:
+    """The first word of its command line. Raises OSError."""
+    return files.text(f"{PROC}/{process}/cmdline").split("\0")[0]
 
 
 def _namespace(process: str) -> int:

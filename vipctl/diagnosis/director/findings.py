@@ -36,6 +36,12 @@ FINDINGS: Mapping[str, Cause] = {
         "It is asked, on its socket below `/run/vipctl`.",
         "Have it started with `--state-dir`",
     ),
+    "watch-outdated": Cause(
+        "vipctl was installed anew, and `vipctl watch` runs since before.",
+        "When its process began, and when the files of vipctl last changed; if both are of one "
+        "Python.",
+        "`systemctl try-restart vipctl.service`",
+    ),
     "not-restored": Cause(
         "The director has been booted since, and its VIPs are not restored.",
         "The boot that the state was last used in.",

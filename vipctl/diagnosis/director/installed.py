@@ -1,12 +1,16 @@
 """What of vipctl itself is installed, and whether it runs as it should."""
 
+import os
+import sys
 from collections.abc import Iterator
 
+import vipctl
 from vipctl import files
 from vipctl.diagnosis.director import machine
 from vipctl.diagnosis.director.machine import Machine
 from vipctl.diagnosis.director.site import Site
 from vipctl.diagnosis.steps import Step, ill, unknown, well
+from vipctl.linux import processes
 from vipctl.state import runtime
 
 RESTORE_UNIT = "vipctl-restore.service"
@@ -18,6 +22,8 @@ START = (
     "cp examples/systemd/vipctl.service /etc/systemd/system/ && "
     "systemctl enable --now vipctl.service"
 )
+RESTART = "systemctl try-restart vipctl.service"
+MARGIN = 2.0  # seconds, as both are told in parts of a second and the clock is set
 
 
 def boot(site: Site) -> Iterator[Step]:
@@ -95,5 +101,25 @@ def watch(site: Site) -> Iterator[Step]:
         says = f"vipctl watch runs for another state, {found['state_dir']}"
         fix = f"have it started with --state-dir {site.state_dir}"
         yield ill(name, "watch-of-another-state", says, fix, evidence)
+    elif found and _is_outdated(int(found["pid"])):
+        says = "vipctl watch runs since before vipctl was installed anew: it is still the old one"
+        yield ill(name, "watch-outdated", says, RESTART, evidence)
     elif found:
         yield well(name, "vipctl watch runs", evidence)
+
+
+def _is_outdated(process: int) -> bool:
+    """Of another installation, or another namespace of processes, nothing is known."""
+    try:
+        if processes.interpreter(process) != sys.executable:
+            return False
+        return _installed() > processes.started(process) + MARGIN
+    except OSError:
+        return False
+
+
+def _installed() -> float:
+    """When the last file of vipctl's came, or was changed."""
+    root = os.path.dirname(vipctl.__file__)
+    names = (f"{at}/{name}" for at, _, names in os.walk(root) for name in names)
+    return max(os.stat(name).st_ctime for name in names if name.endswith(".py"))
