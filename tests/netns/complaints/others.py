@@ -34,6 +34,8 @@ VRRP = """vrrp_instance V {
 }
 """
 VIRTUAL = "virtual_server fwmark {} {{\n    real_server 10.0.1.11 80 {{\n    }}\n}}\n"
+RESTORE = "/etc/alternatives/iptables-restore"
+OLD = {**LIMITED, RESTORE: "-> /usr/sbin/iptables-legacy-restore"}
 
 
 def tunnel(words: str) -> dict[str, str | None]:
@@ -180,7 +182,7 @@ OTHERS = [
         {
             "/etc/iptables/rules.v4": "*mangle\nCOMMIT\n",
             **enabled("netfilter-persistent.service"),
-            **LIMITED,
+            **OLD,
         },
         services=(IPTABLES,),
     ),
@@ -190,7 +192,18 @@ OTHERS = [
         {
             "/etc/firewalld/firewalld.conf": "FirewallBackend=iptables\n",
             **enabled("firewalld.service"),
+            **OLD,
+        },
+        services=(IPTABLES,),
+    ),
+    Complaint(
+        "healthy-iptables-of-nft",
+        [],
+        {
+            "/etc/iptables/rules.v4": "*mangle\nCOMMIT\n",
+            **enabled("netfilter-persistent.service"),
             **LIMITED,
+            RESTORE: "-> /usr/sbin/iptables-nft-restore",
         },
         services=(IPTABLES,),
     ),
@@ -200,7 +213,7 @@ OTHERS = [
         {
             "/etc/iptables/rules.v4": "*filter\nCOMMIT\n",
             **enabled("netfilter-persistent.service"),
-            **LIMITED,
+            **OLD,
         },
         services=(IPTABLES,),
     ),

@@ -97,7 +97,7 @@ FINDINGS: Mapping[str, Cause] = {
         "Somebody replaces legacy iptables' table mangle, where method `fwmark-iptables` has its "
         "chains, and nothing puts them back then.",
         "firewalld with `FirewallBackend=iptables`, or netfilter-persistent with `*mangle` in its "
-        "rules; as `ipvsadm-clears`.",
+        "rules, where `iptables-restore` is that of legacy iptables; the rest as `ipvsadm-clears`.",
         "`systemctl enable vipctl-restore.service`",
     ),
     "wg-quick-before-ours": Cause(

@@ -76,7 +76,7 @@ def units(site: Site) -> Iterator[Step]:
 def _found(program: str) -> bool:
     if "/" in program:
         return files.exists(program)
-    return any(files.exists(f"{where}/{program}") for where in machine.PROGRAMS)
+    return bool(machine.program(program))
 
 
 def _drop_in(unit: str) -> str:

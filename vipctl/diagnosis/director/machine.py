@@ -156,6 +156,13 @@ def read(path: str) -> str:
         return ""
 
 
+def program(name: str) -> str:
+    """Which program it is, behind all links; "" if there is none."""
+    paths = (f"{where}/{name}" for where in PROGRAMS)
+    found = next((path for path in paths if files.exists(path)), "")
+    return os.path.basename(os.path.realpath(found)) if found else ""
+
+
 def named(directory: str, ending: str) -> list[str]:
     """Paths of the files there whose names end so."""
     return [f"{directory}/{name}" for name in _listed(directory) if name.endswith(ending)]

@@ -14,11 +14,13 @@ IPVSADM, AUTO = "/etc/default/ipvsadm", re.compile(r"""^AUTO=["']?(\w*)""", re.M
 PROFILES = tuple(
     f"{where}/NetworkManager/system-connections" for where in ("/etc", "/run", "/usr/lib")
 )
+OF_LO = {"type": "loopback", "interface-name": "lo"}
 WIREGUARD = "/etc/wireguard"
 EVERYTHING = re.compile(r"^\s*AllowedIPs\s*=.*(?<![0-9a-f:])(?:0\.0\.0\.0|::)/0", re.I | re.M)
 TABLE = re.compile(r"^\s*Table\s*=\s*(\w+)", re.I | re.M)
 FIREWALLD, BACKEND = "/etc/firewalld/firewalld.conf", re.compile(r"^FirewallBackend=(\w+)", re.M)
 RULES, MANGLE = ("/etc/iptables/rules.v4", "/etc/iptables/rules.v6"), re.compile(r"^\*mangle", re.M)
+TOOL, LEGACY = "iptables-restore", "xtables-legacy-multi"  # what it is, by update-alternatives(1)
 FOREIGN = ("ManageForeignRoutingPolicyRules", "ManageForeignRoutes")
 NETWORKD_FIX = (
     "cp examples/systemd/networkd.conf.d-vipctl.conf /etc/systemd/networkd.conf.d/vipctl.conf && "
@@ -28,10 +30,8 @@ NETWORKD_FIX = (
 
 def networkd(site: Site) -> Iterator[Step]:
     """It takes rules and routes that are not its own for leftovers."""
-    name, acts = (
-        "systemd-networkd",
-        site.machine.acts("systemd-networkd", "systemd-networkd.service"),
-    )
+    name = "systemd-networkd"
+    acts = site.machine.acts(name, f"{name}.service")
     if not (acts and site.routed):
         return
     evidence = "systemd-analyze cat-config systemd/networkd.conf"
@@ -86,10 +86,8 @@ def network_manager(site: Site) -> Iterator[Step]:
 
 
 def _is_of_lo(profile: str) -> bool:
-    kind = list(machine.values(profile, "connection", "type"))
-    return kind == ["loopback"] or list(
-        machine.values(profile, "connection", "interface-name")
-    ) == ["lo"]
+    said = {key: list(machine.values(profile, "connection", key)) for key in OF_LO}
+    return any(OF_LO[key] in values for key, values in said.items())
 
 
 def wireguard(site: Site) -> Iterator[Step]:
@@ -103,14 +101,13 @@ def wireguard(site: Site) -> Iterator[Step]:
             continue
         says = f"{unit} leads everything into {device}, by rules before vipctl's: VIPs too"
         fix = f"in {path}: Table = off, and PostUp with rules of a priority behind 4399"
-        yield ill(
-            "wg-quick", "wg-quick-before-ours", says, fix, f"grep -E 'AllowedIPs|Table' {path}"
-        )
+        evidence = f"grep -E 'AllowedIPs|Table' {path}"
+        yield ill("wg-quick", "wg-quick-before-ours", says, fix, evidence)
 
 
 def legacy(site: Site) -> Iterator[Step]:
     """Who replaces whole tables of legacy iptables takes vipctl's chains along."""
-    if "fwmark-iptables" not in site.methods:
+    if "fwmark-iptables" not in site.methods or machine.program(TOOL) != LEGACY:
         return
     for unit, evidence, says in _replacing(site):
         yield _repaired(site, "legacy iptables", "iptables-replaced", unit, says, evidence)
@@ -133,16 +130,9 @@ def _repaired(site: Site, name: str, cause: str, unit: str, says: str, evidence:
 
     Where nothing restores VIPs at boot either, that is told by itself.
     """
-    if "vipctl-restore.service" in site.machine.wants and (
-        unit.removesuffix(".service") in _followed(site)
-    ):
+    if unit in site.machine.wants.get("vipctl-restore.service", ()):
         return well(name, f"{says}; vipctl-restore.service restores them behind it", evidence)
     if site.machine.watches:
         return well(name, f"{says}; vipctl watch puts them back", evidence)
     says += f" whenever {unit} starts again, and nothing puts them back then"
     return ill(name, cause, says, RESTORED_BEHIND, evidence)
-
-
-def _followed(site: Site) -> set[str]:
-    by = site.machine.wants.get("vipctl-restore.service", ())
-    return {name.removesuffix(".service") for name in by}
