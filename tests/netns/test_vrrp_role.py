@@ -114,6 +114,8 @@ def test_the_master_alone_answers(site: Site) -> None:
         one.becomes("passive")
         two.becomes("active")
         first.wait_for("VRRP is FAULT: passive for fwmark-17")
+        assert one.vipctl("status")["watch"]["vrrp"] == "FAULT"
+        assert "VRRP: FAULT\n" in one.vipctl.text("status").stdout
         second.wait_for("VRRP is MASTER: active for fwmark-17")
         site.answered_by(two)
         revive(one.host)

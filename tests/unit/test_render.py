@@ -3,6 +3,7 @@
 from typing import Any
 
 import click
+import pytest
 
 from vipctl.cli import render
 
@@ -46,6 +47,17 @@ def test_what_speaks_against_a_director_is_shown() -> None:
     old = {key: value for key, value in known.items() if key != "alive"}
     of_none, of_old = (NOTHING | {"services": {}, "watch": watch} for watch in (known, old))
     assert render.status(of_none) == render.status(of_old)
+
+
+@pytest.mark.parametrize(
+    ("state", "line"),
+    [("MASTER", "VRRP: MASTER"), ("", "VRRP: not known yet, and roles stay as they are")],
+)
+def test_the_state_of_vrrp_is_shown(state: str, line: str) -> None:
+    daemon = {"answers": True, "ours": True, "pid": 1, "check": False, "since": "then"}
+    daemon |= {"state_dir": "/", "last": None, "alive": None, "vrrp": state}
+    shown = render.status(NOTHING | {"services": {}, "watch": daemon})
+    assert line in shown.splitlines()
 
 
 def rows(*reals: str, **counted: Any) -> list[list[str]]:

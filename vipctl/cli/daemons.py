@@ -38,9 +38,11 @@ def watch(found: Report | None) -> str:
     return f"{whose}{', which only reports' if found['check'] else ''}{done}"
 
 
-def alive(found: Report | None) -> Iterator[str]:
-    """The device that the daemon has up while this director is fit, if any."""
+def beside(found: Report | None) -> Iterator[str]:
+    """The device that the daemon has up while this director is fit, and VRRP, if any."""
     if device := found and found.get("alive"):
         why = "this director is fit" if device["fit"] else "; ".join(device["why"]) or "not yet"
         stands = "up" if device["fit"] else "down"
         yield f"{device['device']}: {stands} since {device['since']}: {why}"
+    if found and (state := found.get("vrrp")) is not None:
+        yield f"VRRP: {state or 'not known yet, and roles stay as they are'}"

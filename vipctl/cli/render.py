@@ -190,7 +190,7 @@ def status(report: Report) -> str:
     parts.append(f"digest: {report['digest']} (of what all directors of these services must have)")
     parts.append(_role(report))
     parts.append(printable(f"watch: {daemons.watch(report['watch'])}"))
-    parts += map(printable, daemons.alive(report["watch"]))
+    parts += map(printable, daemons.beside(report["watch"]))
     parts.append(kernel(report) + _above(report))
     return "\n\n".join(parts)
 

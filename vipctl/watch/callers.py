@@ -31,6 +31,7 @@ class Callers:
             "heals": 0,
             "last": None,
             "alive": None,
+            "vrrp": None,
         }
 
     def fileno(self) -> int:
@@ -47,6 +48,10 @@ class Callers:
         since = before["since"] if before and before["fit"] == fit else _now()
         why = [words[:LONGEST] for words in why[:LONGEST_LIST]]
         self._told["alive"] = {"device": device, "fit": fit, "since": since, "why": why}
+
+    def follows(self, state: str) -> None:
+        """Notes the state of VRRP, "" if it is not known."""
+        self._told["vrrp"] = state
 
     def changed(self) -> set[int]:
         """The processes that have told of a change, for this look and the next.

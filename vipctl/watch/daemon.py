@@ -49,7 +49,7 @@ class Daemon:
         self.own: set[int] = {os.getpid()}  # processes, and threads, in the kernel's words
         self.checker = None if watching.check else Checker(Weighing(watching.state_dir))
         self.alive = self._alive(needs) if needs else None
-        self.following = Following(watching.state_dir, vrrp, self.own) if vrrp else None
+        self.following = self._following(vrrp) if vrrp else None
         self.patience = Patience()
         self.sources: Sequence[Source] = ()
         self.deaf = False
@@ -66,6 +66,9 @@ class Daemon:
 
     def _alive(self, needs: Needs) -> Alive:
         return Alive(self.watching.state_dir, needs, self.callers, self._verdicts)
+
+    def _following(self, fifo: str) -> Following:
+        return Following(self.watching.state_dir, fifo, self.own, self.callers.follows)
 
     def _verdicts(self) -> Verdicts:
         return self.checker.said if self.checker else NONE

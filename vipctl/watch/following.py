@@ -9,6 +9,7 @@ import os
 import stat
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,16 +28,19 @@ LARGEST = 1 << 16  # bytes that a FIFO holds
 class Following:
     """Makes the FIFO, if need be. Raises Missing; Refused if it is none, or others may write there.
 
-    `own` are the threads whose changes are this daemon's own.
+    `own` are the threads whose changes are this daemon's own; `tell` is told VRRP's state.
     """
 
-    def __init__(self, state_dir: Where, path: str, own: set[int]) -> None:
-        self._state_dir, self._path, self._own = state_dir, path, own
+    def __init__(
+        self, state_dir: Where, path: str, own: set[int], tell: Callable[[str], None]
+    ) -> None:
+        self._state_dir, self._path, self._own, self._tell = state_dir, path, own, tell
         self._vrrp, self._rest = Vrrp(), b""
         self._woken = asyncio.Event()
         self._done: tuple[str, database.Stamp | None] = "", None
         self._problem = ""
         self._file = _opened(path)
+        tell(self._vrrp.state)
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -80,6 +84,7 @@ class Following:
         for line in lines:
             self._vrrp.hear(line.decode(errors="replace"))
         if self._vrrp.state != before:
+            self._tell(self._vrrp.state)
             self._woken.set()
 
     async def _follow(self) -> None:

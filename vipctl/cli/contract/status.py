@@ -139,6 +139,11 @@ class Watch(Object):
     heals: int = field("How often it put something back.", optional=True)
     last: Last | None = field("What it last put back.", optional=True)
     alive: Alive | None = field("Null without `--alive`.", optional=True)
+    vrrp: str | None = field(
+        "What keepalived said last: `MASTER`, `BACKUP`, `FAULT` or `STOP`, or empty; null without "
+        "`--vrrp`.",
+        optional=True,
+    )
 
 
 class Come(Object):
