@@ -116,6 +116,9 @@ def test_the_master_alone_answers(site: Site) -> None:
         first.wait_for("VRRP is FAULT: passive for fwmark-17")
         assert one.vipctl("status")["watch"]["vrrp"] == "FAULT"
         assert "VRRP: FAULT\n" in one.vipctl.text("status").stdout
+        explained = one.vipctl.text("explain", VIP)
+        assert explained.code == 3
+        assert "VRRP is FAULT here, and one director alone serves it" in explained.stdout
         second.wait_for("VRRP is MASTER: active for fwmark-17")
         site.answered_by(two)
         revive(one.host)

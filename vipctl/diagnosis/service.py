@@ -8,6 +8,7 @@ from vipctl.services import ports
 from vipctl.services.change import Entry
 from vipctl.services.naming import naturally
 from vipctl.services.service import Service
+from vipctl.state import runtime
 
 Held = tuple[Service, Entry]
 
@@ -58,6 +59,13 @@ def _role(case: Case) -> Step:
     if whole and marked and case.is_own(case.asked.vip):
         says = f"this director is passive, but {case.asked.vip} is an address of it: it comes in"
         return unknown("role", says, "vipctl status")
+    if not whole and (state := _vrrp(case.service)):
+        says = (
+            f"service {name!r} is passive: VRRP is {state} here, and one director alone serves it"
+        )
+        return ill(
+            "role", "passive", says, "ask by VRRP's master, or see keepalived", "vipctl status"
+        )
     return ill(
         "role",
         "passive",
@@ -65,6 +73,12 @@ def _role(case: Case) -> Step:
         "vipctl activate" if whole else f"vipctl activate --service {name}",
         "vipctl status",
     )
+
+
+def _vrrp(service: Service) -> str:
+    """Its state, if the service's role follows it; then `activate` would be undone."""
+    daemon = runtime.ask() if service.exclusive else None
+    return str((daemon or {}).get("vrrp") or "")
 
 
 def hints(case: Case) -> Iterator[Hint]:
