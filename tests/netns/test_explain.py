@@ -81,6 +81,7 @@ def test_nothing_ails_a_whole_director(tmp_path: Path, method: str, forward: str
 def test_every_cause_is_made_somewhere() -> None:
     made = {ailment.cause for ailment in AILMENTS} | ELSEWHERE | {NO_IPVS, "all-failed"}
     made |= {"real-not-answering", "no-way-back"}  # test_explain_probe.py
+    made |= {"packet-dropped", "packet-led-elsewhere"}  # test_explain_watch.py
     assert made == set(CAUSES)
 
 

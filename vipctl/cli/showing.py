@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from vipctl.services.service import Given
 
 DAEMONS = ("bird", "frr", "keepalived")  # that snippets are for
+WATCHING = (0.1, 60)  # seconds, at least and at most
 KINDS = ("ipvsadm", "keepalived")  # of files that are imported
 
 
@@ -53,6 +54,7 @@ def lookup(settings: Settings, addresses: tuple[str, ...]) -> None:
     click.option("--from", "client", metavar="CLIENT", help="Who asks; default: anybody."),
     click.option("--in", "device", metavar="DEVICE", help="By which interface packets arrive."),
     click.option("--probe", is_flag=True, help="Ask the real servers: send a few packets."),
+    click.option("--watch", metavar="10s", help="Wait for a packet, and say where it ended."),
 )
 def explain(
     settings: Settings,
@@ -62,13 +64,14 @@ def explain(
     device: str | None,
     *,
     probe: bool,
+    watch: str | None,
 ) -> int:
     """Say why a VIP does not answer.
 
     Exit with 3 if a cause is found.
 
-    The way of a client's packet, step by step. Without --probe nothing is sent, and nothing is
-    changed.
+    The way of a client's packet, step by step. Without --probe nothing is sent, and without both
+    nothing is changed.
     """
     from vipctl.addresses import prefixes
     from vipctl.cli import render
@@ -79,8 +82,15 @@ def explain(
     vip = prefixes.address(*prefixes.parse_address(address))
     who = prefixes.address(*prefixes.parse_address(client)) if client else None
     wanted = syntax.parse_port(port) if port else None
+    seconds = syntax.seconds(watch, *WATCHING) if watch else 0
+    if seconds:
+        settings.notify(f"waiting for a packet, up to {seconds:g} s")
     with as_interrupts():
-        found = diagnosis.explain(settings.state_dir, vip, wanted, who, device, probe=probe)
+        found = diagnosis.explain(
+            settings.state_dir, vip, wanted, who, device, probe=probe, watch=seconds
+        )
+    if seconds:
+        settings.notify("")
     show(settings, found, render.explanation)
     return Refused.exit_code if found["causes"] else 0
 

@@ -222,6 +222,17 @@ CAUSES: Mapping[str, Cause] = {
         "`ip route get CLIENT from RIP iif DEVICE`.",
         "Give it a route",
     ),
+    "packet-dropped": Cause(
+        "A real packet of the client came, and was dropped: by a chain of nftables, which is "
+        "named, by routing, or as IPVS did not take it.",
+        "`--watch`: nftables' trace of the first packet that comes.",
+        "What the other causes say, or a rule that accepts such packets",
+    ),
+    "packet-led-elsewhere": Cause(
+        "A real packet of the client came, and was routed on instead of being accepted.",
+        "`--watch`: it came to FORWARD.",
+        "What the other causes say",
+    ),
 }
 
 HINTS: Mapping[str, Cause] = {

@@ -53,11 +53,13 @@ def explain(
     device: str | None = None,
     *,
     probe: bool = False,
+    watch: float = 0,
 ) -> Report:
     """Why a VIP does not answer a client on a port, whose packets arrive by a device.
 
     Without a port it is the first one of the service that has the VIP; without a client, one that
-    the default route leads to. With `probe` real servers are asked. Raises UsageError or Refused.
+    the default route leads to. With `probe` real servers are asked; with `watch` a packet is waited
+    for, so many seconds. Raises UsageError or Refused.
     """
     if port and port.last:
         raise UsageError(f"{port} is a range of ports", hint="name one of them")
@@ -72,7 +74,8 @@ def explain(
             return _report(asked, None, [service.none(asked, held)], [], store)
         one = case.of(store, asked, *found, own)
         steps = list(_way(one))
-        whole = _probed(one, steps) if probe else Found(steps, [])
+        whole = _probed(one, steps) if probe else Found(list(steps), [])
+        whole.steps.extend(_watched(one, watch, client, device))
         hints = [*_hints(one, steps), *whole.hints]
         return _report(asked, one, whole.steps, hints, store)
 
@@ -84,6 +87,19 @@ def _probed(one: Case, steps: list[Step]) -> Found:
         return probes.asked(one, steps)
     except VipctlError as e:
         return Found([*steps, unknown("probe", f"could not be asked: {e.in_a_line}")], [])
+
+
+def _watched(
+    one: Case, seconds: float, client: IPAddress | None, device: str | None
+) -> Iterator[Step]:
+    if not seconds:
+        return
+    from vipctl.diagnosis import watched
+
+    try:
+        yield watched.step(one, watched.Watching(seconds, client, device))
+    except VipctlError as e:
+        yield unknown(watched.NAME, f"could not be watched: {e.in_a_line}")
 
 
 def _usual(held: Iterable[service.Held]) -> Port:

@@ -77,24 +77,29 @@ def send(messages: Sequence[Message]) -> int:
     """
     if not messages:
         return 0
+    size = _size(messages)
+    with netlink.connect(netlink.NETLINK_NETFILTER, WHAT, size + ROOM) as link:
+        if size > netlink.room(link):
+            raise KernelError(
+                f"nftables: {size:,} bytes of rules are more than may be sent at once here",
+                hint=f"on the host: sysctl -w net.core.wmem_max={size}",
+            )
+        netlink.sign(link)
+        send_by(link, messages)
+    return 1
+
+
+def send_by(link: netlink.Link, messages: Sequence[Message]) -> None:
+    """Sends one transaction of some messages. Raises as `send` does."""
     data = bytearray(_frame(BATCH_BEGIN))
     for number, (kind, content, flags) in enumerate(messages[:-1], FIRST):
         data += netlink.pack(kind, flags, content, number)
     kind, content, flags = messages[-1]
     data += netlink.acknowledging(netlink.pack(kind, flags, content))
-    data += _frame(BATCH_END)
-    with netlink.connect(netlink.NETLINK_NETFILTER, WHAT, len(data) + ROOM) as link:
-        if len(data) > netlink.room(link):
-            raise KernelError(
-                f"nftables: {len(data):,} bytes of rules are more than may be sent at once here",
-                hint=f"on the host: sysctl -w net.core.wmem_max={len(data)}",
-            )
-        netlink.sign(link)
-        link.sendall(data)
-        for answer in netlink.failures(link):
-            at = -1 if answer.sequence == netlink.LAST else answer.sequence - FIRST
-            raise refusal(answer.failure(), _described(messages[at]))
-    return 1
+    link.sendall(data + _frame(BATCH_END))
+    for answer in netlink.failures(link):
+        at = -1 if answer.sequence == netlink.LAST else answer.sequence - FIRST
+        raise refusal(answer.failure(), _described(messages[at]))
 
 
 def generation() -> str:
