@@ -36,6 +36,10 @@ BY_VERSION = {
     },
 }  # fmt: skip
 SILENT = own(ICMP6, policy="drop")
+# As firewalld has it for IPv6.
+BACK = """table inet mine { chain pre { type filter hook prerouting priority -290;
+    fib saddr . mark . iif oif missing drop
+}; }"""
 OUTPUT, FORWARD = (SILENT.replace("hook input", f"hook {hook}") for hook in ("output", "forward"))
 
 
@@ -124,6 +128,7 @@ AILMENTS = [
     Ailment("rule-before-ours", (f"{LED_AWAY} fwmark 0x1000/0xf000 blackhole",), RULED),
     Ailment("rule-before-ours", (f"{LED_AWAY} lookup 99; {LOOKUP}",), (ROUTE,)),
     Ailment("route-elsewhere", (f"{OTHERS} table $table",), RULED),
+    Ailment("firewall-prerouting", (_firewall(BACK),), ask=BY_ETH1),
     Ailment("firewall-input", (FIREWALLS["the usual"].load,)),
     Ailment("firewall-input", (FIREWALLS["ufw"].load,), (FWMARK, IPTABLES)),
     Ailment("firewall-input", (FIREWALLS["iptables-legacy, not local"].load,), (FWMARK, IPTABLES)),

@@ -106,6 +106,12 @@ CAUSES: Mapping[str, Cause] = {
         "`nf_conntrack_count` has reached `nf_conntrack_max`.",
         "A larger `net.netfilter.nf_conntrack_max`",
     ),
+    "firewall-prerouting": Cause(
+        "A chain of somebody else is sure to drop the client's packets at PREROUTING: firewalld's "
+        "those of IPv6 whose answers would leave by another interface, for example.",
+        "As at INPUT, but of nftables alone.",
+        "A rule that accepts them, or a route to the client by that interface",
+    ),
     "firewall-input": Cause(
         "A chain of somebody else is sure to drop the client's packets at INPUT.",
         "An imagined packet is taken through the chains of nftables and legacy iptables.",

@@ -32,6 +32,7 @@ from vipctl.state.store import Store
 Leg = Callable[[Case], Iterator[Step]]
 LEGS: dict[str, Leg] = {  # by the name of a step where one cannot be gone at all
     "service": service.steps,
+    "firewall PREROUTING": firewalls.coming,
     "source": source.steps,
     "acceptance": acceptance.steps,
     "conntrack": tracking.steps,

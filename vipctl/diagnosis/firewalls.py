@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from vipctl.diagnosis.case import Case
-from vipctl.diagnosis.steps import Step, ill, unknown, well
+from vipctl.diagnosis.steps import State, Step, ill, unknown, well
 from vipctl.linux import filters, sysctl
 from vipctl.linux.filters.packet import ESTABLISHED, Device, Hook
 from vipctl.linux.filters.walk import Base
@@ -14,10 +14,19 @@ from vipctl.services.real import RealServer
 from vipctl.services.values import Forward
 
 CAUSES = {
+    Hook.PREROUTING: "firewall-prerouting",
     Hook.INPUT: "firewall-input",
     Hook.OUTPUT: "firewall-output",
     Hook.FORWARD: "firewall-forward",
 }
+
+
+def coming(case: Case) -> Iterator[Step]:
+    """One step at most, as few directors have a chain there: a cause, or else what is not known."""
+    site, asked = _site(case), _asked(case, None)
+    found = [_of_hook(site, Hook.PREROUTING, one) for one in filtering.coming(site, asked)]
+    doubts = [step for step in found if step.state is State.UNKNOWN]
+    yield from ([step for step in found if step.cause] or doubts)[:1]
 
 
 def arriving(case: Case) -> Iterator[Step]:

@@ -40,6 +40,7 @@ NUMBERS = {"tcp": 6, "udp": 17, "sctp": 132}  # include/uapi/linux/in.h
 ICMP = {4: 1, 6: 58}
 SAMPLE = Port("tcp", 80)  # of a service that has every port
 RAW = -200  # connections are tracked from here on: NF_IP_PRI_CONNTRACK
+MANGLED = -150  # packets may be marked from here on: by fwmark-iptables
 MARKED, TAKEN, ANSWERED = 96, 99, 100  # at LOCAL_IN: by `route`, by IPVS; at FORWARD
 FIRST, LAST = -1000, 1000  # before and behind all priorities that are in use
 PAGE = "docs/firewall.md"
@@ -221,6 +222,21 @@ def _from_reals(asked: Asked, answers: tuple[Packet, ...]) -> Case:
         "ct state established,related accept",
         "-m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT",
     )
+
+
+def coming(site: Site, asked: Asked) -> Iterator[Case]:
+    """What a client sends, before it is routed: first not tracked, then without a mark."""
+    for device in site.devices[asked.vip.version]:
+        returns = ways.leads_back(asked.client, device.number) if asked.client else None
+        packet = _arriving(site, asked, device)._replace(hook=Hook.PREROUTING, returns=returns)
+        marked = None if packet.mark else 0
+        for first, last, mark, state in (
+            (FIRST, RAW - 1, 0, None),
+            (RAW, MANGLED - 1, 0, packet.state),
+            (MANGLED, LAST, marked, packet.state),
+        ):
+            some = (packet._replace(mark=mark, state=state),)
+            yield _to_vips(asked, some)._replace(first=first, last=last)
 
 
 def to_director(site: Site, asked: Asked, real: RealServer) -> Case:

@@ -33,12 +33,14 @@ NETWORK, TRANSPORT = 1, 2  # NFT_PAYLOAD_*
 CT_STATE, CT_STATUS = 0, 2
 TRANSLATED = 0x30  # IPS_NAT_MASK: nobody is asked about but those
 FIB_TYPE, FIB_DESTINATION = 3, 2  # NFT_FIB_RESULT_ADDRTYPE, NFTA_FIB_F_DADDR
+FIB_DEVICE, FIB_MARK, FIB_BACK = 1, 4, 41  # NFT_FIB_RESULT_OIF; NFTA_FIB_F_MARK, SADDR|IIF|PRESENT
 RTN_UNICAST, RTN_LOCAL, RTN_ANYCAST = 1, 2, 4
 INVERTED = 1  # NFT_LOOKUP_F_INV
 COMPARISONS: dict[int, Callable[[bytes, bytes], bool]] = {
     0: bytes.__eq__, 1: bytes.__ne__, 2: bytes.__lt__, 3: bytes.__le__, 4: bytes.__gt__,
     5: bytes.__ge__,
 }  # fmt: skip
+ALTERING = ("notrack",)
 SILENT = ("counter", "log", "last")
 ASKING = ("limit", "quota", "connlimit", "objref", "rt", "socket", "exthdr", "hash", "numgen")
 
@@ -131,6 +133,8 @@ def _step(
         return _STEPS[name](parts, registers, packet)
     if name in ASKING:
         raise Unclear
+    if name in ALTERING:
+        return Verdict(walk.ALTERS)
     return True if name in SILENT else Verdict(walk.UNKNOWN)
 
 
@@ -174,10 +178,15 @@ def _ct(parts: Attributes, registers: Registers, packet: Packet) -> bool | Verdi
 
 
 def _fib(parts: Attributes, registers: Registers, packet: Packet) -> bool | Verdict:
-    asked = _number(parts[2]), _number(parts[3])
-    known = packet.local if asked == (FIB_TYPE, FIB_DESTINATION) else None
-    kind = (RTN_ANYCAST if packet.anycast else RTN_LOCAL) if known else RTN_UNICAST
-    return _stored(parts[1], None if known is None else kind.to_bytes(WORD, HOST), registers)
+    result, flags = _number(parts[2]), _number(parts[3])
+    known = None
+    if (result, flags) == (FIB_TYPE, FIB_DESTINATION) and packet.local is not None:
+        kind = (RTN_ANYCAST if packet.anycast else RTN_LOCAL) if packet.local else RTN_UNICAST
+        known = kind.to_bytes(WORD, HOST)
+    elif (result, flags & ~FIB_MARK) == (FIB_DEVICE, FIB_BACK) and packet.returns is not None:
+        asked = packet.mark == 0 or not flags & FIB_MARK
+        known = bytes([packet.returns]) if asked else None
+    return _stored(parts[1], known, registers)
 
 
 def _stored(register: bytes, value: bytes | None, registers: Registers) -> bool:

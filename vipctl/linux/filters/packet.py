@@ -38,7 +38,8 @@ NOWHERE = Device()
 class Packet(NamedTuple):
     """None is what is not known. `state` is that of its connection; `local`, whether its
     destination is an address of the director; `anycast`, whether to nftables it is none, as it is
-    the first of a local prefix of IPv6.
+    the first of a local prefix of IPv6; `returns`, whether the route to its source, without a mark,
+    leads by the device that it comes by.
     """
 
     hook: Hook
@@ -54,6 +55,7 @@ class Packet(NamedTuple):
     state: int | None = None
     local: bool | None = None
     anycast: bool = False
+    returns: bool | None = None
 
     def network(self) -> list[int | None]:
         """The bytes of its IP header, as far as they are known."""

@@ -8,8 +8,8 @@ from vipctl.linux.filters.packet import Hook, Packet
 MOST = 300  # rules of a chain
 IN_ALL = 2 * MOST  # rules that one packet is shown to
 DEEPEST = 16  # chains
-ACCEPT, DROP, RETURN, CONTINUE, JUMP, GOTO, UNKNOWN = (
-    "accept", "drop", "return", "continue", "jump", "goto", "unknown",
+ACCEPT, DROP, RETURN, CONTINUE, JUMP, GOTO, ALTERS, UNKNOWN = (
+    "accept", "drop", "return", "continue", "jump", "goto", "alters", "unknown",
 )  # fmt: skip
 PASSES, FALLS = "", None  # it may be accepted; it comes to the end of the chain
 
@@ -77,7 +77,7 @@ class _Walk:
         for rule in rules:
             self._left -= 1
             kind, target, sure = rule(self._packet)
-            if kind in (ACCEPT, UNKNOWN):
+            if kind in (ACCEPT, ALTERS, UNKNOWN):
                 return PASSES
             if kind == CONTINUE:
                 continue
@@ -110,7 +110,7 @@ class _Walk:
             if kind in (JUMP, GOTO):
                 may_lose, returns = self.dangers(target, depth - 1)
             lost |= may_lose
-            goes_on = kind in (CONTINUE, UNKNOWN) or (kind == JUMP and returns)
+            goes_on = kind in (CONTINUE, ALTERS, UNKNOWN) or (kind == JUMP and returns)
             falls |= returns and kind != JUMP
             if sure and not goes_on:
                 return lost, falls

@@ -227,6 +227,14 @@ def advertised() -> set[str]:
     return {socket.if_indextoname(_number(route[RTA_OIF])) for route in found}
 
 
+def leads_back(where: IPAddress, device: int) -> bool:
+    """Whether the kernel's route to an address leads by a device; by IPv6, whether any does."""
+    if where.version == 4:
+        return device_to(where) == device
+    content = _answer_to(where, device=device)
+    return content is not None and int(ROUTE.unpack_from(content)[-2]) == RTN_UNICAST
+
+
 def length_to(where: IPAddress) -> int:
     """The length of the prefix of the kernel's route to an address; 0 if there is no route."""
     content = _answer_to(where, RTM_F_FIB_MATCH)
@@ -254,10 +262,11 @@ def _route_to(where: IPAddress) -> Attributes:
     return {} if content is None else dict(netlink.attributes(content, ROUTE.size))
 
 
-def _answer_to(where: IPAddress, flags: int = 0) -> bytes | None:
+def _answer_to(where: IPAddress, flags: int = 0, device: int = 0) -> bytes | None:
     version = where.version
     request = ROUTE.pack(AF[version], BITS[version], 0, 0, 0, 0, 0, 0, flags)
     request += attribute(RTA_DST, where.packed)
+    request += attribute(RTA_OIF, NUMBER.pack(device)) if device else b""
     with netlink.connect() as link:
         answer = netlink.ask(link, RTM_GETROUTE, 0, request)
     return answer.content if answer.kind == RTM_NEWROUTE else None
