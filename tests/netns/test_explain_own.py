@@ -84,6 +84,16 @@ def test_an_address_of_the_director_is_local_to_a_firewall(tmp_path: Path) -> No
             assert counter.count(0x1000, "203.0.113.7")
 
 
+def test_what_the_director_asks_a_proxy_for_at_an_address_of_its_own(tmp_path: Path) -> None:
+    with site(tmp_path, TPROXY, Ailment("")) as (net, vipctl):
+        for address, found in ((None, {"asked-from-director"}), ("203.0.113.7/32", set())):
+            if address:
+                net.director.ip(f"address add {address} dev eth1")
+            assert causes(vipctl, 4, ITSELF[4]) == found
+            reply = tcp_get(net.director, "203.0.113.7", 80, source="10.0.0.1", timeout=SHORT)
+            assert reply.answered is (not found)
+
+
 RULED = "rule-before-ours"
 ITSELF = {4: "--from 10.0.0.1", 6: "--from fd00::1"}
 

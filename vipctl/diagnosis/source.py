@@ -31,7 +31,8 @@ def steps(case: Case) -> Iterator[Step]:
 def _of_director(case: Case) -> Step:
     """A local socket takes a VIP that is local as its own address; TPROXY sees no such packet."""
     service, asked = case.service, case.asked
-    if case.version == 4 and (service.features.local or service.proxied):
+    passed_by = service.proxied and not case.is_own(asked.vip)  # which is led by lo, and comes in
+    if case.version == 4 and (service.features.local or passed_by):
         return ill(
             NAME,
             "asked-from-director",

@@ -44,6 +44,7 @@ HOOKS = {
     ENTERED: "input priority -450", BEFORE: "input priority 98", BEHIND: "input priority 100",
     PASSES: "forward priority -450", LEAVES: "postrouting priority 1000",
 }  # fmt: skip
+OUTSIDE = (SENT, LEAVES)  # what IPVS has put into a tunnel is another packet
 LIMIT = "limit rate 5/second burst 5 packets"
 QUIET = 0.5  # seconds without news, after which a packet has come as far as it comes
 BUFFER = 1 << 16
@@ -110,7 +111,7 @@ def _of_first(link: netlink.Link, deadline: float) -> list[Event]:
         except TimeoutError:
             break
         number = (found or heard)[0].packet if found or heard else 0
-        found += [event for event in heard if event.packet == number]
+        found += [event for event in heard if event.packet == number or event.milestone in OUTSIDE]
     return found
 
 
