@@ -36,9 +36,9 @@ MEASURED = {"6.1": "shim,fwmark-iptables,tproxy", "6.12": "fwmark,route"}
 # What tests vipctl rather than the kernel is run under one kernel only.
 ELSEWHERE = {
     "6.1": [
-        "agents", "alive", "arrival", "changes", "checks_by_vip", "demo", "drift", "firewall",
-        "foreign", "ftp", "health", "import", "isolation", "one_packet", "own_real", "relay",
-        "role", "shim_faults", "shim_hooks", "sync", "sysctls", "thresholds", "tunnels",
+        "agents", "alive", "arrival", "changes", "checks_by_vip", "demo", "drift", "explain_probe",
+        "firewall", "foreign", "ftp", "health", "import", "isolation", "one_packet", "own_real",
+        "relay", "role", "shim_faults", "shim_hooks", "sync", "sysctls", "thresholds", "tunnels",
     ],
     "6.12": [
         "apply", "cost", "dead_server", "director", "drain", "edits", "guard", "ipvs_imports",
