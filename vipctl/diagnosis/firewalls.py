@@ -31,6 +31,18 @@ def coming(case: Case) -> Iterator[Step]:
 
 def arriving(case: Case) -> Iterator[Step]:
     yield from _at(case, Hook.INPUT)
+    if case.version == 6 and case.asked.device:
+        yield from _unsolicited(case)
+
+
+def _unsolicited(case: Case) -> Iterator[Step]:
+    """No cause while neighbours remember the director's link-layer address."""
+    site = _site(case)
+    one = filtering.solicited(site)
+    for base, place in filtering.losing(site.bases, one):
+        says = f"{filtering.dropping(base, place, one)}: who has to ask does not find the director"
+        fix = filtering.cure(site, base, place, one)
+        yield unknown("firewall neighbours", says, _command(base))._replace(fix=fix)
 
 
 def sent(case: Case) -> Iterator[Step]:

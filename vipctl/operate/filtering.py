@@ -17,9 +17,11 @@ from vipctl.errors import VipctlError
 from vipctl.linux import filters, sysctl
 from vipctl.linux.filters.packet import (
     ESTABLISHED,
+    ICMP6,
     INVALID,
     NEW,
     NOWHERE,
+    SOLICITATION,
     UNTRACKED,
     Device,
     Hook,
@@ -237,6 +239,16 @@ def coming(site: Site, asked: Asked) -> Iterator[Case]:
         ):
             some = (packet._replace(mark=mark, state=state),)
             yield _to_vips(asked, some)._replace(first=first, last=last)
+
+
+def solicited(site: Site) -> Case:
+    """What asks for the director's link-layer address, by IPv6; it is never tracked."""
+    packet = Packet(
+        Hook.INPUT, 6, ICMP6, sport=SOLICITATION, mark=0, leaving=NOWHERE, state=UNTRACKED
+    )
+    packets = tuple(packet._replace(arriving=device) for device in site.devices[6])
+    words = "meta l4proto ipv6-icmp accept", "-p icmpv6 -j ACCEPT"
+    return Case("neighbour solicitations (IPv6)", packets, FIRST, LAST, *words)
 
 
 def to_director(site: Site, asked: Asked, real: RealServer) -> Case:

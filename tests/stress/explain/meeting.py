@@ -15,7 +15,7 @@ from tests.vm.observe import at_once
 SILENCE = 1.5  # seconds
 PATIENCE = 10.0  # where `explain` and the client do not agree
 UNTIL_IPVS = {"service", "role", "source", "acceptance", "routing", "conntrack", "firewall INPUT"}
-UNTIL_IPVS |= {"proxy", "firewall PREROUTING"}
+UNTIL_IPVS |= {"proxy", "firewall PREROUTING", "firewall neighbours"}
 OWN = {*UNTIL_IPVS, "firewall OUTPUT", "firewall FORWARD"} - {"proxy"}
 DISCARD = 9  # a port
 LAST = {4: "10.0.0.1", 6: "fd00::1"}  # the director's

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from vipctl.addresses.prefixes import IPAddress
 
 TCP, UDP = 6, 17
+ICMP6, SOLICITATION = 58, 135 << 8  # its type and code, in the place of a port
 INVALID, ESTABLISHED, NEW, UNTRACKED = 1, 2, 8, 64  # NF_CT_STATE_BIT()
 LENGTH = {4: 20, 6: 40}  # of an IP header
 PLACES = {4: (9, 12, 16), 6: (6, 8, 24)}  # in it: of the protocol, the source, the destination
