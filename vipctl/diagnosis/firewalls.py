@@ -42,7 +42,7 @@ def _unsolicited(case: Case) -> Iterator[Step]:
     for base, place in filtering.losing(site.bases, one):
         says = f"{filtering.dropping(base, place, one)}: who has to ask does not find the director"
         fix = filtering.cure(site, base, place, one)
-        yield unknown("firewall neighbours", says, _command(base))._replace(fix=fix)
+        yield unknown("firewall neighbours", says, command(base))._replace(fix=fix)
 
 
 def sent(case: Case) -> Iterator[Step]:

@@ -99,7 +99,7 @@ def _drawn(chains: dict[str, list[str]]) -> replay.Drawn:
     table = f"{DRAFT.family} {DRAFT.name}"
     gone = f"delete table {table}\n"
     words = f"add table {table}\n{gone}table {table} {{ flags dormant;\n{blocks}}}\n"
-    return drafts.carried_out(words, lambda: replay.Drawn.read(DRAFT, chains), gone)
+    return drafts.carried_out(words, lambda: replay.Drawn.read(DRAFT, chains, 0), gone)
 
 
 def _of_first(link: netlink.Link, deadline: float) -> list[Event]:
