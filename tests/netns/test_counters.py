@@ -125,6 +125,16 @@ def test_changes_and_repairs_lose_nothing(net: Lab, vipctl: Vipctl, method: str)
     assert counted(vipctl) == {}
 
 
+def test_what_somebody_resets_is_no_drift(net: Lab, vipctl: Vipctl, method: str) -> None:
+    send(net, LEFT, 2)
+    name = wait_for(vipctl, expected(method, 0, 4))
+    zero = "iptables-legacy -w -Z; ip6tables-legacy -w -Z"
+    net.director.run(["sh", "-c", zero if "iptables" in method else "nft reset counters"])
+    assert counted(vipctl) == {name: expected(method, 0, 0)}
+    assert vipctl("status")["kernel"] == "as stored"
+    assert not vipctl("restore")["restored"]
+
+
 def test_a_new_service_begins_at_nothing(net: Lab, vipctl: Vipctl, method: str) -> None:
     send(net, LEFT, 2)
     name = wait_for(vipctl, expected(method, 0, 4))

@@ -19,6 +19,7 @@ DAMAGE = [
     f"nft flush chain {TABLE} prerouting",
     f"nft flush chain {TABLE} proxied",
     f"nft flush chain {TABLE} still_vip",
+    f"nft flush chain {TABLE} accepted",
     f"nft flush chain {TABLE} leftover",
     f"nft delete chain {TABLE} ping",
     f"nft insert rule {TABLE} proxied accept",
