@@ -74,9 +74,9 @@ def names(found: Screen) -> list[str]:
 
 
 def rates(found: Screen) -> dict[str, str]:
-    """What is accepted; the first sample alone has none."""
+    """What is left over; the first sample alone has none."""
     rows = ([*line.split(), "-"] for line in found.lines() if line.startswith("fwmark-"))
-    return {name: accepted for name, accepted, *_ in rows}
+    return {name: left for name, left, *_ in rows}
 
 
 def counting(found: Screen) -> bool:
@@ -95,7 +95,7 @@ def test_it_shows_rates_and_leaves_the_terminal_as_it_was(
         assert len(lines) == HEIGHT
         assert max(map(len, lines)) <= columns
         assert lines[0].split()[1:3] == ["3", "services"]
-        assert lines[1].split()[:3] == ["SERVICE", "ACCEPTED/s", "LEFT"]
+        assert lines[1].split()[:3] == ["SERVICE", "LEFT", "OVER/s"]
         assert rates(found)["fwmark-17"] == "0"
         assert columns == 60 or "█" in found.text()
         found.press("q")
@@ -135,7 +135,7 @@ def test_keys_sort_and_filter(served: Vipctl, tmp_path: Path) -> None:
         for key, wanted in (
             ("n", ["fwmark-17", "fwmark-18", "fwmark-110"]),
             ("r", ["fwmark-110", "fwmark-18", "fwmark-17"]),
-            ("v", ["fwmark-17", "fwmark-18", "fwmark-110"]),
+            ("l", ["fwmark-17", "fwmark-18", "fwmark-110"]),
             ("r", ["fwmark-110", "fwmark-18", "fwmark-17"]),
         ):
             found.press(key)

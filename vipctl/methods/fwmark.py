@@ -48,7 +48,6 @@ def chains(acceptance: Acceptance) -> Chains:
         return {}
     return {
         **ruleset.guard(acceptance),
-        **ruleset.accepted(acceptance),
         "prerouting": ("filter hook prerouting priority dstnat + 10", _marking(acceptance)),
         **ruleset.pings_redirected(acceptance, f"{TTL} == 0 return"),
         **ruleset.checks_before_ipvs(acceptance),

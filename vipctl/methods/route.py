@@ -147,7 +147,6 @@ def chains(acceptance: Acceptance) -> Chains:
         guard["leftover"] = ("", [*answered, *guard["leftover"][1]])
     return {
         **guard,
-        **ruleset.accepted(acceptance),
         "marking": ("filter hook input priority 96", ruleset.marking(acceptance)),
         **ruleset.checks_before_ipvs(acceptance),
         **ruleset.sent_by_director(acceptance),

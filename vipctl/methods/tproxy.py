@@ -41,7 +41,7 @@ def chains(acceptance: Acceptance) -> Chains:
     services = acceptance.services
     return {
         **_refusing(acceptance),
-        **ruleset.accepted(acceptance),
+        "accepted": ("", [ruleset.counting(ruleset.ACCEPTED, services), "accept"]),
         "proxied": ("", _proxied(acceptance)),
         "prerouting": (
             "filter hook prerouting priority dstnat + 10",

@@ -44,13 +44,13 @@ METHODS: dict[str, Features] = {
         counters=tuple(PACKETS),
     ),
     "fwmark": Features(
-        "vipctl", priority=4300, routes=30320, counters=("accepted", "left_over")
+        "vipctl", priority=4300, routes=30320, counters=("left_over",)
     ),
     "fwmark-iptables": Features(priority=4310, routes=30321, counters=("left_over",)),
     "route": Features(
         "vipctl_route",
         local=True,
-        counters=("accepted", "left_over"),
+        counters=("left_over",),
         options={
             "arp": switch(
                 "Method route: the director answers ARP for the VIPs; default no.",

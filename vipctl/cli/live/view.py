@@ -33,7 +33,7 @@ COLUMNS = (  # the most important first
     Column("REFUSED/s", "refused", "x"),
 )
 SORTING = {column.key: column.field for column in COLUMNS if column.key} | {"n": BY_NAME}
-BUSIEST = ("packets_in", "accepted")  # of which the sparkline is: the first that is counted
+BUSIEST = ("packets_in", "accepted", "left_over")  # the sparkline: of the first that is counted
 
 
 class View(NamedTuple):

@@ -5,7 +5,6 @@ still_vip     the lookups again: others may set marks too, so no mark is trusted
 ports         checks the port of packets for services that name ports
 leftover      refuses or drops
 passive       drops what is for services that are passive by themselves
-accepted      counts what is accepted, for its service
 local_out     marks what the director itself sends to a VIP
 
 A packet for a port that no service names only loses its mark: then IPVS begins no connection, but
@@ -56,17 +55,10 @@ def lookups(acceptance: Acceptance) -> list[str]:
 
 
 def marking(acceptance: Acceptance, condition4: str = "") -> list[str]:
-    """The lookups; the first match decides: the highest plane first, in it the longest prefix.
-
-    They go to `accepted`.
-    """
+    """The lookups; the first match decides: the highest plane first, in it the longest prefix."""
     shapes = sorted(acceptance.shapes, key=lambda s: (s.version, -s.plane, -s.length))
     rules = [(condition4 if s.version == 4 else "") + lookup(s) for s in shapes]
-    return [f"{rule} goto accepted" for rule in rules]
-
-
-def accepted(acceptance: Acceptance) -> Chains:
-    return {"accepted": ("", [counting(ACCEPTED, acceptance.services), "accept"])}
+    return [*(f"{rule} accept" for rule in rules[:-1]), rules[-1]]
 
 
 def counting(kind: str, services: Iterable[Service]) -> str:
