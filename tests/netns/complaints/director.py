@@ -18,6 +18,7 @@ from tests.netns.complaints.base import (
 )
 from tests.netns.firewalls import ICMP6, Firewall, own
 
+ALL = "ip -4 rule add pref 100 from all lookup main"
 EARLY = "ip -4 rule add pref 100 fwmark 0x11 lookup main"
 PORT = f"{ACCEPTED} fwmark --port tcp/80"
 PORTS, RELATED = f"{ICMP6}; tcp dport {{ 22, 80 }} accept", "ct state established,related accept"
@@ -69,8 +70,20 @@ DIRECTOR = [
         {f"{UNITS}/vipctl-restore.service": "-> /dev/null"},
     ),
     Complaint("sysctl", ["sysctl"], make=("sysctl -w net.ipv4.ip_forward=0",), reals=True),
-    Complaint("rule-before-ours", ["rule-before-ours"], make=(EARLY,)),
-    Complaint("healthy-rule-behind", [], make=(EARLY.replace("100", "5000"),)),
+    Complaint("rule-before-ours", ["rule-before-ours"], make=(ALL,)),
+    Complaint("rule-with-our-mark-before-ours", ["rule-before-ours"], make=(EARLY,)),
+    Complaint("mark-taken", ["mark-taken"], make=(EARLY.replace("100", "5000"),)),
+    Complaint(
+        "healthy-mark-of-others",
+        [],
+        make=(EARLY.replace("100", "5000").replace("0x11", "0x12"),),
+    ),
+    Complaint(
+        "healthy-mark-by-route",
+        [],
+        make=(EARLY.replace("100", "5000"),),
+        services=(f"{ACCEPTED} {ROUTE}",),
+    ),
     Complaint("firewall-input", ["firewall-input"], make=(Firewall(SILENT, passes=False),)),
     Complaint(
         "firewall-output", ["firewall-output"], make=(Firewall(OUTPUT, passes=False),), reals=True

@@ -134,6 +134,13 @@ FINDINGS: Mapping[str, Cause] = {
         "examples/modules-load.d/vipctl.conf",
     ),
     "rule-before-ours": CAUSES["rule-before-ours"],
+    "mark-taken": Cause(
+        "Somebody has a rule for the very mark of a service: vipctl's rules come first and make "
+        "such packets local, whatever they are for.",
+        "The rules of others with that mark, as a whole. Those that come before vipctl's are "
+        "`rule-before-ours`, if packets for VIPs go elsewhere by them.",
+        "Another mark, for one of the two",
+    ),
     "firewall-input": CAUSES["firewall-input"],
     "firewall-output": CAUSES["firewall-output"],
     "firewall-forward": CAUSES["firewall-forward"],

@@ -5,14 +5,17 @@ from collections.abc import Iterator
 from vipctl.diagnosis import firewalls, source
 from vipctl.diagnosis.director.site import Site
 from vipctl.diagnosis.steps import Step, ill, well
-from vipctl.linux.routing import neighbours, ways
+from vipctl.linux.routing import neighbours, rules, ways
+from vipctl.linux.routing.localroutes import PROTOCOL
 from vipctl.operate import arrival, filtering
 from vipctl.services.change import Change
+from vipctl.services.methods import FIRST_PRIORITY
 
+WHOLE = 0xFFFFFFFF  # mask of a mark
 BEHIND = "give it a priority behind vipctl's rules (ip rule)"
 
 
-def rules(site: Site) -> Iterator[Step]:
+def ahead(site: Site) -> Iterator[Step]:
     """Rules of others that lead packets for VIPs elsewhere: VPNs, and marks of others."""
     astray = list(arrival.astray(site.store, Change(), ways.own()))
     for packet, _, guilty in astray:
@@ -26,12 +29,25 @@ def rules(site: Site) -> Iterator[Step]:
         )
 
 
+def marks(site: Site) -> Iterator[Step]:
+    """Rules of others for the mark of a service: vipctl's rules take these packets first."""
+    named = {service.fwmark: service.name for service in site.services if service.features.priority}
+    for rule in rules.read():
+        whole = rule.mask == WHOLE and not rule.inverted
+        behind = rule.protocol != PROTOCOL and rule.priority > FIRST_PRIORITY
+        if whole and behind and (name := named.pop(rule.mark, None)):
+            says = f"`{rule}` is for the mark of service {name!r}: vipctl makes such packets local"
+            fix = "give others another mark, or the service (--fwmark)"
+            yield ill("marks", "mark-taken", says, fix, "ip rule; ip -6 rule")
+
+
 def firewall(site: Site) -> Iterator[Step]:
     """Each chain once, with the first of the services that it drops packets of."""
     found = dict[str, filtering.Dropped]()
     for one in filtering.dropped(site.store, Change(), site.services):
         found.setdefault(one.base.title, one)
-    for base, case in filtering.errors_dropped(site.store, Change(), site.services):
+    errors = list(filtering.errors_dropped(site.store, Change(), site.services))
+    for base, case in errors:
         if base.title not in found:
             says = filtering.dropping(base, base.chain, case)
             says += ", by which senders learn to send smaller packets"
@@ -40,7 +56,7 @@ def firewall(site: Site) -> Iterator[Step]:
     for one in found.values():
         cause = firewalls.CAUSES[one.base.hook]
         yield ill("firewall", cause, one.says, one.cure, firewalls.command(one.base))
-    if site.services and not found:
+    if site.services and not (found or errors):
         yield well("firewall", "no chain is sure to drop what is for VIPs", "nft list ruleset")
 
 
