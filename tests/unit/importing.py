@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from vipctl.importing import ipvsadm, keepalived
 from vipctl.importing.found import Place
 from vipctl.importing.gather import Gathered, gathered
+from vipctl.services.checks import Check
 from vipctl.services.real import RealServer
 from vipctl.services.service import Service
 from vipctl.services.values import Forward
@@ -100,10 +101,30 @@ def _blocks(service: Service) -> Iterator[str]:
         yield "}"
 
 
+CHECKERS = {"tcp": "TCP_CHECK", "http": "HTTP_GET", "https": "SSL_GET", "udp": "UDP_CHECK"}
+
+
+def _checker(check: Check) -> Iterator[str]:
+    yield f"    {CHECKERS[check.kind]} {{\n      connect_port {check.port}"
+    yield f"      delay_loop {check.every}\n      delay_before_retry {check.every}"
+    yield f"      connect_timeout {check.timeout}\n      retry {check.fall - 1}"
+    if check.kind == "udp":
+        yield f"      payload {check.send.hex()}\n      require_reply {check.expect.hex()}"
+    if check.what:
+        low, high = check.status
+        yield f'      url {{\n        path "{check.what}"\n        status_code {low}-{high}'
+        yield from [f'        regex "{check.body}"'] * bool(check.body)
+        yield from [f"        virtualhost {check.host}"] * bool(check.host)
+        yield "      }"
+    yield "    }"
+
+
 def _block(service: Service, real: RealServer) -> Iterator[str]:
     yield f"  real_server {real.address} {real.port}\n  {{"
     yield f"    weight {real.weight}  # its share"
     yield f"    uthreshold {real.upper}\n    lthreshold {real.lower}"
     tunnel = _tunnel(real).replace("--tun-", "")
     yield f"    lvs_method {service.forward_of(real).upper()}{tunnel}"
-    yield "    TCP_CHECK { connect_timeout 3 }\n  }"
+    for check in service.checks:
+        yield from _checker(check)
+    yield "    inhibit_on_failure\n  }" if not service.dead_after else "  }"

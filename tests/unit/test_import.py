@@ -9,12 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.checked import Vipctl
-from tests.unit.importing import blocks_of, of_ipvsadm, of_keepalived, rules_of
-from tests.unit.strategies import services
+from tests.unit.importing import CHECKERS, blocks_of, of_ipvsadm, of_keepalived, rules_of
+from tests.unit.strategies import checks, services
 from vipctl.errors import UsageError
 from vipctl.linux import ipvs
 from vipctl.operate import document, importing
+from vipctl.services.checks import Check
 from vipctl.services.service import Service
+from vipctl.services.values import AllDown, CheckVia, Forward
 
 MARKS = st.sampled_from([1, 17, 0x1000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF])
 
@@ -34,11 +36,47 @@ def test_rules_of_fwmarks(some: list[Service]) -> None:
     assert not found.notes
 
 
-@given(marked())
+def _as_keepalived_asks(check: Check) -> Check:
+    """The nearest check that keepalived has too."""
+    plain = check.body if "\\" not in check.body else ""
+    return check._replace(sni="", verify=check.kind != "https", rise=1, body=plain)
+
+
+CHECKS = (
+    checks()
+    .filter(lambda check: check.port > 0 and check.kind in CHECKERS and '"' not in check.what)
+    .map(_as_keepalived_asks)
+)
+
+
+@st.composite
+def checked(draw: st.DrawFn) -> list[Service]:
+    """As keepalived would have them checked."""
+    return [draw(_checked(service)) for service in draw(marked())]
+
+
+@st.composite
+def _checked(draw: st.DrawFn, service: Service) -> Service:
+    asked = tuple(sorted(draw(st.sets(CHECKS, max_size=2))))
+    by_vip = service.forwards() != {Forward.NAT}
+    return service._replace(
+        checks=asked,
+        check_via=CheckVia.RIP if asked and by_vip else CheckVia.AUTO,
+        dead_after=draw(st.sampled_from([0, 1])) if asked else 0,
+        all_down=AllDown.REFUSE if asked else AllDown.KEEP,
+    )
+
+
+@given(checked())
 def test_blocks_of_fwmarks(some: list[Service]) -> None:
     found = of_keepalived(blocks_of(some))
     assert ipvs.desired(s for s, _ in found.services) == ipvs.desired(some)
-    assert {note.words for note in found.notes} <= {"TCP_CHECK"}
+    assert [_failing(s) for s, _ in found.services] == [_failing(s) for s in some]
+    assert not found.notes
+
+
+def _failing(service: Service) -> tuple[object, ...]:
+    return service.checks, service.check_via, service.dead_after, service.all_down
 
 
 @settings(max_examples=15)
@@ -114,6 +152,20 @@ LINES = st.sampled_from(
         *("203.0.113.7 80", "203.0.113.1-0 80", "127.0.0.1 80", "203.0.113.0/33", "fwmark 5 inet6"),
         *("lb_kind TUN type gue", "lb_kind NAT", "lb_algo sh", "sh-port", "ops", "protocol foo"),
         *("persistence_timeout", "persistence_granularity 64", "weight x", "lvs_timeouts tcp x"),
+        *("TCP_CHECK {", "HTTP_GET {", "SSL_GET {", "UDP_CHECK {", "MISC_CHECK {", "DNS_CHECK {"),
+        *(
+            "url {",
+            "path /",
+            "path",
+            "status_code 200 x",
+            "status_code",
+            "regex (",
+            "virtualhost -",
+        ),
+        *("payload 7 x", "require_reply", "misc_path /bin/a", "user nobody", "name .", "name a"),
+        *("delay_loop x", "delay_loop 0", "retry -1", "connect_port 0", "connect_timeout"),
+        *("sorry_server 10.0.1.1 80", "sorry_server x", "sorry_server_lvs_method TUN type gre"),
+        *("inhibit_on_failure", "quorum", "alpha no", "SSL {", "key", "lvs_sync_daemon"),
     ]
 )
 WORDY = st.lists(WORDS, max_size=8).map(" ".join)

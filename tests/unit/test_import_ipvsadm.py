@@ -144,7 +144,12 @@ def test_a_line_that_is_none(text: str, said: str) -> None:
         ("-a -f 17 -r 10.0.1.1:80 -g", "2: real server 10.0.1.1: without port 80, which only", 0),
         ("-a -f 17 -r [fd00:1::1]:0 -g", "2: real server fd00:1::1: left out: only a tunnel", 0),
         ("-A -t 127.0.0.1:80", "2: 127.0.0.1 tcp port 80: left out: 127.0.0.1 holds loopback", 0),
-        ("--start-daemon master", "2: --start-daemon: vipctl does not synchronise", 0),
+        (
+            "--start-daemon master --mcast-interface eth1 --syncid 7",
+            "2: --start-daemon: a document has only services; on each director: "
+            "vipctl set-sync --interface eth1 --id 7",
+            0,
+        ),
     ],
 )
 def test_what_is_not_carried_over_is_told(more: str, note: str, left: int) -> None:

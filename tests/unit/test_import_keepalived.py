@@ -45,11 +45,13 @@ virtual_server 198.51.100.7 53
         weight 3 }
     real_server 10.0.1.12 53 {
         inhibit_on_failure
-        DNS_CHECK { type A name example.com }
+        DNS_CHECK {
+            type A
+            name example.com.
+        }
     }
 }
 """
-CHECKS = ("delay_loop", "inhibit_on_failure", "DNS_CHECK")
 RIPS = ("10.0.1.11", "10.0.1.12")
 SERVERS = "real_server 10.0.1.11 8080 {\n weight 2\n}\nreal_server 10.0.1.12 {\n}\n"
 
@@ -70,8 +72,12 @@ def test_a_configuration() -> None:
     assert list(map(str, dns[0].reals)) == ["10.0.1.11,weight=3", "10.0.1.12,forward=tun"]
     assert {line.split(": ", 1)[1] for line in told(found)} == {
         "@spare: is for a director that keepalived is started for with -i",
-        *(f"{word}: vipctl does not check real servers" for word in CHECKS),
-        "sorry_server: vipctl has no server of last resort",
+        "DNS_CHECK: left out: vipctl's dns wants a record in the answer too; set-service NAME "
+        "--check dns:example.com,A,port=53,every=60s,timeout=5s,fall=4,rise=1 comes near",
+        "198.51.100.7 udp port 53: sorry_server 10.0.1.99: left out: a fallback has the service's "
+        "forwarding method, and no tunnel of its own",
+        "inhibit_on_failure of 10.0.1.12: a service has one --dead-after for all: 1 removes those "
+        "that fail, 0 removes none",
         *(f"real server {rip}: left out: only a tunnel takes IPv6 clients to it" for rip in RIPS),
         "2001:db8::2-2001:db8::4 tcp port 80: has no real server: vipctl has none in IPVS until "
         "there is one",

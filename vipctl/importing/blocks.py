@@ -9,6 +9,7 @@ virtual_server ${WEB} 80 {      ! a comment
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -124,3 +125,35 @@ def _split(line: str) -> Iterator[list[str]]:
             words.append(found[3] or found[1])
     if words:
         yield words
+
+
+def find(of: Statement, *names: str) -> Statement | None:
+    """The last one counts."""
+    return next((s for s in reversed(of.body) if s.words[0] in names), None)
+
+
+def last(of: Statement, *names: str, default: str, bare: str = "") -> str:
+    """The word behind a keyword; `bare` where there is none."""
+    statement = find(of, *names)
+    if statement is None:
+        return default
+    return bare if bare and len(statement.words) == 1 else argument(statement)
+
+
+def argument(statement: Statement) -> str:
+    if len(statement.words) < 2:
+        raise UsageError(
+            f"{statement.place}: {statement.words[0]} is not complete",
+            hint="see man keepalived.conf",
+        )
+    return statement.words[1]
+
+
+@contextmanager
+def at(place: Place) -> Iterator[None]:
+    try:
+        yield
+    except UsageError as e:
+        if e.message.startswith(f"{place.file}:"):
+            raise
+        raise UsageError(f"{place}: {e.message}", hint=e.hint) from e

@@ -1,13 +1,14 @@
 """What a reader finds: virtual services, in words that options of ours read. Pure."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from vipctl.addresses.few import Span
 from vipctl.addresses.prefixes import IPAddress, span_text
 from vipctl.services.director import SETTINGS, Director
 
-Words = Mapping[str, str]  # by option of a service or a real server
+Words = Mapping[str, str]  # by option of a real server
+Settings = Mapping[str, Any]  # by option of a service
 
 TIMEOUTS = ("tcp", "tcpfin", "udp")
 
@@ -59,9 +60,10 @@ class Server(NamedTuple):
 class Virtual(NamedTuple):
     place: Place
     target: Mark | Vip
-    words: Words
+    words: Settings
     servers: list[Server]
     name: str = ""  # that the file has for it
+    fallback: Server | None = None
 
 
 class Found(NamedTuple):

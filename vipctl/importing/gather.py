@@ -18,9 +18,9 @@ from vipctl.importing.stretches import shared
 from vipctl.services.director import Director
 from vipctl.services.marks import ACCEPTANCE_PREFIX
 from vipctl.services.ports import Ports
-from vipctl.services.real import SERVICE, real_key
+from vipctl.services.real import SERVICE, RealServer, real_key
 from vipctl.services.service import Service, made
-from vipctl.services.values import Forward, Port
+from vipctl.services.values import AllDown, CheckVia, Forward, Port
 
 LONGEST = 40  # characters of a name, before what makes it another
 UNMARKED = 0  # of a service that gets a fwmark when it is applied
@@ -61,11 +61,18 @@ class _Gathering:
                 if not read.alike(more):
                     self._note(other, f"has other options than {first.place}, of the same fwmark")
                     continue
+                self._note_unlike(first, read, other, more)
                 read, refused = read.with_half(more, other.target.version)
                 for real in refused:
                     why = f"at {first.place} it has other options, which count"
                     self._note(other, f"real server {real.endpoint}: {why}")
             yield from self._held(first, read, f"mark-{mark}", mark, (), AddressSet())
+
+    def _note_unlike(self, first: Virtual, read: Read, other: Virtual, more: Read) -> None:
+        for what in read.unlike(more):
+            self._note(other, f"{what}: at {first.place} it is otherwise, which counts")
+        if read.checks != more.checks:
+            self._note(other, f"checks: only those that {first.place} has too, of the same fwmark")
 
     def by_address(self, virtuals: list[Virtual]) -> Iterator[Held]:
         some = [
@@ -88,6 +95,7 @@ class _Gathering:
         (forward, _), *_ = Counter(r.forward for r in read.reals).most_common() or [("nat", 0)]
         reals = (r._replace(forward=SERVICE) if r.forward == forward else r for r in read.reals)
         given = {
+            **self._failing(of, read, forward),
             "fwmark": mark,
             "ports": ports,
             "scheduler": read.scheduler,
@@ -101,6 +109,30 @@ class _Gathering:
             self._note(of, f"left out: {e.message}")
         else:
             yield service, ranges
+
+    def _failing(self, of: Virtual, read: Read, forward: str) -> dict[str, object]:
+        """Checks ask where keepalived's do: at the real server's own address."""
+        fallback = self._fallback(of, read, forward)
+        by_vip = any(real.forward != Forward.NAT for real in read.reals)
+        return {
+            "checks": read.checks,
+            "check_via": CheckVia.RIP if read.checks and by_vip else CheckVia.AUTO,
+            "dead_after": read.dead_after,
+            "fallback": fallback,
+            "all_down": AllDown.KEEP if fallback else read.all_down,
+        }
+
+    def _fallback(self, of: Virtual, read: Read, forward: str) -> RealServer | None:
+        """A fallback is reached as the service says, and has no options of its own."""
+        given = read.fallback
+        if given is None:
+            return None
+        plain = RealServer(given.address, given.port)
+        if given == plain._replace(forward=forward):
+            return plain
+        why = "a fallback has the service's forwarding method, and no tunnel of its own"
+        self._note(of, f"sorry_server {given.address}: left out: {why}")
+        return None
 
     def _name(self, base: str, ports: Ports) -> str:
         """One that is free, and that a service may have."""

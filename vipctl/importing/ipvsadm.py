@@ -24,7 +24,7 @@ from vipctl.importing.found import (
     Words,
     timeout,
 )
-from vipctl.importing.words import flags, mask, tunnel
+from vipctl.importing.words import flags, mask, sync, tunnel
 from vipctl.services import syntax
 
 SHORT = "AEDCLlZaedRSt:u:f:s:p:M:r:gimw:x:y:nco6b:X"
@@ -84,7 +84,7 @@ class _Reader:
         elif command == "--set":
             self._set_timeouts(rest)
         elif command in ("--start-daemon", "--stop-daemon"):
-            why = "vipctl does not synchronise connections"
+            why = sync(options.get("--mcast-interface", ""), options.get("--syncid", ""))
             self.notes.append(Note(place, command, why))
         elif typed or rest:
             raise UsageError(

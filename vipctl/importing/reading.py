@@ -1,22 +1,29 @@
 """One virtual service's options and real servers, read as those of services of ours. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from vipctl.addresses import prefixes
 from vipctl.errors import VipctlError
 from vipctl.importing.found import Note, Server, Vip, Virtual
+from vipctl.services.checks import Check
 from vipctl.services.options import OPTIONS
 from vipctl.services.real import BOTH, RealServer, parse_real, real_key
-from vipctl.services.values import Persistence, Scheduler
+from vipctl.services.values import AllDown, Persistence, Scheduler
+
+Reals = dict[tuple[int, int, int], RealServer]  # by real_key
 
 
 class Read(NamedTuple):
-    """What it has, whosoever's packets it gets."""
+    """What it has, whosoever's packets it gets. The fallback says how it is reached, as typed."""
 
     scheduler: Scheduler
     persistence: Persistence
     reals: tuple[RealServer, ...]
+    checks: tuple[Check, ...] = ()
+    dead_after: int = 0
+    all_down: AllDown = AllDown.KEEP
+    fallback: RealServer | None = None
 
     def alike(self, other: "Read") -> bool:
         """Whether both may be halves of one service, for IPv4 and IPv6."""
@@ -26,9 +33,17 @@ class Read(NamedTuple):
         """As one service; and the other's real servers that this one has, with other options."""
         masks = {4: "mask", 6: "mask6"}
         mask = {masks[version]: getattr(other.persistence, masks[version])}
+        persistence = self.persistence._replace(**mask)
         reals, refused = _united(self.reals, other.reals)
-        both = self._replace(persistence=self.persistence._replace(**mask), reals=reals)
-        return both, refused
+        checks = tuple(check for check in self.checks if check in other.checks)
+        return self._replace(persistence=persistence, reals=reals, checks=checks), refused
+
+    def unlike(self, other: "Read") -> Iterator[str]:
+        """What both halves have in different ways, in keepalived's words; this one's way counts."""
+        if self.fallback != other.fallback:
+            yield "sorry_server"
+        if self.dead_after != other.dead_after:
+            yield "inhibit_on_failure"
 
 
 def _united(
@@ -64,27 +79,44 @@ class Reading:
         except VipctlError as e:
             self._notes.append(Note(virtual.place, str(virtual.target), f"left out: {e.message}"))
             return None
-        return Read(**given, reals=tuple(self._reals(virtual).values()))
+        own = any(not check.port for check in given.get("checks", ()))
+        reals = self._reals(virtual, own=own)
+        fallback = self._fallback(virtual, reals)
+        return Read(**given, reals=tuple(reals.values()), fallback=fallback)
 
-    def _reals(self, virtual: Virtual) -> dict[tuple[int, int, int], RealServer]:
-        found: dict[tuple[int, int, int], RealServer] = {}
-        version = virtual.target.version
+    def _reals(self, virtual: Virtual, *, own: bool) -> Reals:
+        """With ports of their `own` where checks ask these."""
+        found: Reals = {}
         for server in virtual.servers:
-            if server.address.version != version and server.words["forward"] != "tun":
-                self._note(server, f"left out: only a tunnel takes IPv{version} clients to it")
-                continue
-            try:
-                one = parse_real(self._text(virtual, server))
-            except VipctlError as e:
-                self._note(server, f"left out: {e.message}")
-                continue
-            if found.setdefault(real_key(one), one) is not one:
-                self._note(server, "is there twice; the first counts")
+            one = self._one(virtual, server, own=own)
+            if one and found.setdefault(real_key(one), one) is not one:
+                self._note(virtual, server, "is there twice; the first counts")
         return found
 
-    def _text(self, virtual: Virtual, server: Server) -> str:
+    def _fallback(self, virtual: Virtual, reals: Reals) -> RealServer | None:
+        server = virtual.fallback
+        one = self._one(virtual, server, own=False) if server else None
+        if server and one and real_key(one) in reals:
+            self._note(virtual, server, "left out: it is one of the real servers")
+            return None
+        return one
+
+    def _one(self, virtual: Virtual, server: Server, *, own: bool) -> RealServer | None:
+        version = virtual.target.version
+        if server.address.version != version and server.words["forward"] != "tun":
+            why = f"left out: only a tunnel takes IPv{version} clients to it"
+            self._note(virtual, server, why)
+            return None
+        try:
+            return parse_real(self._text(virtual, server, own=own))
+        except VipctlError as e:
+            self._note(virtual, server, f"left out: {e.message}")
+            return None
+
+    def _text(self, virtual: Virtual, server: Server, *, own: bool) -> str:
         """As an operator would type it."""
-        endpoint = RealServer(server.address, self._port(virtual, server)).endpoint
+        port = server.port if own else self._port(virtual, server)
+        endpoint = RealServer(server.address, port).endpoint
         words = [endpoint, *(f"{key}={word}" for key, word in server.words.items())]
         if server.address.version != virtual.target.version:
             words.append(f"family={BOTH}")
@@ -97,11 +129,12 @@ class Reading:
             return 0
         if server.words["forward"] == "nat":
             return server.port
-        self._note(server, f"without port {server.port}, which only nat can translate to")
+        self._note(virtual, server, f"without port {server.port}, which only nat can translate to")
         return 0
 
-    def _note(self, server: Server, why: str) -> None:
-        self._notes.append(Note(server.place, f"real server {server.address}", why))
+    def _note(self, virtual: Virtual, server: Server, why: str) -> None:
+        what = "sorry_server" if server is virtual.fallback else "real server"
+        self._notes.append(Note(server.place, f"{what} {server.address}", why))
 
 
 def _refuse_reserved(virtual: Virtual) -> None:

@@ -34,3 +34,9 @@ def tunnel(kind: str, port: str, checksums: Sequence[str]) -> dict[str, str]:
     if kind == "ipip":
         return {}
     return {"tunnel": "+".join([f"{kind}:{port}" if port else kind, *checksums])}
+
+
+def sync(interface: str, number: str) -> str:
+    """Why the connection sync is not carried over, and what makes up for it."""
+    how = f"vipctl set-sync --interface {interface or 'DEVICE'} --id {number or 'N'}"
+    return f"a document has only services; on each director: {how}"

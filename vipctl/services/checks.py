@@ -263,7 +263,7 @@ def span(time: float) -> str:
 def _head(check: Check) -> str:
     what = check.what or (str(check.port) if check.port else "")
     record = f",{check.record}" if check.kind == "dns" else ""
-    return check.kind + (f":{_escaped(what)}" if what else "") + record
+    return check.kind + (f":{escaped(what)}" if what else "") + record
 
 
 def _tail(check: Check) -> Iterable[str]:
@@ -282,8 +282,8 @@ def _written(key: str, value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, bytes):
         return value.hex()
-    return span(value) if isinstance(value, float) else _escaped(str(value))
+    return span(value) if isinstance(value, float) else escaped(str(value))
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     return text.replace(",", "\\,")
