@@ -116,6 +116,15 @@ def test_a_checker_that_is_left_out(checker: str, why: str) -> None:
     assert all(why in line and "set-service NAME --check " in line for line in lines), lines
 
 
+def test_what_comes_near_is_a_check() -> None:
+    """Without the words that have no equal; as much of it as there is."""
+    urls = 'url {\npath /a\ndigest 0\nregex "x y"\n}\nurl {\npath /b\nregex x\nregex_no_match\n}\n'
+    (line, _) = told(of_keepalived(conf(f"HTTP_GET {{\nbindto 10.0.0.1\n{urls}}}")))
+    first = f"'http:/a,port=80,status=200-299,body=x y,{USUAL}'"
+    second = f"http:/b,port=80,status=200-299,{USUAL}"
+    assert line.endswith(f"set-service NAME --check {first} --check {second} comes near")
+
+
 def test_keepalived_takes_these_checkers(tmp_path: Path) -> None:
     """But programs, at which --config-test of keepalived 2.2.7 ends by a signal."""
     checkers = [checker for checker, _ in CARRIED if not checker.startswith("MISC_CHECK")]

@@ -6,7 +6,9 @@ named.
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import reduce
+from shlex import quote
 from typing import NamedTuple
 
 from vipctl.errors import UsageError
@@ -25,6 +27,7 @@ KNOWN = {  # words, by checker
     "SSL_GET": WEB | {"enable_sni"},
     "UDP_CHECK": COMMON | {"connect_port", "payload", "require_reply"},
     "MISC_CHECK": COMMON | {"misc_path", "misc_timeout", "user"},
+    "DNS_CHECK": COMMON | {"connect_port", "type", "name"},
 }
 UNEQUAL = {
     "DNS_CHECK": "vipctl's dns wants a record in the answer too",
@@ -110,11 +113,11 @@ def _common(sets: Iterable[set[Check]]) -> set[Check]:
 def _of_some(one: Asked) -> Note:
     why = "left out: other real servers have it otherwise or not, and a service has checks for all"
     words = f"{one.block.words[0]} of {one.server.address}"
-    return Note(one.block.place, words, f"{why}; {_advice(str(one.check))}")
+    return Note(one.block.place, words, f"{why}; {_advice([str(one.check)])}")
 
 
-def _advice(check: str) -> str:
-    return f"set-service NAME --check {check}"
+def _advice(checks: Iterable[str]) -> str:
+    return "set-service NAME" + "".join(f" --check {quote(check)}" for check in checks)
 
 
 def _asked(of: Statement, server: Statement, read: Server, notes: list[Note]) -> Iterator[Asked]:
@@ -134,14 +137,20 @@ def _asked(of: Statement, server: Statement, read: Server, notes: list[Note]) ->
         yield from (Asked(block, read, check, own, pace) for check in checks)
 
 
-def _nearest(checker: Checker) -> str:
-    if checker.kind == "DNS_CHECK":
-        try:
-            name, kind = _of(checker.block, "name"), last(checker.block, "type", default=QUESTION)
-            return str(_check(checker, f"dns:{name.rstrip('.')},{kind}"))
-        except UsageError:
-            pass
-    return NEAREST[checker.kind]
+def _nearest(checker: Checker) -> list[str]:
+    """As it would be without the words that have no equal."""
+    if checker.kind in HEADS:
+        plain = checker._replace(block=_known(checker.block, KNOWN[checker.kind]))
+        with suppress(UsageError):
+            return [str(_check(plain, head)) for head in HEADS[plain.kind](plain)]
+    return [NEAREST[checker.kind]]
+
+
+def _known(block: Statement, known: set[str]) -> Statement:
+    """With its known words alone."""
+    unequal = {"regex"} if find(block, "regex_no_match") else set()
+    body = [_known(s, OF_URLS) if s.words[0] == "url" else s for s in block.body]
+    return block._replace(body=[s for s in body if s.words[0] in known - unequal])
 
 
 def _heads(checker: Checker) -> list[str]:
@@ -269,6 +278,11 @@ def _regex(found: Statement) -> str:
     return text
 
 
+def _dns(checker: Checker) -> Iterator[str]:
+    name = _of(checker.block, "name").rstrip(".")
+    yield f"dns:{name},{last(checker.block, 'type', default=QUESTION)}"
+
+
 def _udp(checker: Checker) -> Iterator[str]:
     sent, wanted = find(checker.block, "payload"), find(checker.block, "require_reply")
     if sent is None or wanted is None:
@@ -299,4 +313,5 @@ HEADS: dict[str, Callable[[Checker], Iterator[str]]] = {
     "SSL_GET": _web,
     "UDP_CHECK": _udp,
     "MISC_CHECK": _misc,
+    "DNS_CHECK": _dns,
 }
