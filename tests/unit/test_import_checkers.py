@@ -58,6 +58,7 @@ LEFT = [  # a checker, and why there is no check of ours
     (f"HTTP_GET {{\n{URL}status_code 200 404\n}}\n}}", "status_code 200 404 is not one range"),
     (f'HTTP_GET {{\n{URL}regex "a\\\\d"\n}}\n}}', "vipctl may read its regex a\\\\d otherwise"),
     (f'HTTP_GET {{\n{URL}regex "[[:alpha:]]"\n}}\n}}', "vipctl may read its regex [[:alpha:]]"),
+    (f"HTTP_GET {{\n{URL}regex 'a'\n}}\n}}", "vipctl may read its regex 'a' otherwise"),
     (f"HTTP_GET {{\n{URL}regex a\nregex_no_match\n}}\n}}", "nothing like its regex_no_match"),
     (f"HTTP_GET {{\n{URL}virtualhost a:81\n}}\n}}", "'a:81' is not a host's name"),
     ("HTTP_GET {\nurl {\npath a\n}\n}", "'a' is not a path to ask for by http"),

@@ -54,7 +54,7 @@ BEFORE_RETRIES = {"HTTP_GET": "3", "SSL_GET": "3"}  # seconds; of all others 1, 
 MOST_RETRIES = 999
 NOBODY = (["nobody"], ["nobody", "nogroup"])
 # What PCRE and Python, or keepalived within quotes and without, may read differently.
-DOUBTFUL = re.compile(r"\\|\(\?|\(\*|\[[^\]]*\[|\{,")
+DOUBTFUL = re.compile(r"['\\]|\(\?|\(\*|\[[^\]]*\[|\{,")
 
 
 class Checker(NamedTuple):
