@@ -43,8 +43,8 @@ def test_what_explain_finds_too_has_the_same_id() -> None:
 
 
 def test_every_trap_of_the_readme_has_its_place() -> None:
-    readme = (REPOSITORY / "README.md").read_text().partition("\n## Traps\n")[2]
-    traps = re.findall(r"^\*\*(.+?)\.\*\*", readme, re.MULTILINE)
+    text = (REPOSITORY / "docs" / "traps.md").read_text()
+    traps = re.findall(r"^\*\*(.+?)\.\*\*", text, re.MULTILINE)
     page = (REPOSITORY / "docs" / "doctor.md").read_text().partition("## Traps")[2]
     rows = dict(
         re.findall(r"^\| (.+?) \| (.+) \|$", page.partition("## Findings")[0], re.MULTILINE)

@@ -24,7 +24,7 @@ def test_the_whole_block_of_marks_is_named(file: Path) -> None:
 
 def test_there_are_some() -> None:
     assert {file.name for file in FILES if any(_masks(file))} == {
-        *("README.md", "explain.md", "firewall.md", "director.nft", "ftp.nft")
+        *("traps.md", "explain.md", "firewall.md", "director.nft", "ftp.nft")
     }
 
 
