@@ -42,7 +42,7 @@ def test_the_help_needs_the_command_line_alone(net: Lab, word: str) -> None:
         *("vipctl.errors", "vipctl.log"),
         *("vipctl.cli", "vipctl.cli.changing", "vipctl.cli.showing", "vipctl.cli.result"),
         *("vipctl.cli.base", "vipctl.cli.options", "vipctl.cli.output", "vipctl.cli.audit"),
-        "vipctl.cli.sections",
+        *("vipctl.cli.sections", "vipctl.cli.directing"),
     }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from vipctl.cli import audit, changing, output, showing  # noqa: F401 - two register commands
+from vipctl.cli import audit, changing, directing, output, showing  # noqa: F401 - three register commands
 from vipctl.cli.base import group
 from vipctl.cli.output import Unprinted, printable, printable_lines
 from vipctl.cli.result import MADE, say_json
