@@ -10,7 +10,7 @@ import pytest
 from tests.harness.command import Vipctl
 from tests.harness.lab import Lab
 from tests.harness.traffic import tcp_get
-from tests.vm.conftest import OWNED
+from tests.vm.conftest import OWNED, served_lab
 from tests.vm.observe import SHORT, ipvs
 from vipctl.diagnosis.probes import COMMAND
 from vipctl.linux.ipvs import paths
@@ -37,6 +37,15 @@ def explained(vipctl: Vipctl) -> dict[str, Any]:
 def states(found: dict[str, Any]) -> list[str]:
     """Of the real servers that were asked."""
     return [str(s["state"]) for s in found["steps"] if s["name"].startswith("probe ")]
+
+
+@pytest.fixture(scope="module")
+def direct() -> Iterator[Lab]:
+    """As the one of all tests; the director has a default route, as directors have."""
+    with served_lab(lambda director: director.ip("route add default via 10.0.0.2")) as built:
+        for real in built.reals:
+            built.accept_vips(real, *OWNED, tun=True)
+        yield built
 
 
 @contextmanager
