@@ -1,13 +1,20 @@
 """A director that ipvsadm set up, with everything that it can say, becomes one of vipctl's."""
 
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.harness.command import Vipctl
 from tests.harness.lab import Lab
+from tests.harness.servers import ScriptedServer
 from tests.harness.traffic import tcp_get
+from tests.harness.waiting import wait_until
 from tests.vm.observe import ipvs
+from tests.vm.test_health import ONE, PATIENCE, PORT, TWO, watching, weights
 
 # Debian's 6.1 has no twos; lblc and lblcr leave sysctls behind.
 SCHEDULERS = "rr wrr lc wlc dh sh sed nq fo ovf mh twos"
@@ -35,6 +42,35 @@ BY_ADDRESS = """\
 -a -t 203.0.113.7:80 -r 10.0.1.11:80 -m -w 1
 -A -t 203.0.113.8:80 -s rr
 -a -t 203.0.113.8:80 -r 10.0.1.11:80 -m -w 1
+"""
+SORRY = "10.0.1.99"
+CHECKED = f"""\
+virtual_server 203.0.113.7 {PORT} {{
+    protocol TCP
+    lvs_sched rr
+    lvs_method NAT
+    delay_loop 1
+    delay_before_retry 1
+    connect_timeout 1
+    sorry_server {SORRY} {PORT}
+    real_server {ONE} {PORT} {{
+        include checkers
+    }}
+    real_server {TWO} {PORT} {{
+        include checkers
+    }}
+}}
+"""
+CHECKERS = """\
+TCP_CHECK {
+}
+HTTP_GET {
+    url {
+        path /health
+        status_code 200
+        regex "is [a-z]+"
+    }
+}
 """
 
 
@@ -77,3 +113,62 @@ def test_services_by_address_are_served(net: Lab, vipctl: Vipctl, tmp_path: Path
     assert list(vipctl("apply", str(document))["services"]) == ["203.0.113.7"]
     for vip in ("203.0.113.7", "203.0.113.8"):
         assert tcp_get(net.client, vip, 80).server == "real1"
+
+
+@contextmanager
+def keepalived(net: Lab, conf: Path) -> Iterator[None]:
+    files = [f"--{name}={conf}.{name}" for name in ("pid", "checkers_pid")]
+    argv = ["keepalived", "--dont-fork", "--log-console", "--check", f"--use-file={conf}", *files]
+    with subprocess.Popen(["ip", "netns", "exec", net.director.name, *argv]) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait(PATIENCE)
+
+
+def fail_and_come_back(net: Lab) -> None:
+    """One real server after the other fails, then the sorry server serves, then the first again."""
+    with web(net, 0) as one, web(net, 1) as two:
+        wait_for(net, {ONE, TWO})
+        one.close()
+        wait_for(net, {TWO})
+        two.close()
+        wait_for(net, {SORRY})
+        with web(net, 0):
+            wait_for(net, {ONE})
+
+
+def web(net: Lab, number: int) -> "closing[ScriptedServer]":
+    """It ends connections, for which keepalived waits."""
+    return closing(ScriptedServer(net.reals[number], "0.0.0.0", PORT, _answer))
+
+
+def _answer(connection: socket.socket) -> None:
+    if b"\r\n\r\n" in connection.recv(4096):
+        connection.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: 6\r\n\r\nis up\n")
+
+
+def wait_for(net: Lab, wanted: set[str]) -> None:
+    """Until these get clients."""
+
+    def serving() -> set[str]:
+        return {address for address, weight in weights(net).items() if weight}
+
+    wait_until(lambda: serving() == wanted, f"{wanted} serve", PATIENCE)
+
+
+def test_checks_do_what_those_of_keepalived_did(net: Lab, vipctl: Vipctl, tmp_path: Path) -> None:
+    conf, document = tmp_path / "keepalived.conf", tmp_path / "document"
+    conf.write_text(CHECKED)
+    (tmp_path / "checkers").write_text(CHECKERS)
+    with keepalived(net, conf):
+        fail_and_come_back(net)
+    assert ipvs(net.director) == set()
+    printed = vipctl.text("import", "keepalived", str(conf))
+    assert (printed.code, printed.stderr) == (0, "")
+    document.write_text(printed.stdout)
+    vipctl("apply", str(document))
+    with watching(vipctl, tmp_path / "log"):
+        fail_and_come_back(net)
+        wait_until(lambda: TWO not in weights(net), "who fails is removed", PATIENCE)
