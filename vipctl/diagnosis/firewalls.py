@@ -8,8 +8,8 @@ from vipctl.linux import filters, sysctl
 from vipctl.linux.filters.packet import ESTABLISHED, Device, Hook
 from vipctl.linux.filters.walk import Base
 from vipctl.linux.routing import ways
-from vipctl.operate import filtering, holders
-from vipctl.operate.filtering import Asked, Site
+from vipctl.operate import filtering, holders, passing
+from vipctl.operate.passing import Asked, Site
 from vipctl.services.real import RealServer
 from vipctl.services.values import Forward
 
@@ -24,7 +24,7 @@ CAUSES = {
 def coming(case: Case) -> Iterator[Step]:
     """One step at most, as few directors have a chain there: a cause, or else what is not known."""
     site, asked = _site(case), _asked(case, None)
-    found = [_of_hook(site, Hook.PREROUTING, one) for one in filtering.coming(site, asked)]
+    found = [_of_hook(site, Hook.PREROUTING, one) for one in passing.coming(site, asked)]
     doubts = [step for step in found if step.state is State.UNKNOWN]
     yield from ([step for step in found if step.cause] or doubts)[:1]
 
@@ -38,7 +38,7 @@ def arriving(case: Case) -> Iterator[Step]:
 def _unsolicited(case: Case) -> Iterator[Step]:
     """No cause while neighbours remember the director's link-layer address."""
     site = _site(case)
-    one = filtering.solicited(site)
+    one = passing.solicited(site)
     for base, place in filtering.losing(site.bases, one):
         says = f"{filtering.dropping(base, place, one)}: who has to ask does not find the director"
         fix = filtering.cure(site, base, place, one)
@@ -57,11 +57,11 @@ def _at(case: Case, hook: Hook) -> Iterator[Step]:
     """With the first real server that may be chosen."""
     real, site = next(iter(case.chosen), None), _site(case)
     whole = _asked(case, real)
-    for one in filtering.cases(site, whole):
+    for one in passing.cases(site, whole):
         if one.packets and one.packets[0].hook is hook:
             yield _of_hook(site, hook, one)
     if hook is Hook.FORWARD and real and not (case.asked.device or case.is_own(real.address)):
-        yield _of_hook(site, Hook.INPUT, filtering.to_director(site, whole, real))
+        yield _of_hook(site, Hook.INPUT, passing.to_director(site, whole, real))
 
 
 def deaf(case: Case, real: RealServer) -> str:
@@ -70,7 +70,7 @@ def deaf(case: Case, real: RealServer) -> str:
     By nat these are connections of its own, which are tracked.
     """
     site = _site(case)
-    one = filtering.to_director(site, _asked(case, real), real)
+    one = passing.to_director(site, _asked(case, real), real)
     if real.forward == Forward.NAT:
         one = one._replace(packets=tuple(p._replace(state=ESTABLISHED) for p in one.packets))
     found = [base for base in filtering.seeing(site.bases, one) if _may_drop(base, one)]
@@ -96,7 +96,7 @@ def _kind(case: Case) -> tuple[bool, bool]:
     return own, first and case.service.features.local and not own
 
 
-def _of_hook(site: Site, hook: Hook, one: filtering.Case) -> Step:
+def _of_hook(site: Site, hook: Hook, one: passing.Case) -> Step:
     name, cause = f"firewall {hook.name}", CAUSES[hook]
     for base, place in filtering.losing(site.bases, one):
         says = filtering.dropping(base, place, one)
@@ -109,7 +109,7 @@ def _of_hook(site: Site, hook: Hook, one: filtering.Case) -> Step:
     return unknown(name, says, command(doubtful[0]))
 
 
-def _may_drop(base: Base, one: filtering.Case) -> bool:
+def _may_drop(base: Base, one: passing.Case) -> bool:
     return any(map(base.may_lose, filter(base.sees, one.packets)))
 
 
