@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from vipctl import files, methods
 from vipctl.addresses.few import BITS
-from vipctl.addresses.prefixes import VERSIONS, IPAddress, address
+from vipctl.addresses.prefixes import IPAddress, address
 from vipctl.addresses.spans import Spans
 from vipctl.errors import KernelError
 from vipctl.linux import netlink
@@ -21,12 +21,12 @@ from vipctl.linux.routing import fwmarks, localroutes, rules, ways
 from vipctl.linux.routing.localroutes import PROTOCOL, RT_TABLE_LOCAL, RTN_LOCAL
 from vipctl.linux.routing.rules import FR_ACT_NOP, Rule
 from vipctl.linux.routing.ways import Hop, Own, Packet, Way
+from vipctl.operate import owned
 from vipctl.reconcile.acceptance import with_ranges
 from vipctl.services.change import Change
 from vipctl.services.methods import FIRST_PRIORITY
 from vipctl.services.service import Service
 from vipctl.services.values import Port
-from vipctl.state.rows import FEW
 from vipctl.state.store import Store
 
 MOST_DEVICES, MOST_RULES, MOST_TARGETS = 8, 32, 64
@@ -65,18 +65,10 @@ def findings(store: Store, change: Change) -> Iterator[str]:
     """
     try:
         own = ways.own()
-        yield from _own_vips(store, own)
+        yield from owned.told(store, own)
         yield from (_words(*one) for one in astray(store, change, own))
     except KernelError as e:
         yield f"whether packets for VIPs arrive could not be found out: {e.message}"
-
-
-def own_vips(store: Store) -> Iterator[str]:
-    """VIPs that are addresses of this director."""
-    try:
-        yield from _own_vips(store, ways.own())
-    except KernelError as e:
-        yield f"whether VIPs are addresses of the director could not be found out: {e.message}"
 
 
 def astray(store: Store, change: Change, own: list[Own]) -> Iterator[Astray]:
@@ -92,40 +84,6 @@ def astray(store: Store, change: Change, own: list[Own]) -> Iterator[Astray]:
         targets = dict.fromkeys(_targets(vips, table, services, ahead.rules))
         found = sources(version, hops, own)
         yield from _lost(list(targets)[:MOST_TARGETS], found, ahead)
-
-
-def _own_vips(store: Store, own: Iterable[Own]) -> Iterator[str]:
-    for service, found in taken(store, own):
-        yield _told(found, service)
-
-
-def taken(store: Store, own: Iterable[Own]) -> Iterator[tuple[str, list[IPAddress]]]:
-    """Services, and the addresses of the director that are VIPs of theirs."""
-    for version in VERSIONS:
-        mine = sorted({int(o.address) for o in own if _may_be_vip(o.address, version)})
-        vips: dict[str, set[int]] = {}
-        for at in range(0, len(mine), FEW):
-            some = mine[at : at + FEW]
-            held = store.touching(Spans.from_pairs(version, [(n, n) for n in some]))
-            for place, spans in held.items():
-                vips.setdefault(place.service, set()).update(filter(spans.holds, some))
-        for service, found in sorted(vips.items()):
-            if found:
-                yield service, [address(version, n) for n in sorted(found)]
-
-
-def _may_be_vip(mine: IPAddress, version: int) -> bool:
-    return mine.version == version and not (mine.is_loopback or mine.is_link_local)
-
-
-def _told(found: list[IPAddress], service: str) -> str:
-    are = f"{found[0]}, an address of this director, is a VIP"
-    if len(found) > 1:
-        are = f"{found[0]} and {len(found) - 1} more, addresses of this director, are VIPs"
-    return (
-        f"{are} of service {service!r}, which gets what is sent to the director there: "
-        f"vipctl remove-range {found[0]} --service {service}"
-    )
 
 
 def _accepted(store: Store, change: Change) -> Iterator[tuple[int, int, list[Service]]]:

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from vipctl.errors import KernelError
-from vipctl.operate import arrival
+from vipctl.operate import owned
 from vipctl.operate.changing import Changing, refuse_foreign_state
 from vipctl.reconcile import healing, looking
 from vipctl.reconcile.looking import Found
@@ -77,7 +77,7 @@ class Watching(Changing):
     def own_vips(self) -> tuple[str, ...]:
         """What is to be said of addresses of the director that are VIPs."""
         with Store.read(self.state_dir) as store:
-            return tuple(arrival.own_vips(store))
+            return tuple(owned.findings(store))
 
 
 def _left(store: Store, found: Found) -> Looked:

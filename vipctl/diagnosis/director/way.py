@@ -7,7 +7,7 @@ from vipctl.diagnosis.director.site import Site
 from vipctl.diagnosis.steps import Step, ill, well
 from vipctl.linux.routing import neighbours, rules, ways
 from vipctl.linux.routing.localroutes import PROTOCOL
-from vipctl.operate import arrival, filtering
+from vipctl.operate import arrival, filtering, owned
 from vipctl.services.change import Change
 from vipctl.services.methods import FIRST_PRIORITY
 
@@ -70,7 +70,7 @@ def _letting(title: str) -> str:
 
 def addresses(site: Site) -> Iterator[Step]:
     """VIPs that are addresses of the director, such as those that keepalived adds."""
-    taken = list(arrival.taken(site.store, ways.own()))
+    taken = list(owned.taken(site.store, ways.own()))
     for service, found in taken:
         more = f" and {len(found) - 1} more" if found[1:] else ""
         says = f"{found[0]}{more}, of this director, is a VIP of service {service!r}"
