@@ -45,7 +45,6 @@ DAMAGE = [
     "nft flush chain inet vipctl after_ipvs",
     "nft flush chain inet vipctl still_vip",
     "nft flush chain inet vipctl leftover",
-    "nft flush chain inet vipctl accepted",
     "nft flush chain inet vipctl ports",
     "nft flush chain inet vipctl local_out",
     "nft delete chain inet vipctl prerouting",

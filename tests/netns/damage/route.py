@@ -17,7 +17,6 @@ DAMAGE = [
     "nft delete table arp vipctl_route",
     "nft flush table inet vipctl_route",
     "nft flush chain inet vipctl_route marking",
-    "nft flush chain inet vipctl_route accepted",
     "nft delete chain inet vipctl_route marking",
     "nft flush chain inet vipctl_route still_vip",
     "nft delete chain inet vipctl_route after_ipvs",
