@@ -20,7 +20,8 @@ from tests.harness.waiting import wait_until
 from vipctl.linux import processes
 
 CLONE_NEWNS, CLONE_NEWPID = 0x00020000, 0x20000000  # linux/sched.h
-OVERLAID = ("etc", "run", "usr/local/sbin", "usr/lib/systemd/system", "usr/lib/modules")
+# First what may not be there: it is made in an overlay, which hides what lies further below.
+OVERLAID = ("usr/lib/modules", "usr/lib/systemd/system", "usr/local/sbin", "etc", "run")
 NEEDED = ("alternatives", "ld.so.cache", "passwd", "group", "nsswitch.conf", "protocols")
 LINK = "-> "
 

@@ -220,9 +220,8 @@ OTHERS = [
     Complaint(
         "keepalived-flush",
         ["keepalived-flush"],
-        {KEEPALIVED: "global_defs {\n  lvs_flush\n}\n" + VRRP},
+        {KEEPALIVED: "global_defs {\n  lvs_flush\n}\n" + VRRP, **enabled("keepalived.service")},
         reals=True,
-        programs=(DAEMON,),
     ),
     Complaint(
         "keepalived-flush-on-stop",
@@ -230,9 +229,9 @@ OTHERS = [
         {
             KEEPALIVED: "include parts/*.conf\n" + VRRP,
             "/etc/keepalived/parts/one.conf": "global_defs {\n  lvs_flush_on_stop\n}\n",
+            **enabled("keepalived.service"),
         },
         reals=True,
-        programs=(DAEMON,),
     ),
     Complaint(
         "keepalived-same-mark",
