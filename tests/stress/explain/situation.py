@@ -13,6 +13,7 @@ HOW_MANY = {0: 2, 1: 5, 2: 3, 3: 1}  # breakages, and how often
 PORTS = ((), (), ("tcp/80",), ("tcp/80", "tcp/443"), ("tcp/70-90", "udp/53"))
 ASKED = ("tcp/80", "tcp/80", "tcp/443", "udp/53")
 SCHEDULERS = ("wlc", "rr", "wrr", "sh", "sh,fallback", "mh", "lblc")  # the first treat all alike
+WHOLE = ("sh", "mh")  # vipctl refuses a weight of 0 with these
 WEIGHTS = ((1, 1), (1, 1), (1, 1), (1, 1), (0, 1), (0, 0))
 NEVER = ({4: "198.18.5.5", 6: "2001:db8:5::5"}, {4: "203.0.114.0", 6: "2001:db8:1:1::"})
 
@@ -66,6 +67,7 @@ def drawn(seed: int, *, ipvs: bool) -> Situation:
     client = dice.choice(clients)
     port = dice.choice(ASKED[:3] if method == TPROXY else ASKED)
     probe = ipvs and port.startswith("tcp") and method != TPROXY and dice.random() < 0.5
+    scheduler = dice.choice(SCHEDULERS[:3] if client is ITSELF else SCHEDULERS)
     remote = (dice.choice(REMOTE[forward]),) if probe and dice.random() < 0.4 else ()
     return Situation(
         seed=seed,
@@ -74,8 +76,8 @@ def drawn(seed: int, *, ipvs: bool) -> Situation:
         other=dice.choice(("", *(m for m in METHODS if ipvs or m != "shim"))),
         ports=dice.choice(PORTS),
         forward=forward,
-        scheduler=dice.choice(SCHEDULERS[:3] if client is ITSELF else SCHEDULERS),
-        weights=dice.choice(WEIGHTS),
+        scheduler=scheduler,
+        weights=dice.choice(WEIGHTS[:1] if scheduler in WHOLE else WEIGHTS),
         far=forward != "dr" and dice.random() < 0.2,
         options=_options(dice, method, forward, ipvs=ipvs),
         vip=_vip(dice, version),
