@@ -18,7 +18,7 @@ from vipctl.relay.source import Source
 from vipctl.relay.transport import Transport
 from vipctl.state import runtime
 from vipctl.watch import systemd
-from vipctl.watch.journal import Level, say
+from vipctl.watch.journal import Level, Trouble, say
 
 EVERY = 1.0  # seconds between two looks at what nobody tells of
 
@@ -59,7 +59,7 @@ class Daemon:
         self._source, self._exchange, self._link, self._told = source, exchange, link, told
         self._ended = asyncio.Event()
         self._failure: VipctlError | None = None
-        self._unlearnt = ""  # why services are those of before
+        self._trouble = Trouble()  # why services are those of before
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -113,8 +113,6 @@ class Daemon:
                 problem = ""
             except VipctlError as e:
                 problem = f"records go by the services of before: {e.in_a_line}"
-            if problem and problem != self._unlearnt:
-                say(Level.ERROR, problem)
-            self._unlearnt = problem
+            self._trouble.now(problem)
             systemd.notify(f"STATUS={self._exchange}")
             await asyncio.sleep(EVERY)

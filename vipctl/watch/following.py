@@ -18,7 +18,7 @@ from vipctl.files import Where
 from vipctl.health.vrrp import MASTER, Vrrp
 from vipctl.operate.controller import Controller
 from vipctl.state import database
-from vipctl.watch.journal import Level, say
+from vipctl.watch.journal import Level, Trouble, say
 from vipctl.watch.waiting import until
 
 EVERY = 1.0  # seconds between two looks at whether services, or the FIFO, are others
@@ -38,7 +38,7 @@ class Following:
         self._vrrp, self._rest = Vrrp(), b""
         self._woken = asyncio.Event()
         self._done: tuple[str, database.Stamp | None] = "", None
-        self._problem = ""
+        self._trouble = Trouble()
         self._file = _opened(path)
         tell(self._vrrp.state)
 
@@ -62,9 +62,7 @@ class Following:
             problem = ""
         except VipctlError as e:
             problem = f"roles do not follow VRRP: {e.in_a_line}"
-        if problem and problem != self._problem:
-            say(Level.ERROR, problem)
-        self._problem = problem
+        self._trouble.now(problem)
 
     def _stay_there(self) -> None:
         """keepalived takes away a FIFO that it has made, and makes another."""

@@ -61,3 +61,16 @@ def _is_journal() -> bool:
         return False
     found = os.fstat(2)
     return known == f"{found.st_dev}:{found.st_ino}"
+
+
+class Trouble:
+    """What may go wrong at each look; a trouble that lasts is said once."""
+
+    def __init__(self) -> None:
+        self._said = ""
+
+    def now(self, problem: str) -> None:
+        """None is ""."""
+        if problem and problem != self._said:
+            say(Level.ERROR, problem)
+        self._said = problem
