@@ -101,7 +101,7 @@ test-guest: deps
 
 # In minimal roots of Debian 12 and 13. Otherwise: make fresh FRESH='trixie --targets demo test'
 fresh: root
-	@scripts/install-packages mmdebstrap util-linux git
+	@scripts/install-packages mmdebstrap util-linux git procps
 	/usr/bin/python3 -m tests.harness.fresh $(FRESH)
 
 demo: deps
@@ -171,16 +171,16 @@ kernels: deps
 	$(BIN)/python -m tests.kernel.matrix $(KERNELS)
 
 stress: deps
-	$(BIN)/pytest tests/stress
+	$(BIN)/pytest --timeout=0 tests/stress
 
 # Two directors with keepalived and BIRD lose daemons and power. Timers, more than work: make test leaves it out.
 failover: deps test-packages
 	$(BIN)/python -m tests.harness.guest --kernel $(or $(KERNEL),6.12) -- \
-		$(BIN)/python -m pytest -v -p no:cacheprovider -p no:hypothesispytest tests/failover
+		$(BIN)/python -m pytest -v -p no:cacheprovider -p no:hypothesispytest --timeout=0 tests/failover
 
 KILLS := 200
 kills: deps
-	VIPCTL_KILLS=$(KILLS) $(BIN)/pytest tests/stress/test_kill_healing.py
+	VIPCTL_KILLS=$(KILLS) $(BIN)/pytest --timeout=0 tests/stress/test_kill_healing.py
 
 # It needs no guest. It measures the kernel's memory: run nothing else meanwhile.
 SOAK_SECONDS := 600

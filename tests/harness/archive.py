@@ -18,6 +18,7 @@ CACHE_VARIABLE = "VIPCTL_CACHE"
 FETCHED = "$(COMPONENT) $(REPO_URI)"  # known without lists too
 # The last part of an address, and whether it has the suites of security updates.
 ARCHIVES = {"debian": False, "debian-security": True}
+PATIENCE = 600.0  # seconds for one call of apt
 
 
 class KernelError(Exception):
@@ -32,9 +33,14 @@ def cache_directory() -> Path:
     return home
 
 
-def call(argv: list[str], cwd: Path | None = None) -> str:
-    """Return what a command prints; raise what it says if it fails."""
-    done = subprocess.run(argv, cwd=cwd, capture_output=True, text=True, check=False)
+def call(argv: list[str], cwd: Path | None = None, patience: float | None = None) -> str:
+    """Return what a command prints; raise what it says if it fails, or takes too many seconds."""
+    try:
+        done = subprocess.run(
+            argv, cwd=cwd, capture_output=True, text=True, check=False, timeout=patience
+        )
+    except subprocess.TimeoutExpired as error:
+        raise KernelError(f"not ended after {patience:.0f} s: {' '.join(argv)}") from error
     if done.returncode:
         raise KernelError(done.stderr.strip() or done.stdout.strip() or " ".join(argv))
     return done.stdout
@@ -88,7 +94,7 @@ class Archive:
         return sorted(set(_sources(self.suites)))
 
     def _apt(self, tool: str, *words: str, cwd: Path | None = None) -> str:
-        return call([tool, *_own_state(self), *words], cwd)
+        return call([tool, *_own_state(self), *words], cwd, PATIENCE)
 
 
 GUESTS = Archive("apt", (RELEASE, f"{RELEASE}-security"))

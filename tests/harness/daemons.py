@@ -5,7 +5,6 @@ and in a PID and a mount namespace of their own, in which all ends with the bus.
 """
 
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from tests.harness.archive import EVERY, cache_directory
 from tests.harness.buildroot import UNSHARE, bootstrap
 from tests.harness.kernels import locked, scratch
 from tests.harness.netns import CommandError, Namespace
+from tests.harness.running import running
 from tests.harness.waiting import wait_until
 
 PACKAGES = (
@@ -113,17 +113,13 @@ class Daemons:
 def daemons(host: Namespace) -> Iterator[Daemons]:
     """A bus, until it is left; then nothing of them runs any more."""
     argv = ["ip", "netns", "exec", host.name, *UNSHARE, "sh", "-c", ENTER, "enter", str(_root())]
-    with subprocess.Popen(argv) as process:
-        try:
-            children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-            wait_until(lambda: bool(children.read_text()), "it has entered", LIMIT)
-            found = Daemons(host, int(children.read_text()))
-            wait_until(
-                lambda: found._does("test", "-S", "/run/dbus/system_bus_socket"), "a bus", LIMIT
-            )
-            yield found
-        finally:
-            process.kill()
+    with running(argv) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        wait_until(lambda: bool(children.read_text()), "it has entered", LIMIT)
+        found = Daemons(host, int(children.read_text()))
+        bus = ("test", "-S", "/run/dbus/system_bus_socket")
+        wait_until(lambda: found._does(*bus), "a bus", LIMIT)
+        yield found
 
 
 def _root() -> Path:

@@ -28,12 +28,16 @@ LOGS = REPOSITORY / "build" / "fresh"
 RELEASES = ("bookworm", "trixie")
 PACKAGES = ("ca-certificates", "make", "git", "python3")
 TARGETS = ("demo", "test-fresh")
+LIMIT = 30 * 60.0  # seconds for one of these
+LONGER = 2 * 3600.0  # for another
 CLONE = Path("/root/vipctl")  # a home directory is where people put it
 AUTHORITIES = Path("/usr/local/share/ca-certificates")  # of this machine, as a new one gets them
 PROXIES = ("http_proxy", "https_proxy", "no_proxy")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 INTERVAL = 60.0  # seconds between two lines of a command that goes on
 TAIL = 60
+PROCESSES = ("ps", "-e", "--forest", "-o", "pid,etimes,wchan:24,args")
+TIMED_OUT = 124  # as timeout(1) has it
 
 # `ip netns exec` needs a root that is a mount point; in one that was reached by chroot the kernel
 # allows nobody a user namespace, and files of another mount namespace have other names.
@@ -80,12 +84,13 @@ class Machine:
         """Run `make TARGET` there; tell whether it ended with 0."""
         started = time.monotonic()
         self.say(f"make {target}")
-        status = self._run(["make", "-C", str(CLONE), target])
+        limit = LIMIT if target in TARGETS else LONGER
+        status = self._run(["make", "-C", str(CLONE), target], limit)
         self.seconds[target] = time.monotonic() - started
         self.say(f"make {target}: exit status {status} after {self.seconds[target]:.0f} s")
         return status == 0
 
-    def _run(self, argv: list[str]) -> int:
+    def _run(self, argv: list[str], limit: float) -> int:
         kept = [f"{name}={os.environ[name]}" for name in PROXIES if name in os.environ]
         environment = ["env", "-i", f"PATH={PATH}", "HOME=/root", "TERM=dumb", *kept]
         entered = [*UNSHARE, "sh", "-c", ENTER, str(self.root), *environment, *argv]
@@ -93,12 +98,12 @@ class Machine:
             entered, stdin=subprocess.DEVNULL, stdout=self.log, stderr=subprocess.STDOUT
         )
         try:
-            return self._wait(process)
+            return self._wait(process, time.monotonic() + limit)
         finally:
             process.kill()
             process.wait()
 
-    def _wait(self, process: "subprocess.Popen[bytes]") -> int:
+    def _wait(self, process: "subprocess.Popen[bytes]", end: float) -> int:
         while True:
             try:
                 return process.wait(INTERVAL)
@@ -106,6 +111,14 @@ class Machine:
                 self.say(f"    {self.tail(1)[0][:100]}")
             if _ended.is_set():
                 return process.wait(0)
+            if time.monotonic() > end:
+                return self._hangs()
+
+    def _hangs(self) -> int:
+        """Write into the log what runs, for somebody to find out what everything waits for."""
+        self.say("not ended in time: what runs is in the log")
+        subprocess.run(PROCESSES, stdout=self.log, stderr=subprocess.STDOUT, check=False)
+        return TIMED_OUT
 
     def tail(self, count: int) -> list[str]:
         """Return the last lines of the log."""

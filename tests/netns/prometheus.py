@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from tests.harness.netns import Namespace, execute
+from tests.harness.running import running
 from tests.harness.waiting import wait_until
 
 PORT = 9090
@@ -59,14 +59,11 @@ def prometheus(host: Namespace, target: str, directory: Path) -> Iterator[Promet
     config.write_text(CONFIG.format(target=target))
     argv = ["ip", "netns", "exec", host.name, "prometheus", f"--config.file={config}"]
     argv += [f"--storage.tsdb.path={directory}", f"--web.listen-address=127.0.0.1:{PORT}"]
-    with (directory / "log").open("w") as log, subprocess.Popen(argv, stderr=log) as process:
-        try:
-            found = Prometheus(host)
-            wait_until(lambda: _answers(host), "it answers", LIMIT)
-            wait_until(found.scraped, "it has asked", LIMIT)
-            yield found
-        finally:
-            process.kill()
+    with (directory / "log").open("w") as log, running(argv, stderr=log):
+        found = Prometheus(host)
+        wait_until(lambda: _answers(host), "it answers", LIMIT)
+        wait_until(found.scraped, "it has asked", LIMIT)
+        yield found
 
 
 def _answers(host: Namespace) -> bool:

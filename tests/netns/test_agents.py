@@ -17,6 +17,7 @@ import pytest
 
 from tests.harness.command import Vipctl
 from tests.harness.lab import Lab, lab
+from tests.harness.running import running
 from tests.harness.servers import ScriptedServer
 from tests.harness.waiting import wait_until
 from tests.netns.probed import Asked, asked_lab, descriptors, resetting, silent
@@ -240,12 +241,9 @@ def haproxy(net: Lab, tmp_path: Path) -> Iterator[Path]:
         f"backend web\n{servers}"
     )
     argv = ["ip", "netns", "exec", net.director.name, "haproxy", "-db", "-f", str(config)]
-    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            wait_until(console.exists, "it listens")
-            yield console
-        finally:
-            process.kill()
+    with running(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
+        wait_until(console.exists, "it listens")
+        yield console
 
 
 def shown(console: Path) -> dict[str, tuple[Running, Admin, int]]:

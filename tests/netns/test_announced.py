@@ -211,7 +211,7 @@ def pings(client: Namespace) -> Iterator[list[str]]:
             yield said
         finally:
             process.send_signal(signal.SIGINT)
-            said += process.communicate()[0].splitlines()
+            said += process.communicate(timeout=30)[0].splitlines()
 
 
 def test_keepalived_follows_the_daemon(stack: ExitStack, tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ This kernel has no IPVS, which is named wherever it is needed.
 import io
 import json
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from tests.harness.command import Vipctl
 from tests.harness.guest import REPOSITORY
 from tests.harness.lab import Lab, lab
 from tests.harness.machine import Machine
+from tests.harness.running import running
 from tests.harness.waiting import wait_until
 from tests.netns import snapshot
 from tests.netns.ailments import Ailment
@@ -150,12 +150,10 @@ def test_a_daemon_of_another_namespace_does_no_harm(directors: Directors, tmp_pa
     machine.write(RESTORED)
 
     def act() -> list[Any]:
-        with subprocess.Popen(["unshare", "--net", NETWORKD]) as process:
+        with running(["unshare", "--net", NETWORKD]) as process:
             exe = Path(f"/proc/{process.pid}/exe")
             wait_until(lambda: exe.readlink() == Path(NETWORKD), "it runs")
-            found = printed(vipctl, "--json", "doctor")
-            process.kill()
-        return found
+            return printed(vipctl, "--json", "doctor")
 
     _, text = machine.run(act)
     assert json.loads(text)["causes"] == [NO_IPVS]

@@ -14,6 +14,7 @@ import pytest
 from tests.harness.command import Vipctl
 from tests.harness.lab import Lab
 from tests.harness.netns import Namespace
+from tests.harness.running import running
 from tests.harness.traffic import tcp_get
 from tests.harness.waiting import wait_until
 from tests.netns import snapshot
@@ -141,23 +142,16 @@ def test_it_is_gone_however_it_ends(whole: tuple[Lab, Vipctl], how: signal.Signa
     net, vipctl = whole
     before = snapshot.kernel(net.director)
     words = [*vipctl.argv, "explain", "203.0.113.7", "tcp/80", "--watch", LONG]
-    process = subprocess.Popen(
-        ["ip", "netns", "exec", net.director.name, *words],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
+    argv = ["ip", "netns", "exec", net.director.name, *words]
+    with running(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         wait_until(lambda: is_watching(net.director), "it watches")
         listed = net.director.run(TABLE).stdout
         assert "flags owner" in listed
         assert "limit rate 5/second" in listed
         process.send_signal(how)
-        assert process.wait() == (-how if how is signal.SIGKILL else 1)
+        assert process.wait(30) == (-how if how is signal.SIGKILL else 1)
         wait_until(lambda: not is_watching(net.director), "the kernel has removed the table")
         assert snapshot.kernel(net.director) == before
-    finally:
-        process.kill()
-        process.wait()
 
 
 @pytest.mark.parametrize("time", ["0", "61s", "soon"])

@@ -17,6 +17,7 @@ import pytest
 import trustme
 
 from tests.harness.netns import Namespace
+from tests.harness.running import running
 from tests.harness.servers import ScriptedServer
 from tests.harness.waiting import wait_until
 from tests.netns import probed
@@ -52,13 +53,9 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[trustme.CA]:
 @pytest.mark.parametrize("version", [4, 6])
 def test_a_server_that_works(asked: Asked, version: int) -> None:
     argv = [sys.executable, "-m", "http.server", "--bind", "::", "8000"]
-    process = subprocess.Popen(
-        ["ip", "netns", "exec", asked.real.name, *argv],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        cwd=Path(__file__).parent,
-    )
-    try:
+    served = ["ip", "netns", "exec", asked.real.name, *argv]
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with running(served, cwd=Path(__file__).parent, **silent) as process:
         wait_until(lambda: asked.answer("tcp", 8000, version).passed is True, "it serves")
         good, bad = asked.answer("http:/probed.py,body=ScriptedServer", 8000, version), "http:/none"
         assert good == (True, "answers with status 200 and the body that it should have")
@@ -69,9 +66,6 @@ def test_a_server_that_works(asked: Asked, version: int) -> None:
             assert asked.answer(check, 8000, version).passed is passed
         process.send_signal(signal.SIGCONT)
         assert asked.answer("http:/", 8000, version).passed
-    finally:
-        process.kill()
-        process.wait()
     refused = asked.answer("http:/", 8000, version)
     assert not refused.passed
     assert refused.why.startswith("nothing listens on ")

@@ -13,6 +13,7 @@ import pytest
 from tests.harness.command import Vipctl
 from tests.harness.lab import Lab
 from tests.harness.netns import Namespace
+from tests.harness.running import running
 from tests.harness.waiting import LIMIT, wait_until
 from tests.netns import processes, snapshot
 from tests.netns.damage.cases import CASES
@@ -62,13 +63,10 @@ def watching(
     """It runs, and has looked for the first time; `words` come before the command."""
     entered = ["ip", "netns", "exec", vipctl.host.name, *inside]
     argv = [*entered, *vipctl.argv, *words, "watch", *command]
-    with log.open("w") as stderr, subprocess.Popen(argv, stderr=stderr, text=True) as process:
+    with log.open("w") as stderr, running(argv, stderr=stderr, text=True) as process:
         daemon = Daemon(process, log)
-        try:
-            daemon.wait_for("watching", limit)
-            yield daemon
-        finally:
-            process.kill()
+        daemon.wait_for("watching", limit)
+        yield daemon
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Who does the same thing again and again beside `vipctl watch`: bounded edits, and who it is."""
 
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ import pytest
 from tests.harness.command import Vipctl
 from tests.harness.lab import Lab
 from tests.harness.netns import Namespace
+from tests.harness.running import running
 from tests.harness.waiting import wait_until
 from tests.netns import snapshot
 from tests.netns.test_watch import RANGES, watching
@@ -40,11 +40,8 @@ def fiend(host: Namespace, pause: float, record: Path) -> Iterator[int]:
     argv = ["ip", "netns", "exec", host.name, sys.executable, "-c", FIEND]
     with record.open("w") as stdout:
         words = [str(BLOCK.priorities[1]), str(pause)]
-        with subprocess.Popen([*argv, *words], stdout=stdout) as process:
-            try:
-                yield process.pid
-            finally:
-                process.kill()
+        with running([*argv, *words], stdout=stdout) as process:
+            yield process.pid
 
 
 @pytest.mark.parametrize("pause", [0.01, 1.0])

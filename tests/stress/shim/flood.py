@@ -3,11 +3,11 @@
 With one processor nothing goes while a packet is looked at; a guest needs two to be tried so.
 """
 
-import subprocess
 import sys
 from ipaddress import ip_address
 
 from tests.harness.netns import Namespace
+from tests.harness.running import running
 from tests.stress.shim.tally import Tally
 from tests.vm.test_shim_reload import GOING, LINK, SENDER
 from vipctl.linux import shim
@@ -38,13 +38,10 @@ def flush_in_a_flood(tally: Tally) -> None:
         host.ip(*GOING)
         sender.ip(*SENDER)
         argv = [sys.executable, "-I", "-S", "-c", FLOOD, VIP, str(PORT)]
-        with subprocess.Popen(["ip", "netns", "exec", sender.name, *argv]) as flood:
-            try:
-                for _ in range(TIMES):
-                    _once(host)
-                    tally.count("flushes in a flood")
-            finally:
-                flood.kill()
+        with running(["ip", "netns", "exec", sender.name, *argv]):
+            for _ in range(TIMES):
+                _once(host)
+                tally.count("flushes in a flood")
     finally:
         host.close()
         sender.close()
