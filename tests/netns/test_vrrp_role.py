@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,8 +46,9 @@ class Director:
     def kill_keepalived(self) -> None:
         """And its children, which would say that they end."""
         for pid in self.host.processes():
-            if Path(f"/proc/{pid}/comm").read_text() == "keepalived\n":
-                os.kill(pid, signal.SIGKILL)
+            with suppress(FileNotFoundError, ProcessLookupError):  # of vipctl, and ended
+                if Path(f"/proc/{pid}/comm").read_text() == "keepalived\n":
+                    os.kill(pid, signal.SIGKILL)
 
     @contextmanager
     def watching(self) -> Iterator[Daemon]:
