@@ -5,7 +5,8 @@ fight for longer. Of each damage the median and the worst time are printed, from
 that does it to the line in which the daemon says that it put things back. The last row is what
 `vipctl restore` takes for all prefixes, without a daemon: most of it is the kernel's. In a guest
 (`make bench-healing KERNEL=6.12`) there is IPVS, and `ipvsadm --clear` is one damage more, of which
-the kernel tells nobody; the guest is emulated, and ten to twenty times as slow.
+the kernel tells nobody; the guest is emulated, and ten to twenty times as slow. With `--daemons`
+the damage is what firewalld and NetworkManager do, and the time that for which routes were gone.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
+from benchmarks.healing import others
 from tests.harness.command import Vipctl
 from tests.harness.netns import Namespace
 from tests.netns.test_watch import Daemon, watching
@@ -41,20 +43,28 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.healing")
     parser.add_argument("--trials", type=int, default=50, metavar="N", help="of each damage")
     parser.add_argument("--prefixes", type=int, default=100, metavar="N")
+    parser.add_argument("--daemons", action="store_true", help="firewalld and NetworkManager")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
         vipctl = _director(Path(directory), options.prefixes)
+        log = Path(directory, "log")
+        if options.daemons:
+            return _say(options, list(others.rows(vipctl, log, options.trials)))
         rows = []
         for name, argv in (DAMAGES | (CLEAR if HAS_IPVS else {})).items():
-            found = list(_trials(vipctl, Path(directory, "log"), argv, options.trials))
+            found = list(_trials(vipctl, log, argv, options.trials))
             rows.append(_row(name, found))
         rows.append(_row(LOAD, [_loaded(vipctl) for _ in range(min(options.trials, LIMIT))]))
+    return _say(options, rows)
+
+
+def _say(options: argparse.Namespace, rows: list[others.Row]) -> int:
     print(f"{options.prefixes:,} prefixes, {options.trials} trials of each damage")
     print(tabulate(rows, ["damage", "median ms", "worst ms"], floatfmt=".0f"))
     return 0
 
 
-def _row(name: str, found: list[float]) -> tuple[str, float, float]:
+def _row(name: str, found: list[float]) -> others.Row:
     row = name, statistics.median(found) * 1e3, max(found) * 1e3
     print(f"{name}: {len(found)} times", flush=True)
     return row
