@@ -172,6 +172,17 @@ def test_a_daemon_that_comes_later_learns_it(site: Site) -> None:
         one.becomes("passive")
 
 
+def test_the_daemon_of_another_state_is_not_believed(site: Site, tmp_path: Path) -> None:
+    two, log = site.two, tmp_path / "other.log"
+    other = Vipctl(two.host, tmp_path / "other")
+    with watching(other, log, command=("--vrrp", str(two.fifo))):
+        wait_until(lambda: other("status")["watch"]["vrrp"] == "BACKUP", "it knows", LIMIT)
+        two.vipctl("deactivate", "--service", "fwmark-17")
+        explained = two.vipctl.text("explain", VIP).stdout
+        assert "vipctl activate --service fwmark-17" in explained
+        assert "VRRP is" not in explained
+
+
 def test_a_fifo_that_is_taken_away_is_made_again(site: Site) -> None:
     """As keepalived does with one of its own, when it ends."""
     one = site.one

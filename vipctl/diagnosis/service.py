@@ -59,7 +59,7 @@ def _role(case: Case) -> Step:
     if whole and marked and case.is_own(case.asked.vip):
         says = f"this director is passive, but {case.asked.vip} is an address of it: it comes in"
         return unknown("role", says, "vipctl status")
-    if not whole and (state := _vrrp(case.service)):
+    if not whole and (state := _vrrp(case)):
         says = (
             f"service {name!r} is passive: VRRP is {state} here, and one director alone serves it"
         )
@@ -75,10 +75,12 @@ def _role(case: Case) -> Step:
     )
 
 
-def _vrrp(service: Service) -> str:
+def _vrrp(case: Case) -> str:
     """Its state, if the service's role follows it; then `activate` would be undone."""
-    daemon = runtime.ask() if service.exclusive else None
-    return str((daemon or {}).get("vrrp") or "")
+    if not case.service.exclusive:
+        return ""
+    daemon = runtime.about(runtime.WATCH, case.store.directory) or {}
+    return str(daemon.get("vrrp") or "") if daemon.get("ours") else ""
 
 
 def hints(case: Case) -> Iterator[Hint]:

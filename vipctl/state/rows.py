@@ -37,7 +37,7 @@ class Rows:
 
     def __init__(self, connection: sqlite3.Connection, directory: Where) -> None:
         self._db = connection
-        self._directory = directory
+        self.directory = directory
         self.derived: dict[str, Any] = {}  # computed from the state, until it changes
 
     def _rows(
@@ -46,7 +46,7 @@ class Rows:
         try:
             yield from self._db.execute(query, values)
         except sqlite3.Error as e:
-            raise failure("read", self._directory, e) from e
+            raise failure("read", self.directory, e) from e
 
     def held(self, service: str | None = None) -> Held:
         """What all services hold, or one."""

@@ -169,12 +169,12 @@ class Store(Rows):
     def verdicts(self) -> Verdicts:
         """What health checks say at this moment; not looked for where nothing is checked."""
         checked = any(service.watched for service in self.services().values())
-        return verdicts.read(self._directory) if checked else NONE
+        return verdicts.read(self.directory) if checked else NONE
 
     @contextmanager
     def weighing(self) -> Iterator[Verdicts]:
         """The verdicts; but for who only reads, these and weights in IPVS stay as they are."""
-        with nullcontext() if self._file is None else weighing(self._directory):
+        with nullcontext() if self._file is None else weighing(self.directory):
             yield self.verdicts()
 
     def sysctls(self) -> dict[str, tuple[str, str]]:
@@ -218,7 +218,7 @@ class Store(Rows):
 
     def check_there(self) -> None:
         """Raises VipctlError if the database was removed or replaced since it was opened."""
-        path = database.path(self._directory)
+        path = database.path(self.directory)
         if self._file and not (files.exists(path) and samestat(self._file, os.stat(path))):
             raise VipctlError(
                 f"{path} was removed, or another put in its place, while the command ran",
@@ -283,7 +283,7 @@ class Store(Rows):
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             if isinstance(e, sqlite3.Error):
-                raise failure("write", self._directory, e) from e
+                raise failure("write", self.directory, e) from e
             raise
 
 
