@@ -20,6 +20,7 @@ from tests.netns.test_watch import watching
 
 NEWS = re.compile(r"\[([^]]+)\] (Deleted )?.*\btable 30320\b")
 MONITOR = ["ip", "-ts", "monitor", "route"]
+IPV6 = "2001:db8:1::/64"  # whose routes NetworkManager removes
 SETTLED = 1.0  # seconds in which a daemon that has started does the rest
 LIMIT = 60.0
 Row = tuple[str, float, float]  # of a damage: its name, median and worst milliseconds
@@ -27,6 +28,7 @@ Row = tuple[str, float, float]  # of a damage: its name, median and worst millis
 
 def rows(vipctl: Vipctl, log: Path, number: int) -> Iterator[Row]:
     """How long routes were gone, by what was done."""
+    vipctl("add-range", IPV6, "--fwmark=17")
     with daemons(vipctl.host) as others:
         others.firewalld("nftables")
         acts = {
