@@ -12,6 +12,7 @@
 #include <net/ip.h>
 #include <net/ipv6.h>
 #include <net/ip6_checksum.h>
+#include <net/ndisc.h>
 #include <net/netfilter/ipv4/nf_reject.h>
 #include <net/netfilter/ipv6/nf_reject.h>
 #include <net/route.h>
@@ -155,6 +156,23 @@ static bool vip_is_refused(const struct vip_match *match)
 	return !(match->config->flags & (VIP_SHIM_F_DROP | VIP_SHIM_F_PASSIVE));
 }
 
+/*
+ * Whether a packet solicits a neighbour, or is the answer to the host, which has the VIP
+ * as an address of its own, too. The kernel takes neither for anybody else's address.
+ */
+static bool vip_is_of_neighbours(const struct vip_packet *packet)
+{
+	int offset, protocol = vip_transport(packet, &offset);
+	const u8 *type;
+	u8 buffer;
+
+	if (protocol != IPPROTO_ICMPV6)
+		return false;
+	type = skb_header_pointer(packet->skb, offset, sizeof(buffer), &buffer);
+	return type && (*type == NDISC_NEIGHBOUR_SOLICITATION ||
+			*type == NDISC_NEIGHBOUR_ADVERTISEMENT);
+}
+
 unsigned int vip_left_over4(void *priv, struct sk_buff *skb,
 			    const struct nf_hook_state *state)
 {
@@ -184,7 +202,8 @@ unsigned int vip_left_over6(void *priv, struct sk_buff *skb,
 	struct vip_match match;
 	int offset;
 
-	if (!vip_is_left_over(vn, &packet, &vn->route6->dst, &match))
+	if (!vip_is_left_over(vn, &packet, &vn->route6->dst, &match) ||
+	    vip_is_of_neighbours(&packet))
 		return NF_ACCEPT;
 	if (vip_is_pinged(&packet, &match)) {
 		if (vip_is_echo6(skb, state))

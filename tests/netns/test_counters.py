@@ -10,7 +10,7 @@ import pytest
 from tests.harness.command import Vipctl
 from tests.harness.lab import Lab
 from tests.harness.waiting import wait_until
-from tests.netns import foreign
+from tests.netns import foreign, neighbours
 from tests.netns.addresses import OWN, RANGES, VIPS
 from tests.netns.packets import transmit, udp
 from tests.netns.test_metrics import measured
@@ -164,3 +164,8 @@ def test_what_others_count_in_the_table_is_no_number_of_ours(
     assert "a chain, or a counter, that is not vipctl's" in said["what"]
     vipctl("restore")
     assert "mine" not in net.director.run(["nft", "list", "counters"]).stdout
+
+
+@pytest.mark.parametrize("method", METHOD, indirect=True)
+def test_an_own_address_that_is_a_vip_finds_its_neighbours(net: Lab, method: str) -> None:
+    assert neighbours.finds(net), method

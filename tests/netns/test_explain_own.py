@@ -9,6 +9,7 @@ import pytest
 from tests.harness.lab import Lab
 from tests.harness.servers import UdpServer
 from tests.harness.traffic import tcp_get
+from tests.netns import foreign
 from tests.netns.ailments import ANYBODY, BY_VERSION, METHODS, TPROXY, Ailment
 from tests.netns.explaining import NO_IPVS, causes, explained, hints, site
 from tests.netns.firewalls import FIREWALLS
@@ -151,3 +152,14 @@ def test_a_proxy_of_datagrams_has_a_socket(tmp_path: Path) -> None:
         assert named() == ["proxy-not-listening"]
         UdpServer(net.director, "::", 8080, "proxy")
         assert named() == []
+
+
+@pytest.mark.parametrize(("port", "passes"), [(80, False), (81, True)])
+def test_a_firewall_drops_what_a_proxy_answers_the_director(
+    tmp_path: Path, port: int, passes: bool
+) -> None:
+    with site(tmp_path, TPROXY, Ailment("")) as (net, vipctl):
+        foreign.hook(net.director, "firewall", "input priority 0", f"tcp sport {port} drop")
+        assert tcp_get(net.director, "203.0.113.7", 80, timeout=SHORT).answered is passes
+        found = explained(vipctl, 4, "--from 10.0.0.1")["causes"]
+        assert found == ([] if passes else ["firewall-input"])

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness import module
 from tests.harness.command import Vipctl
 from tests.harness.lab import Lab
 from tests.harness.traffic import Outcome, tcp_get, udp_ask
+from tests.netns import neighbours
 from tests.vm.observe import at_once, ipvs, outcomes, tcp, udp
 
 VIP4, VIP6 = "203.0.113.7", "2001:db8:1::7"
@@ -110,3 +112,9 @@ def test_ping(net: Lab, vipctl: Vipctl) -> None:
         net.client.run(["ping", "-c1", "-W2", vip])
         assert tcp(net.client, [vip] * 2)["real1"] == 2
         assert udp(net.client, [vip] * 2, nbytes=4000)["real1"] == 2
+
+
+def test_an_own_address_that_is_a_vip_finds_its_neighbours(net: Lab, vipctl: Vipctl) -> None:
+    with module.loaded():
+        vipctl("add-range", neighbours.RANGE, "--fwmark=17", "--method=shim")
+        assert neighbours.finds(net)

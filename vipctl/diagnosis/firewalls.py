@@ -60,8 +60,16 @@ def _at(case: Case, hook: Hook) -> Iterator[Step]:
     for one in passing.cases(site, whole):
         if one.packets and one.packets[0].hook is hook:
             yield _of_hook(site, hook, one)
-    if hook is Hook.FORWARD and real and not (case.asked.device or case.is_own(real.address)):
-        yield _of_hook(site, Hook.INPUT, passing.to_director(site, whole, real))
+    if hook is Hook.FORWARD and not case.asked.device:
+        yield from _come_back(case, site, whole)
+
+
+def _come_back(case: Case, site: Site, asked: Asked) -> Iterator[Step]:
+    """The answer to the director itself."""
+    if case.service.proxied:
+        yield _of_hook(site, Hook.INPUT, passing.proxied_to_director(site, asked))
+    elif asked.real and not case.is_own(asked.real.address):
+        yield _of_hook(site, Hook.INPUT, passing.to_director(site, asked, asked.real))
 
 
 def deaf(case: Case, real: RealServer) -> str:

@@ -32,6 +32,7 @@ ICMP = {4: 1, 6: 58}
 RAW = -200  # connections are tracked from here on: NF_IP_PRI_CONNTRACK
 MANGLED = -150  # packets may be marked from here on: by fwmark-iptables
 MARKED, TAKEN, ANSWERED = 96, 99, 100  # at LOCAL_IN: by `route`, by IPVS; at FORWARD
+LO = Device(1, "lo")  # LOOPBACK_IFINDEX of include/net/flow.h
 FIRST, LAST = -1000, 1000  # before and behind all priorities that are in use
 
 
@@ -154,6 +155,24 @@ def to_director(site: Site, asked: Asked, real: RealServer) -> Case:
         answer = answer._replace(source=asked.vip, sport=asked.port.number, arriving=None)
         answer = answer._replace(version=asked.vip.version, state=None)
     return _from_reals(asked, (answer,))._replace(last=TAKEN - 1)
+
+
+def proxied_to_director(site: Site, asked: Asked) -> Case:
+    """The first answer of a proxy to what the director itself has asked."""
+    answer = Packet(
+        Hook.INPUT,
+        asked.vip.version,
+        NUMBERS[asked.port.protocol],
+        source=asked.vip,
+        destination=asked.client,
+        sport=asked.port.number,
+        arriving=LO,
+        leaving=NOWHERE,
+        state=ESTABLISHED,
+        local=True,
+    )
+    what = f"answers of the proxy of service {asked.service.name!r}"
+    return _from_reals(asked, (_tracked(site, answer),))._replace(what=what, last=LAST)
 
 
 def error(site: Site, asked: Asked) -> Case:

@@ -16,6 +16,10 @@ OWN, SENT = f"{CHAIN}-OWN", f"{CHAIN}-SENT"
 OF = f"{CHAIN}-OF-"  # and the state directory's token
 ICMP = {4: "icmp", 6: "icmpv6"}
 ECHO_REQUEST = {4: 8, 6: 128}
+NEIGHBOURS = {  # an address of the director's own that is a VIP, too, needs them
+    4: [],
+    6: [f"-p icmpv6 -m icmp6 --icmpv6-type {kind} -j RETURN" for kind in (135, 136)],
+}
 ERRORS = {4: (3, 4, 11), 6: (1, 2, 3, 4)}  # types of ICMP that IPVS looks into
 UNREACHABLE = {4: "icmp-port-unreachable", 6: "icmp6-port-unreachable"}
 IPVS_TAKES = ("tcp", "udp", "sctp", "esp", "ah")
@@ -93,13 +97,15 @@ def works(mangle: Chains) -> bool:
 
 
 def _replies(sets: Iterable[str]) -> list[str]:
-    """Drops what the director's own sockets send from VIPs, but for resets, which are refusals.
+    """Drops what the director's own sockets send from VIPs.
+
+    Not resets, which are refusals, nor what asks for neighbours and answers them.
 
     IPVS and SYNPROXY are not meant: packets that IPVS sends get a VIP as source later (-102), and
     SYNPROXY's have no socket.
     """
     from_vips = (f"-m owner --socket-exists -m set --match-set {name} src -j DROP" for name in sets)
-    return ["-p tcp -m tcp --tcp-flags RST RST -j RETURN", *from_vips]
+    return ["-p tcp -m tcp --tcp-flags RST RST -j RETURN", *NEIGHBOURS[6], *from_vips]
 
 
 def _lookup(name: str) -> str:
@@ -127,6 +133,7 @@ def _filter(version: int, sets: list[str], acceptance: Acceptance) -> Chains:
             f"-j {REFUSE}",
         ],
         REFUSE: [
+            *NEIGHBOURS[version],
             *(f"{_marked(s)} {_quietly(s)}" for s in services),
             "-p tcp -j REJECT --reject-with tcp-reset",
             f"-j REJECT --reject-with {UNREACHABLE[version]}",

@@ -32,6 +32,7 @@ MAP_NAME = r"v([46])_(\d+)(?:_p(\d+))?(?:_(\d+))?"
 ACCEPTED, LEFT_OVER, REFUSED = KINDS = "accepted", "left_over", "refused"  # kinds of counters
 COUNTER_NAME = rf"({'|'.join(KINDS)})_0x([0-9a-f]{{1,8}})"
 FAMILY_NAME = {4: "ipv4", 6: "ipv6"}
+NEIGHBOURS = "icmpv6 type 135-136 accept"  # an address of the director that is a VIP needs them
 ICMP, NO_ICMP = (f"meta l4proto {word}{{ icmp, ipv6-icmp }}" for word in ("", "!= "))
 
 
@@ -111,7 +112,9 @@ def _leftover(acceptance: Acceptance) -> list[str]:
     services, passive = acceptance.services, acceptance.passive
     dropped = [s for s in services if s.leftover is Leftover.DROP or s.fwmark in passive]
     quiet = [f"{marks(dropped)} drop"] if dropped else []
+    neighbours = [NEIGHBOURS] if any(s.version == 6 for s in acceptance.shapes) else []
     return [
+        *neighbours,
         counting(LEFT_OVER, services),
         *quiet,
         "meta l4proto tcp reject with tcp reset",
