@@ -50,6 +50,16 @@ def test_an_address_of_a_passive_director(tmp_path: Path, method: str) -> None:
             assert (counter.count(0x1000, "203.0.113.7") > 0) is answers
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("words", ["deactivate", "deactivate --service web"])
+def test_a_passive_director_serves_itself(tmp_path: Path, method: str, words: str) -> None:
+    """But for what a router sends back to it, by tproxy. Real answers: tests/vm/test_role.py."""
+    with site(tmp_path, method, Ailment("")) as (_, vipctl):
+        vipctl(*words.split())
+        assert ("passive" in causes(vipctl, 6, ITSELF[6])) is (method == TPROXY)
+        assert "passive" in causes(vipctl, 6)
+
+
 def test_an_address_of_the_director_is_local_without_routes_of_ours(tmp_path: Path) -> None:
     with site(tmp_path, "fwmark", Ailment("")) as (net, vipctl):
         net.director.ip("address add 2001:db8:1::7 dev eth1 nodad")

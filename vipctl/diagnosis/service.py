@@ -55,6 +55,10 @@ def _role(case: Case) -> Step:
     if role.of(name) == "active":
         return well("role", "the director is active for it", "vipctl status")
     whole = role.passive
+    if not (case.asked.device or case.service.proxied):
+        named = "this director" if whole else f"service {name!r}"
+        says = f"{named} is passive; what the director itself sends is balanced all the same"
+        return well("role", says, "vipctl status")
     marked = case.service.features.priority and not case.service.proxied
     if whole and marked and case.is_own(case.asked.vip):
         says = f"this director is passive, but {case.asked.vip} is an address of it: it comes in"
