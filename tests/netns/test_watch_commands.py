@@ -230,8 +230,9 @@ def test_the_next_one_makes_up_for_what_was_missed(
 def test_its_socket_is_roots_alone(
     net: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with net.director, runtime.serving():
-        assert Path(runtime.DIRECTORY).stat().st_mode & 0o777 == 0o700
+    with net.director, runtime.serving() as link:
+        assert Path(runtime.DIRECTORY).stat().st_mode & 0o066 == 0
+        assert Path(link.getsockname()).stat().st_mode & 0o777 == 0o600
     monkeypatch.setattr(runtime, "DIRECTORY", str(tmp_path / "open"))
     (tmp_path / "open").mkdir(mode=0o777)
     (tmp_path / "open").chmod(0o777)

@@ -41,7 +41,7 @@ def serving(daemon: str = WATCH) -> Iterator[Link]:
             os.unlink(path)
         with closing(_datagrams()) as link:
             link.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-            link.bind(path)
+            _bind(link, path)
             yield link
         os.unlink(path)
     finally:
@@ -106,6 +106,12 @@ def _be_alone(daemon: str, lock: int) -> None:
 
 def _path(daemon: str, kind: str) -> str:
     return f"{DIRECTORY}/{cookie()}.{daemon}.{kind}"
+
+
+def _bind(link: Link, path: str) -> None:
+    """For root alone, whatever the umask is."""
+    os.fchmod(link.fileno(), 0o600)
+    link.bind(path)
 
 
 def _datagrams() -> Link:
