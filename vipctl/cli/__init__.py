@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 
 from vipctl.cli import audit, changing, directing, output, showing  # noqa: F401 - three register commands
-from vipctl.cli.base import group
+from vipctl.cli.base import Begun, Gate, group
 from vipctl.cli.output import Unprinted, printable, printable_lines
 from vipctl.cli.result import MADE, say_json
 from vipctl.errors import UsageError, VipctlError
@@ -16,12 +16,20 @@ from vipctl.errors import UsageError, VipctlError
 
 def main() -> None:
     output.prepare()
-    code = run(sys.argv[1:], audit.journal)
+    code = run(sys.argv[1:], audit.journal, _gate())
     output.finish()
     sys.exit(code)
 
 
-def run(words: Sequence[str], write: audit.Write = audit.silent) -> int:
+def _gate() -> Gate | None:
+    if not os.geteuid():
+        return None
+    from vipctl.cli.members import asking
+
+    return asking.gate
+
+
+def run(words: Sequence[str], write: audit.Write = audit.silent, gate: Gate | None = None) -> int:
     """Runs one command, prints its result or error, and returns the exit code.
 
     `write` keeps what it was, if it may change something.
@@ -29,7 +37,7 @@ def run(words: Sequence[str], write: audit.Write = audit.silent) -> int:
     entry = audit.Audit(words, write)
     try:
         code: int | None = group.main(
-            list(words), prog_name="vipctl", standalone_mode=False, obj=entry
+            list(words), prog_name="vipctl", standalone_mode=False, obj=Begun(entry, gate)
         )
     except click.exceptions.NoArgsIsHelpError as e:
         output.tell(e.format_message())

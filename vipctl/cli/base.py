@@ -20,6 +20,15 @@ WITH_SERVICE_OPTIONS = ("add-range", "add-service", "set-service")
 COMMON = ("--json", "--check", "--diff", "-q", "--quiet", "-v", "--verbose")
 Part = Callable[[Any], Any]  # click's: of a command
 F = TypeVar("F", bound=Callable[..., int | None])
+# Of a command that is about to run: its exit code, or None if it is to run here.
+Gate = Callable[[click.Context], int | None]
+
+
+class Begun(NamedTuple):
+    """What a command is given beside its words."""
+
+    audit: Audit
+    gate: Gate | None
 
 
 class Settings(NamedTuple):
@@ -31,6 +40,7 @@ class Settings(NamedTuple):
     state_dir: str
     audit: Audit = Audit()
     quiet: bool = False
+    gate: Gate | None = None
 
     def controller(self, *, force: bool = False) -> "Controller":
         from vipctl.operate.controller import Controller
@@ -73,6 +83,14 @@ def _answer(*words: str, what: str, text: Callable[[click.Context], str]) -> Par
 
 HELP = _answer("-h", "--help", what="this message", text=click.Context.get_help)
 VERSION = _answer("--version", what="the version", text=lambda _: f"vipctl, version {__version__}")
+
+
+class Command(click.Command):
+    """Runs if the gate lets it, once its words have been understood."""
+
+    def invoke(self, context: click.Context) -> Any:
+        code = context.obj.gate(context) if context.obj.gate else None
+        return super().invoke(context) if code is None else code
 
 
 class Commands(click.Group):
@@ -128,7 +146,7 @@ class Commands(click.Group):
         if name in self._functions and name not in self.commands:
             *parts, function = self._functions[name]
             made = reduce(lambda made, part: part(made), reversed(parts), function)
-            self.command(name, add_help_option=False)(made)
+            self.command(name, cls=Command, add_help_option=False)(made)
         return super().get_command(context, name)
 
 
@@ -197,4 +215,5 @@ def group(
     found), 4 the kernel said no, 5 something missing.
     """
     log.listener = trace if verbose else None
-    context.obj = Settings(as_json, check, diff, state_dir, context.obj, quiet)
+    audit, gate = context.obj
+    context.obj = Settings(as_json, check, diff, state_dir, audit, quiet, gate)

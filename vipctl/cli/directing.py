@@ -188,6 +188,7 @@ def watch(
 
     Until it is stopped. With --check, only report it.
     """
+    from vipctl.cli.members import answering
     from vipctl.operate.watching import Watching
     from vipctl.services import syntax
     from vipctl.watch import daemon
@@ -197,7 +198,8 @@ def watch(
     if vrrp and settings.check:
         raise UsageError("--vrrp changes roles, and --check changes nothing", hint="leave one out")
     place = syntax.listener(listener) if listener else None
-    daemon.run(Watching(settings.state_dir, check=settings.check), every, needs, place, vrrp)
+    watching = Watching(settings.state_dir, check=settings.check)
+    daemon.run(watching, every, needs, place, vrrp, answering.program(settings.state_dir))
 
 
 @group.of("sync", options.relay)

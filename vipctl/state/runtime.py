@@ -3,6 +3,8 @@
 A command sends a word. CHANGED, and LOADING before prefixes by the thousand, are for the daemon
 that watches: they have no answer, and cost the same whether it runs or not. STATUS is answered by
 an object of JSON.
+
+These sockets are root's. One more is for the members of a group, who read by it without root.
 """
 
 import _socket as socket
@@ -22,6 +24,8 @@ from vipctl.state.directory import cookie, cure, open_lock
 DIRECTORY = "/run/vipctl"
 CHANGED, LOADING, STATUS = b"changed", b"loading", b"status"
 WATCH, SYNC = "watch", "sync"  # the commands that are daemons
+GROUP = "vipctl"  # whose members read without root
+QUEUE = 100  # of them that wait to be answered
 PATIENCE = 2.0  # seconds that an answer may take
 LARGEST = 1 << 16  # bytes of an answer
 NOBODY = (errno.ENOENT, errno.ENOTDIR, errno.ECONNREFUSED)
@@ -46,6 +50,34 @@ def serving(daemon: str = WATCH) -> Iterator[Link]:
         os.unlink(path)
     finally:
         os.close(lock)
+
+
+def offer(group: int) -> Link:
+    """The daemon's end of the socket for members of a group. Raises OSError."""
+    path = members()
+    with suppress(FileNotFoundError):  # of one that was killed
+        os.unlink(path)
+    kind = socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+    link = socket.socket(socket.AF_UNIX, kind)
+    try:
+        _bind(link, path)
+        os.chown(path, -1, group)
+        os.chmod(path, 0o660)
+        link.listen(QUEUE)
+    except OSError:
+        link.close()
+        raise
+    return link
+
+
+def let_pass() -> None:
+    """Who knows a socket's name reaches it, if its own mode allows that; nobody sees the names."""
+    os.chmod(DIRECTORY, stat.S_IMODE(os.stat(DIRECTORY).st_mode) | 0o011)  # noqa: S103
+
+
+def members() -> str:
+    """Where the members of the group find the daemon of this network namespace."""
+    return _path(GROUP, "socket")
 
 
 @contextmanager

@@ -28,6 +28,12 @@ from vipctl.state import database, verdicts
 from vipctl.state.database import DAMAGED, SCHEMA_VERSION, failure
 from vipctl.state.directory import identity, prepare, trouble, weighing
 from vipctl.state.rows import Rows
+from vipctl.state.runtime import GROUP
+
+UNREADABLE = (
+    f"use sudo; or be of the group {GROUP}, who read without root while vipctl watch runs "
+    "(docs/watch.md)"
+)
 
 
 class Store(Rows):
@@ -63,7 +69,7 @@ class Store(Rows):
         try:
             present = files.exists(database.path(directory))
         except PermissionError as e:
-            raise Missing(f"the state in {directory} is root's", hint="use sudo") from e
+            raise Missing(f"the state in {directory} is root's", hint=UNREADABLE) from e
         if present:
             prepare(directory)
             return cls._snapshot(directory)

@@ -23,6 +23,7 @@ from vipctl.watch.callers import Callers
 from vipctl.watch.checker import Checker
 from vipctl.watch.following import Following
 from vipctl.watch.journal import Level, say
+from vipctl.watch.members import Members
 from vipctl.watch.patience import Patience
 from vipctl.watch.waiting import until
 
@@ -43,6 +44,7 @@ class Daemon:
         link: runtime.Link,
         needs: Needs | None,
         vrrp: str | None,
+        answering: Sequence[str],
     ) -> None:
         self.watching, self.every = watching, every
         self.callers = Callers(link, watching.state_dir, check=watching.check)
@@ -50,6 +52,7 @@ class Daemon:
         self.checker = None if watching.check else Checker(Weighing(watching.state_dir))
         self.alive = self._alive(needs) if needs else None
         self.following = self._following(vrrp) if vrrp else None
+        self.members = Members(answering)
         self.patience = Patience()
         self.sources: Sequence[Source] = ()
         self.deaf = False
@@ -74,12 +77,12 @@ class Daemon:
         return self.checker.said if self.checker else NONE
 
     async def run(self) -> None:
-        """Until SIGTERM or SIGINT; SIGHUP has it look at once."""
+        """Until SIGTERM or SIGINT; SIGHUP has it look at once, for the group of readers too."""
         gc.enable()  # each check that fails leaves a circle of objects
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end)
-        loop.add_signal_handler(signal.SIGHUP, self.woken.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
         with events.listening() as self.sources:
             for source in self.sources:
                 loop.add_reader(source.fileno(), self._hear, source)
@@ -99,7 +102,7 @@ class Daemon:
         say(Level.NOTICE, "watching")
         systemd.notify("READY=1", "STATUS=watching")
         async with asyncio.TaskGroup() as tasks:  # what fails ends all: the next start goes on
-            all_of_them = self.alive, self.checker, self.following
+            all_of_them = self.alive, self.checker, self.following, self.members
             beside = [tasks.create_task(one.run()) for one in all_of_them if one]
             await self._go_on()
             for task in beside:
@@ -257,6 +260,10 @@ class Daemon:
         if told:
             self._changed(addresses=True)
 
+    def _reload(self) -> None:
+        self.members.renew()
+        self.woken.set()
+
     def _end(self) -> None:
         self.ended.set()
         self.woken.set()
@@ -267,11 +274,12 @@ def run(
     every: float,
     needs: Needs | None,
     listener: scrapes.Listener | None,
-    vrrp: str | None = None,
+    vrrp: str | None,
+    answering: Sequence[str],
 ) -> None:
-    """Watches until the process is asked to end."""
+    """Watches until the process is asked to end. `answering` is what members of the group get."""
     with runtime.serving() as link, scrapes.answered(watching.state_dir, listener):
-        asyncio.run(Daemon(watching, every, link, needs, vrrp).run())
+        asyncio.run(Daemon(watching, every, link, needs, vrrp, answering).run())
 
 
 def _listed(things: Iterable[str]) -> str:
