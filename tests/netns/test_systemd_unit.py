@@ -18,16 +18,18 @@ import pytest
 
 from tests.harness import synced
 from tests.harness.command import Vipctl
+from tests.harness.lab import Lab
 from tests.harness.netns import Namespace, execute
 from tests.harness.running import running
 from tests.harness.waiting import wait_until
-from tests.netns import relayed
+from tests.netns import members, relayed
 from tests.netns.prometheus import GET
 
 UNIT = Path(__file__).parents[2] / "examples/systemd/vipctl-restore.service"
 WATCH, SYNC = (UNIT.with_name(f"{name}.service") for name in ("vipctl", "vipctl-sync"))
 FOR_ALIVE = WATCH.with_name(f"{WATCH.name}.d-alive.conf")
 FOR_VRRP = WATCH.with_name(f"{WATCH.name}.d-vrrp.conf")
+FOR_GROUP = WATCH.with_name(f"{WATCH.name}.d-group.conf")
 FOR_IPTABLES = UNIT.with_name(f"{UNIT.name}.d-iptables.conf")
 VIPCTL = Path(sys.executable).with_name("vipctl")
 METRICS = UNIT.parents[1] / "monitoring" / "vipctl-metrics.service"
@@ -255,6 +257,34 @@ def test_watching_works_within_the_limits(
             (child,) = booted.run(["pgrep", "-P", str(process.pid)]).stdout.split()
             os.kill(int(child), signal.SIGTERM)
             assert process.wait(30) == 0
+    _check_trace(trace.read_text(), limits)
+
+
+@pytest.mark.parametrize("drop_ins", [[], [FOR_GROUP]], ids=["alone", "with its drop-in"])
+def test_members_are_answered_within_the_limits(
+    net: Lab, vipctl: Vipctl, tmp_path: Path, drop_ins: list[Path]
+) -> None:
+    """As root is, also by doctor where its drop-in is."""
+    vipctl("add-range", *RANGES, "--fwmark", "17")
+    limits, trace = _settings(WATCH, *drop_ins), tmp_path / "trace"
+    networkd = tmp_path / "systemd-networkd"
+    networkd.write_bytes(Path("/bin/sleep").read_bytes())
+    networkd.chmod(0o755)
+    traced = ("strace", "-f", "-qq", "-o", str(trace))
+    limited = ("unshare", "--mount", *_limited(limits, tmp_path), *traced)
+    runs = ["ip", "netns", "exec", net.director.name, str(networkd), "infinity"]
+    with members.site(vipctl, tmp_path) as there, running(runs) as other:
+        wait_until(lambda: members.name(other.pid) == networkd.name[:15], "it runs")
+        with there.watched(tmp_path, before=limited) as daemon:
+            wait_until(there.answers, "the group is answered")
+            *same, (by_root, by_member) = there.said("status", "metrics", "doctor", does="both")
+            assert [one[0] for one in same] == [one[1] for one in same]
+            assert "networkd-foreign" in by_root[1]
+            assert (by_member == by_root) == bool(drop_ins)
+            assert drop_ins or "not all programs that run here may be looked at" in by_member[1]
+            (child,) = members.children(daemon)
+            os.kill(int(child), signal.SIGTERM)
+            assert daemon.process.wait(30) == 0
     _check_trace(trace.read_text(), limits)
 
 
