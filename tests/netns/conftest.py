@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # What they assert is explained as a test's own assertions are.
 pytest.register_assert_rewrite(
-    *(f"tests.netns.{name}" for name in ("arrivals", "drift", "rollback"))
+    *(f"tests.netns.{name}" for name in ("arrivals", "drift", "examining", "rollback"))
 )
 
 

@@ -3,13 +3,13 @@
 This kernel has no IPVS, which is named wherever it is needed.
 """
 
-import io
 import json
 import shutil
 import sys
+import sysconfig
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,10 @@ from tests.harness.waiting import wait_until
 from tests.netns import snapshot
 from tests.netns.ailments import Ailment
 from tests.netns.complaints import COMPLAINTS, RESTORED, SYSCTLS, WEB, Complaint
+from tests.netns.examining import examined, printed
 from tests.netns.firewalls import Firewall
 from tests.netns.stored import balance
 from tests.unit.committing import commit
-from vipctl.cli import run
 from vipctl.diagnosis.director.findings import FINDINGS
 from vipctl.services.change import Change
 from vipctl.services.sync import Sync
@@ -37,32 +37,7 @@ from vipctl.state.store import Store
 RANGES = ["203.0.113.0/24", "2001:db8:1::/64"]
 NO_IPVS = "no-ipvs"
 BY_ITSELF = {"not-restored", "taken-over", "watch-of-another-state", "advertisements-ignored"}
-BY_ITSELF |= {"library-missing", "conntrack-strict", "watch-outdated"}
-
-
-def printed(vipctl: Vipctl, *words: str) -> list[Any]:
-    """The exit code of a command and what it prints."""
-    with redirect_stdout(io.StringIO()) as stdout, redirect_stderr(io.StringIO()) as stderr:
-        code = run(["--state-dir", str(vipctl.state_dir), *words])
-    return [code, stdout.getvalue() + stderr.getvalue()]
-
-
-def examined(
-    machine: Machine, vipctl: Vipctl, *programs: list[str], until: Callable[[], bool] = lambda: True
-) -> dict[str, Any]:
-    """What `doctor` says there; its exit code says whether anything is found."""
-
-    def act() -> list[Any]:
-        wait_until(until, "the programs are ready")
-        return printed(vipctl, "--json", "doctor")
-
-    code, text = machine.run(act, programs)
-    found: dict[str, Any] = json.loads(text)
-    assert code == (3 if found["causes"] else 0), text
-    ill = [step for step in found["checks"] if step["state"] == "cause"]
-    assert all(step["cause"] in FINDINGS and step["fix"] and step["evidence"] for step in ill)
-    assert {step["cause"] for step in ill} == set(found["causes"])
-    return found
+BY_ITSELF |= {"library-missing", "library-outdated", "conntrack-strict", "watch-outdated"}
 
 
 @pytest.fixture
@@ -283,6 +258,55 @@ def test_a_library_that_is_not_there_is_told(
     monkeypatch.setitem(sys.modules, "dns", None)  # as if it could not be imported
     found = examined(machine, vipctl)["causes"]
     assert set(found) == {NO_IPVS, "checks-not-run", "library-missing"}
+
+
+def packages(directory: Path, without: str, older: str, version: str) -> Path:
+    """This Python's packages, but for one, and with an older version of another."""
+    installed = Path(sysconfig.get_path("purelib"))
+    directory.mkdir()
+    for path in installed.iterdir():
+        if path.name.partition("-")[0] != without:
+            (directory / path.name).symlink_to(path)
+    (metadata,) = directory.glob(f"{older}-*.dist-info")
+    metadata.unlink()
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {older}\nVersion: {version}\n"
+    )
+    return directory
+
+
+def test_libraries_that_are_missing_or_old_are_told(
+    net: Lab, vipctl: Vipctl, tmp_path: Path
+) -> None:
+    vipctl("add-range", *RANGES, "--fwmark", "17")
+    where = packages(tmp_path / "packages", "rich", "click", "8.1.8")
+    argv = ["env", f"PYTHONPATH={where}", sys.executable, "-S", *vipctl.argv[1:]]
+    done = net.director.run([*argv, "--json", "doctor"], check=False)
+    found = {step["cause"]: step for step in json.loads(done.stdout)["checks"] if step["cause"]}
+    assert found.keys() == {NO_IPVS, "library-missing", "library-outdated"}
+    assert found["library-missing"]["says"] == "vipctl needs rich, which is not installed"
+    assert found["library-outdated"]["says"] == "click is 8.1.8, and vipctl needs 8.2 or later"
+    assert found["library-outdated"]["fix"].endswith("pip install 'click>=8.2'")
+
+
+def test_a_library_that_only_a_service_needs_is_told_with_the_service(
+    directors: Directors, tmp_path: Path
+) -> None:
+    where = packages(tmp_path / "packages", "dns", "python_iptables", "1.1.0")
+    told = {}
+    for method in ("fwmark", "fwmark-iptables"):
+        asked = Complaint(
+            "", [], services=(f"add-range 203.0.113.0/24 --fwmark 17 --method {method}",)
+        )
+        net, vipctl = directors(asked)
+        argv = ["env", f"PYTHONPATH={where}", sys.executable, "-S", *vipctl.argv[1:]]
+        done = net.director.run([*argv, "--json", "doctor"], check=False)
+        steps = json.loads(done.stdout)["checks"]
+        told[method] = [step["says"] for step in steps if step["name"] == "libraries"]
+    well, (old,) = told.values()
+    assert well == ["they are there, in versions that vipctl asks for"]
+    assert old == "python-iptables is 1.1.0, and service 'fwmark-17' needs 1.2.0 or later"
 
 
 def doubts(machine: Machine, vipctl: Vipctl) -> set[str]:

@@ -9,6 +9,7 @@ from vipctl.diagnosis.director import (
     installed,
     keepalived,
     kernel,
+    libraries,
     links,
     machine,
     modules,
@@ -57,7 +58,7 @@ OF_VIPS: Checks[Site] = {
     "vip_shim": modules.shim,
     "bridges": modules.bridges,
     "ftp": modules.ftp,
-    "dns": modules.names,
+    "libraries": libraries.check,
 }
 OF_MACHINE: Checks[Machine] = {"certificate": certificates.sync}
 

@@ -189,9 +189,15 @@ FINDINGS: Mapping[str, Cause] = {
         "`modprobe ip_vs_ftp`, and at boot",
     ),
     "library-missing": Cause(
-        "A check of kind `dns` needs dnspython, which is not installed.",
+        "A Python library that vipctl needs is not there: one that it always needs, or dnspython "
+        "for a check of kind `dns`.",
         "Python does not find it. What methods lack is `lacking`.",
-        "`pip install '.[dns]'`",
+        "`pip install .`, or `pip install '.[dns]'`",
+    ),
+    "library-outdated": Cause(
+        "A Python library is older than vipctl asks for, or than a service's method or check does.",
+        "The versions that are installed, and those that vipctl's package names.",
+        "`pip install 'NAME>=VERSION'`",
     ),
     "certificate-expired": Cause(
         "The certificate of `vipctl sync` has expired: other directors refuse this one.",

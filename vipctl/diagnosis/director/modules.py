@@ -79,18 +79,3 @@ def ftp(site: Site) -> Iterator[Step]:
 def _serves_ftp(service: Service) -> bool:
     by_nat = service.balanced and Forward.NAT in service.forwards()
     return by_nat and any((p.protocol, p.number) == ("tcp", FTP_PORT) for p in service.ports)
-
-
-def names(site: Site) -> Iterator[Step]:
-    """What checks of DNS need."""
-    from importlib.util import find_spec
-
-    asked = [s.name for s in site.services if any(check.kind == "dns" for check in s.checks)]
-    if asked and not find_spec("dns"):
-        from vipctl.probing.names import LACKING
-
-        says = f"service {asked[0]!r}: check dns needs {LACKING}"
-        yield ill("dns", "library-missing", says, INSTALL, "/opt/vipctl/bin/pip show dnspython")
-
-
-INSTALL = "/opt/vipctl/bin/pip install '.[dns]'"
