@@ -2,6 +2,7 @@
 
 from tests.harness.command import Vipctl
 from tests.harness.lab import Lab
+from tests.netns.stored import balance
 
 # Method, what somebody does, what is said of it.
 DAMAGE = (
@@ -55,6 +56,15 @@ def test_the_exit_code_tells_if_asked_and_of_the_services_that_are_named(
     assert list(vipctl("status", "fwmark-18")["services"]) == ["fwmark-18"]
     code, error = vipctl.error("status", "fwmark-19")
     assert (code, error["message"]) == (3, "there is no service 'fwmark-19'")
+
+
+def test_a_method_that_cannot_be_used_is_told_where_a_service_has_it(vipctl: Vipctl) -> None:
+    vipctl("add-range", *MANY, "--service", "web", "--method", "fwmark")
+    assert vipctl("status")["methods"]["shim"]["usable"] is False, "this kernel has no modules"
+    assert "method" not in vipctl.text("status").stdout
+    balance(vipctl, "shim", ("10.0.1.11",), "nat", "wlc")
+    told = vipctl.text("status").stdout
+    assert "\nmethod shim: the module vip_shim is not loaded" in told
 
 
 def test_services_are_in_the_order_in_which_people_count(vipctl: Vipctl) -> None:

@@ -178,10 +178,11 @@ def status(report: Report) -> str:
         if not found["ok"]
     ]:
         parts.append("\n".join(unmet))
+    used = {form["method"] for form in report["services"].values()}
     parts += [
         printable(f"method {name}: {note}")
         for name, found in report["methods"].items()
-        for note in found["notes"]
+        for note in found["notes"] * (name in used)
     ]
     parts += map(printable, report["findings"])
     parts += [printable(f"sync: {_sync(found)}") for found in [report["sync"]] if found]
