@@ -67,6 +67,23 @@ def test_a_method_that_cannot_be_used_is_told_where_a_service_has_it(vipctl: Vip
     assert "\nmethod shim: the module vip_shim is not loaded" in told
 
 
+def test_what_is_accepted_and_balanced_by_nothing_is_told(vipctl: Vipctl) -> None:
+    """This kernel has no IPVS: `doctor` and `explain` say so in the same words."""
+    vipctl("add-range", *MANY, "--service", "web", "--method", "tproxy", "--to-port", "80")
+    assert vipctl("status")["unbalanced"] == []
+    vipctl("add-range", "192.0.2.0/24", "--fwmark", "17", "--method", "fwmark")
+    (told,) = vipctl("status")["unbalanced"]
+    assert told.startswith("VIPs of fwmark-17 are balanced by nothing: this kernel has no IPVS, ")
+    text = vipctl.text("status").stdout
+    assert f"\n{told}\n" in text
+    assert text.endswith("\n  above: 1 more that may keep VIPs from answering\n")
+    why = told.partition(": ")[2].partition("; ")[0]
+    for command in (["doctor"], ["explain", "192.0.2.7"]):
+        assert f"{why} [no-ipvs]\n" in vipctl.text(*command).stdout
+    vipctl("deactivate")
+    assert vipctl("status")["unbalanced"] == []
+
+
 def test_services_are_in_the_order_in_which_people_count(vipctl: Vipctl) -> None:
     for mark in (110, 19, 18):
         vipctl("add-range", f"198.51.100.{mark}", "--fwmark", str(mark))

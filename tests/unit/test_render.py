@@ -19,6 +19,7 @@ WEB: dict[str, Any] = {
 NOTHING: dict[str, Any] = {
     "sysctls": {},
     "methods": {},
+    "unbalanced": [],
     "findings": [],
     "problems": [],
     "differences": [],

@@ -36,6 +36,7 @@ REPORT: dict[str, Any] = {
     "ranges": [{"range": "?", "service": "?"}],
     "sysctls": {"?": {"ok": False, "value": "?", "needed": "?"}},
     "methods": {"?": {"usable": True, "notes": ["?"]}},
+    "unbalanced": ["?"],
     "findings": ["?"],
     "problems": ["?"],
     "differences": [{"what": "?", "hint": "?", "services": ["?"]}],

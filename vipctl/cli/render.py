@@ -184,7 +184,7 @@ def status(report: Report) -> str:
         for name, found in report["methods"].items()
         for note in found["notes"] * (name in used)
     ]
-    parts += map(printable, report["findings"])
+    parts += map(printable, (*report["unbalanced"], *report["findings"]))
     parts += [printable(f"sync: {_sync(found)}") for found in [report["sync"]] if found]
     if lines := daemons.relay(report["relay"]):
         parts.append("\n".join(map(printable, lines)))
@@ -199,7 +199,7 @@ def status(report: Report) -> str:
 def _above(report: Report) -> str:
     """So that the last line is not taken for all there is to say."""
     unmet = [found for found in report["sysctls"].values() if not found["ok"]]
-    number = len(unmet) + len(report["findings"])
+    number = len(unmet) + len(report["unbalanced"]) + len(report["findings"])
     return f"\n  above: {number} more that may keep VIPs from answering" if number else ""
 
 

@@ -8,10 +8,10 @@ from vipctl.diagnosis.steps import Hint, Step, ill, unknown, well
 from vipctl.linux import ipvs, listeners, timeouts
 from vipctl.linux.ipvs import wording
 from vipctl.linux.ipvs.messages import Key, Virtual
+from vipctl.operate.unbalanced import OF_OTHERS
 from vipctl.services.values import SCHEDULER_FLAGS, Scheduler
 
 NAME, REALS, PROXY = "ipvs", "real-servers", "proxy"
-OF_OTHERS = "look at what makes it (keepalived, ipvsadm)"
 
 
 def steps(case: Case) -> Iterator[Step]:
@@ -51,15 +51,15 @@ def _command(case: Case) -> str:
 def _service(case: Case) -> Step:
     mark, own = f"{case.service.fwmark:#x}", case.service.balanced
     if not case.ipvs:
-        says = "this kernel has no IPVS, or its module is not loaded"
-        return ill(NAME, "no-ipvs", says, timeouts.LOAD, "cat /proc/net/ip_vs")
+        lacks = timeouts.absent()
+        return ill(NAME, "no-ipvs", lacks.message, lacks.hint or "", "cat /proc/net/ip_vs")
     if case.seen:
         says = f"IPVS has a service of fwmark {mark} ({case.seen.scheduler})"
         return well(NAME, says, _command(case))
     key, wanted = Key(case.service.fwmark, case.version), _wanted(case)
-    if wanted and (lacks := ipvs.foreseen({key: wanted}).get(key)):
-        fix = f"{lacks.hint}, then {RESTORE}"
-        return ill(NAME, "scheduler-missing", lacks.message, fix, _command(case))
+    if wanted and (missing := ipvs.foreseen({key: wanted}).get(key)):
+        fix = f"{missing.hint}, then {RESTORE}"
+        return ill(NAME, "scheduler-missing", missing.message, fix, _command(case))
     says = f"IPVS has no IPv{case.version} service of fwmark {mark}"
     fix = RESTORE if own else OF_OTHERS
     return ill(NAME, "ipvs-service-missing", says, fix, _command(case))

@@ -33,6 +33,7 @@ OF_VIPS: Checks[Site] = {
     "units": installed.units,
     "watch": installed.watch,
     "ipvs": kernel.ipvs,
+    "IPVS services of others": kernel.of_others,
     "state": kernel.stored,
     "systemd-networkd": others.networkd,
     "nftables": others.nftables,

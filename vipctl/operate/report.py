@@ -18,6 +18,7 @@ from vipctl.operate import (
     judged,
     peers,
     translation,
+    unbalanced,
 )
 from vipctl.operate.changing import refuse_foreign_state
 from vipctl.operate.outcome import Report
@@ -112,6 +113,7 @@ class Reporter(NamedTuple):
                 "services": listed,
                 "methods": _methods({service.method for service in services.values()}),
                 "sysctls": _sysctls(services.values(), lacking.chosen(store)),
+                "unbalanced": unbalanced.told(store, services.values()),
                 "findings": [
                     *(words for s in services.values() for words in judged.troubles(s, said)),
                     *arrival.findings(store, Change()),

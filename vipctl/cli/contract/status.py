@@ -191,5 +191,8 @@ class Status(Pending):
     services: dict[str, Seen] = field("By name.")
     methods: dict[str, Method] = field("By name, the best first.")
     sysctls: dict[str, Sysctl] = field("By name.")
+    unbalanced: list[str] = field(
+        "VIPs that are accepted for IPVS services of others (`--fwmark`), which IPVS does not have."
+    )
     findings: list[str] = field("What the operator should know.")
     watch: Watch | None = field("Null if no daemon runs.")

@@ -58,6 +58,7 @@ FINDINGS: Mapping[str, Cause] = {
         "Name that one with `--state-dir`; or `vipctl restore`",
     ),
     "no-ipvs": CAUSES["no-ipvs"],
+    "ipvs-service-missing": CAUSES["ipvs-service-missing"],
     "lacking": Cause(
         "The kernel, or the director, lacks something else that the stored state needs: a "
         "scheduler, IPv6, the module vip_shim, a library, a sysctl that cannot be written.",

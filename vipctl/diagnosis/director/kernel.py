@@ -1,9 +1,7 @@
 """The kernel: what it has of the stored state, its settings, and how full its tables are."""
 
-import os
 from collections.abc import Iterator
 
-from vipctl import files
 from vipctl.diagnosis import tracking
 from vipctl.diagnosis.causes import RESTORE, set_sysctls
 from vipctl.diagnosis.director.site import Site
@@ -11,13 +9,13 @@ from vipctl.diagnosis.steps import Step, ill, well
 from vipctl.errors import Refused
 from vipctl.linux import devices, sysctl, timeouts
 from vipctl.linux.routing import ways
+from vipctl.operate import unbalanced
 from vipctl.operate.changing import booted_since
 from vipctl.reconcile import looking
 from vipctl.reconcile.lacking import Problem
 from vipctl.reconcile.looking import Found
 from vipctl.services.change import Change
 
-MODULES = "/lib/modules"
 STATUS = "vipctl status"
 ALL_OF_IPV6 = {(6, 0)}  # tables
 FILLING = 0.9
@@ -30,13 +28,15 @@ def ipvs(site: Site) -> Iterator[Step]:
     if timeouts.read("ipvs timeout tcp") is not None:
         yield well(name, "the kernel has IPVS", evidence)
         return
-    modules = f"{MODULES}/{os.uname().release}"
-    if files.exists(modules):
-        says, fix = "this kernel has no IPVS, or its module is not loaded", timeouts.LOAD
-    else:
-        says = f"this kernel has no IPVS, and no module can be loaded: {modules} is not there"
-        fix, evidence = "boot a kernel that is installed", f"ls {MODULES}"
-    yield ill(name, "no-ipvs", says, fix, evidence)
+    lacks = timeouts.absent()
+    yield ill(name, "no-ipvs", lacks.message, lacks.hint or "", evidence)
+
+
+def of_others(site: Site) -> Iterator[Step]:
+    """Services that are balanced by what others have IPVS do; no IPVS at all is told by `ipvs`."""
+    if timeouts.read("ipvs timeout tcp") is not None:
+        for one in unbalanced.found(site.store, site.services):
+            yield ill("ipvs", "ipvs-service-missing", one.says, one.hint, "ipvsadm -Ln")
 
 
 def stored(site: Site) -> Iterator[Step]:
@@ -86,7 +86,7 @@ def sysctls(site: Site) -> Iterator[Step]:
     needed = sysctl.needed(site.services)
     missed = sysctl.missed(needed, site.services)
     if needed and not missed:
-        yield well(name, "they are as services need them", STATUS)
+        yield well(name, "sysctls are as services need them", STATUS)
     for key, value in missed.items():
         of = next(s for s in site.services if key in sysctl.needed([s]))
         says = f"{key} is {sysctl.read(key)}, and service {of.name!r} needs {value}"

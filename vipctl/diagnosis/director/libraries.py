@@ -44,7 +44,9 @@ def check(site: Site) -> Iterator[Step]:
     known = [Library(*found.groups()) for one in asked if (found := REQUIREMENT.match(one))]
     users = {None: "vipctl", **_users(site)}
     wrong = [step for one in known if one.extra in users for step in _of(one, users[one.extra])]
-    yield from wrong or [well(NAME, "they are there, in versions that vipctl asks for", EVIDENCE)]
+    yield from wrong or [
+        well(NAME, "Python libraries are there, in versions that vipctl asks for", EVIDENCE)
+    ]
 
 
 def _users(site: Site) -> dict[str | None, str]:

@@ -93,4 +93,8 @@ def real_servers(site: Site) -> Iterator[Step]:
         fix = f"is {lost[0]} up, and on that link?"
         yield ill(name, "neighbour-failed", says, fix, f"ip neighbour show to {lost[0]}")
     elif reals:
-        yield well(name, "none is known not to answer on its link", "ip neighbour show nud failed")
+        yield well(
+            name,
+            "no real server is known not to answer on its link",
+            "ip neighbour show nud failed",
+        )
