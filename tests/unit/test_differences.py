@@ -5,7 +5,7 @@ from ipaddress import ip_address
 import click
 import pytest
 
-from vipctl.cli import render
+from vipctl.cli import overview
 from vipctl.linux.ipvs.messages import Dest, Key, Tunnel, Virtual
 from vipctl.linux.ipvs.wording import unlike
 from vipctl.services.naming import naturally
@@ -64,7 +64,7 @@ def test_each_cure_is_said_once_after_what_it_cures() -> None:
         {"what": "b is not there", "hint": "vipctl restore", "services": ["web", "mail"]},
         {"what": "c cannot be had", "hint": "modprobe c", "services": []},
     ]
-    text = click.unstyle(render.kernel({"kernel": "differs", "differences": found}))
+    text = click.unstyle(overview.kernel({"kernel": "differs", "differences": found}))
     assert text.splitlines() == [
         "kernel: differs",
         "  web: a is not there",
@@ -73,5 +73,5 @@ def test_each_cure_is_said_once_after_what_it_cures() -> None:
         "  c cannot be had",
         "  → modprobe c",
     ]
-    many = render.kernel({"kernel": "differs", "differences": found[:1] * 25})
+    many = overview.kernel({"kernel": "differs", "differences": found[:1] * 25})
     assert "  and 5 more (vipctl --json status)\n  → vipctl restore" in many

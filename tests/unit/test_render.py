@@ -5,7 +5,7 @@ from typing import Any
 import click
 import pytest
 
-from vipctl.cli import render
+from vipctl.cli import overview, render
 
 COUNTED = dict.fromkeys(render.COUNTERS.values(), 3)
 WEB: dict[str, Any] = {
@@ -43,11 +43,11 @@ def test_what_speaks_against_a_director_is_shown() -> None:
         (alive | {"why": []}, "vipctl0: down since now: not yet"),
         (alive | {"fit": True}, "vipctl0: up since now: this director is fit"),
     ):
-        shown = render.status(NOTHING | {"services": {}, "watch": known | {"alive": found}})
+        shown = overview.text(NOTHING | {"services": {}, "watch": known | {"alive": found}})
         assert line in shown.splitlines()
     old = {key: value for key, value in known.items() if key != "alive"}
     of_none, of_old = (NOTHING | {"services": {}, "watch": watch} for watch in (known, old))
-    assert render.status(of_none) == render.status(of_old)
+    assert overview.text(of_none) == overview.text(of_old)
 
 
 @pytest.mark.parametrize(
@@ -57,13 +57,13 @@ def test_what_speaks_against_a_director_is_shown() -> None:
 def test_the_state_of_vrrp_is_shown(state: str, line: str) -> None:
     daemon = {"answers": True, "ours": True, "pid": 1, "check": False, "since": "then"}
     daemon |= {"state_dir": "/", "last": None, "alive": None, "vrrp": state}
-    shown = render.status(NOTHING | {"services": {}, "watch": daemon})
+    shown = overview.text(NOTHING | {"services": {}, "watch": daemon})
     assert line in shown.splitlines()
 
 
 def rows(*reals: str, **counted: Any) -> list[list[str]]:
     report = {"services": {"web": WEB | {"reals": reals, "ipvs": counted}}} | NOTHING
-    _, table, *_ = click.unstyle(render.status(report)).split("\n\n")
+    _, table, *_ = click.unstyle(overview.text(report)).split("\n\n")
     return [line.split() for line in table.splitlines()]
 
 
@@ -85,7 +85,7 @@ def test_what_a_real_server_gets_by_both_families_counts_together() -> None:
 
 def test_a_method_that_counts_nothing_has_no_table() -> None:
     report = {"services": {"web": WEB}} | NOTHING
-    services, *others = click.unstyle(render.status(report)).split("\n\n")
+    services, *others = click.unstyle(overview.text(report)).split("\n\n")
     assert services.startswith("SERVICE")
     assert others[-1] == "kernel: as stored"
     assert not any(other.startswith("SERVICE") for other in others)
@@ -94,8 +94,8 @@ def test_a_method_that_counts_nothing_has_no_table() -> None:
 def test_a_sync_daemon_that_does_not_run_is_named() -> None:
     sync = {"interface": "eth1", "id": 7, "master": True, "backup": True}
     where = "sync: connections go to and come from directors on eth1, id 7"
-    assert f"\n\n{where}\n\n" in render.status(NOTHING | {"services": {}, "sync": sync})
-    text = render.status(NOTHING | {"services": {}, "sync": sync | {"backup": False}})
+    assert f"\n\n{where}\n\n" in overview.text(NOTHING | {"services": {}, "sync": sync})
+    text = overview.text(NOTHING | {"services": {}, "sync": sync | {"backup": False}})
     assert f"{where}; but there is no backup so" in text
 
 
@@ -103,18 +103,18 @@ def test_a_relay_is_shown_with_its_peers() -> None:
     counts = {"taken": 1234, "refused": {"a": 1, "b": 2}, "sent": 9, "dropped": 5}
     peers = {"10.0.9.2": counts | {"there": True, "sends": False}}
     relay = {"answers": True, "pid": 7, "device": "vipctl-sync", "heard": False, "peers": peers}
-    text = render.status(NOTHING | {"services": {}, "relay": relay})
+    text = overview.text(NOTHING | {"services": {}, "relay": relay})
     assert "relay: process 7 on vipctl-sync, where the kernel takes no records" in text
     shown = "gets records, sends no records; 1,234 taken, 3 refused, 5 messages dropped"
     assert f"\n  10.0.9.2 {shown}\n\n" in text
-    silent = render.status(NOTHING | {"services": {}, "relay": {"answers": False}})
+    silent = overview.text(NOTHING | {"services": {}, "relay": {"answers": False}})
     assert "relay: the daemon runs, but does not answer" in silent
 
 
 def test_roles_are_said_where_not_all_is_active() -> None:
     report = {"services": {"web": WEB, "mail": WEB | {"role": "passive"}}} | NOTHING
     assert render.services(report).endswith("role: active, but passive for mail")
-    assert "\n\nrole: active, but passive for mail\n" in render.status(report)
+    assert "\n\nrole: active, but passive for mail\n" in overview.text(report)
     said = click.unstyle(render.services(report | {"role": "passive"}))
     assert "role: passive: what is for its VIPs is dropped (vipctl activate)" in said
     assert "role" not in render.services(report | {"services": {"web": WEB}})
@@ -123,7 +123,7 @@ def test_roles_are_said_where_not_all_is_active() -> None:
 def test_the_last_line_says_how_much_stands_above() -> None:
     sysctls = {"a": {"ok": False, "value": "0", "needed": "1"}, "b": {"ok": True}}
     report = NOTHING | {"services": {}, "sysctls": sysctls, "findings": ["something"]}
-    *_, last = click.unstyle(render.status(report)).splitlines()
+    *_, last = click.unstyle(overview.text(report)).splitlines()
     assert last == "  above: 2 more that may keep VIPs from answering"
-    *_, last = click.unstyle(render.status(NOTHING | {"services": {}})).splitlines()
+    *_, last = click.unstyle(overview.text(NOTHING | {"services": {}})).splitlines()
     assert last == "kernel: as stored"

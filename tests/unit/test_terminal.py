@@ -10,7 +10,7 @@ import click
 import pytest
 
 from vipctl import cli, log
-from vipctl.cli import base, output, render
+from vipctl.cli import base, output, overview, render
 from vipctl.cli.audit import Audit
 from vipctl.errors import Refused, VipctlError
 from vipctl.operate import notation
@@ -68,7 +68,7 @@ DRAWN: dict[str, Callable[[Any], str]] = {
         report | {"summary": [SUMMARY | {"service": next(iter(report["services"]))}]}
     ),
     "services": render.services,
-    "status": render.status,
+    "status": overview.text,
     "export": lambda report: notation.to_yaml({"services": {next(iter(report["services"])): {}}}),
     "difference": lambda report: render.difference(
         "services:\n  web:\n", f"services:\n  {report['kernel']}:\n"
@@ -159,7 +159,7 @@ def test_what_the_terminal_cannot_show_is_left_out(
         monkeypatch.setenv(name, value)
     with redirect_stderr(Terminal()) as said:
         output.warn("web")
-        drawn = render.status(REPORT) + cli_error()
+        drawn = overview.text(REPORT) + cli_error()
     assert (bool(OWN.search(said.getvalue())), bool(OWN.search(drawn))) == (coloured, coloured)
     with redirect_stderr(Terminal()) as told:
         SAID["progress"]("web")

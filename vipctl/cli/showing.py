@@ -169,11 +169,11 @@ def status(settings: Settings, names: tuple[str, ...], telling: bool, watch: boo
     """
     if watch:
         return _watch(settings, names, telling=telling)
-    from vipctl.cli import render
+    from vipctl.cli import overview
     from vipctl.operate import report
 
     found = report.Reporter(settings.state_dir).status(names)
-    show(settings, found, render.status)
+    show(settings, found, overview.text)
     return Refused.exit_code if telling and found["kernel"] != "as stored" else 0
 
 
