@@ -8,7 +8,7 @@ from tests.netns.stored import balance
 DAMAGE = (
     ("fwmark", "nft delete table inet vipctl", "the nftables table inet vipctl is not there"),
     ("fwmark", "ip rule del pref 4301", "not there: ip -4 rule pref 4301 fwmark"),
-    ("fwmark", "nft flush chain inet vipctl leftover", "chain leftover has 0 rules, should have 3"),
+    ("fwmark", "nft flush chain inet vipctl leftover", "chain leftover has 0 rules, should have 4"),
     ("fwmark", "nft add chain inet vipctl more", "has a chain, or a counter, that is not vipctl's"),
     (
         "fwmark",
