@@ -71,7 +71,9 @@ LEFT = [  # a checker, and why there is no check of ours
     ("UDP_CHECK {\n}", "sends a payload and wants a reply"),
     ("UDP_CHECK {\npayload 00\nrequire_reply 7x\n}", "'7x' is not bytes"),
     ("UDP_CHECK {\npayload 00\nrequire_reply\nmax_reply_length 9\n}", "like its max_reply_length"),
-    ("MISC_CHECK {\nmisc_path /bin/true\n}", "vipctl runs programs as nobody"),
+    ("MISC_CHECK {\nmisc_path /bin/true\n}", "nobody, and neither user nor script_user says so"),
+    ("MISC_CHECK {\nmisc_path /bin/a\nuser www-data adm\n}", "runs it as www-data adm; set-serv"),
+    ("MISC_CHECK {\nmisc_path /bin/a\nuser\n}", "user is not complete"),
     ('MISC_CHECK {\nmisc_path "/bin/a b"\nuser nobody\n}', "programs without arguments"),
     ("MISC_CHECK {\nmisc_path /bin/a b\nuser nobody\n}", "programs without arguments"),
     ("MISC_CHECK {\nmisc_path /bin/a\nuser nobody\nmisc_dynamic\n}", "its misc_dynamic"),
@@ -115,6 +117,30 @@ def test_a_checker_that_is_left_out(checker: str, why: str) -> None:
     lines = [line for line in told(found) if f": {kind}: left out: " in line]
     assert len(lines) == len(HOSTS)
     assert all(why in line and "set-service NAME --check " in line for line in lines), lines
+
+
+PROGRAM = "MISC_CHECK {\nmisc_path /bin/a\n}"
+OWNED = PROGRAM.replace("}", "user daemon\n}")
+
+
+@pytest.mark.parametrize(
+    ("given", "checker", "why"),
+    [
+        ("script_user nobody", PROGRAM, ""),
+        ("script_user daemon\nscript_user nobody nogroup", PROGRAM, ""),
+        ("script_user daemon", PROGRAM.replace("}", "user nobody\n}"), ""),
+        ("script_user daemon", PROGRAM, "nobody, and keepalived runs it as daemon; set-service"),
+        ("script_user nobody", OWNED, "nobody, and keepalived runs it as daemon; set-service"),
+    ],
+)
+def test_programs_without_a_user_have_that_of_all(given: str, checker: str, why: str) -> None:
+    """Wherever it is said."""
+    text = conf(checker)
+    for block in (f"global_defs {{\n{given}\n}}\n{text}", f"{text}global_defs {{\n{given}\n}}\n"):
+        found = of_keepalived(block)
+        assert [check.what for check in one(found).checks] == ([] if why else ["/bin/a"])
+        assert len(told(found)) == (len(HOSTS) if why else 0)
+        assert all(why in line for line in told(found))
 
 
 def test_what_comes_near_is_a_check() -> None:

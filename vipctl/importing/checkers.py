@@ -302,8 +302,11 @@ def _misc(checker: Checker) -> Iterator[str]:
     program = _of(checker.block, "misc_path")
     if (path and len(path.words) > 2) or re.search(r"\s", program):
         raise UsageError("vipctl runs programs without arguments, and tells them RIP and PORT")
-    if user is None or user.words[1:] not in NOBODY:
-        raise UsageError("vipctl runs programs as nobody, and it does not say so (user nobody)")
+    if user is None:
+        raise UsageError("vipctl runs programs as nobody, and neither user nor script_user says so")
+    theirs = " ".join([argument(user), *user.words[2:]])
+    if user.words[1:] not in NOBODY:
+        raise UsageError(f"vipctl runs programs as nobody, and keepalived runs it as {theirs}")
     yield f"exec:{escaped(program)}"
 
 

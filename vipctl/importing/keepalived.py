@@ -82,9 +82,11 @@ class _Config:
         self._notes = notes
         groups = [s for s in statements if s.words[0] == "virtual_server_group"]
         self._groups = {argument(group): group for group in groups}
+        self._user = _for_all(statements, "script_user")
 
     def virtuals(self, of: Statement) -> Iterator[Virtual]:
-        statements = [s for s in of.body if s.words[0] == "real_server"]
+        inner = (s for s in of.body if s.words[0] == "real_server")
+        statements = [_run_as(self._user, s) for s in inner]
         servers = [self._server(of, s) for s in statements]
         self._note_others(of, OF_SERVICES)
         checked = self._checked(of, list(zip(statements, servers, strict=True)))
@@ -166,6 +168,17 @@ class _Config:
 def _harmless(statement: Statement) -> bool:
     name, *rest = statement.words
     return any(value in HARMLESS.get(name, ()) for value in rest[:1])
+
+
+def _run_as(user: Statement | None, server: Statement) -> Statement:
+    """A real server whose programs have a user: script_user is whose they are without."""
+    if user is None:
+        return server
+    added = user._replace(words=["user", *user.words[1:]])
+    body = [
+        b._replace(body=[added, *b.body]) if b.words[0] == "MISC_CHECK" else b for b in server.body
+    ]
+    return server._replace(body=body)
 
 
 def _inhibited(of: Statement, server: Statement) -> bool:
@@ -263,6 +276,11 @@ def _notes_of_all(statements: list[Statement]) -> Iterator[Note]:
                 shown.words[0],
                 "vipctl shows real servers no certificate when it checks them by https",
             )
+
+
+def _for_all(statements: list[Statement], name: str) -> Statement | None:
+    lines = [find(s, name) for s in statements if s.words[0] == "global_defs"]
+    return next(filter(None, reversed(lines)), None)
 
 
 def _timeouts(statements: list[Statement]) -> Director:
