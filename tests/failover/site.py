@@ -104,8 +104,10 @@ class Director:
         """`vipctl watch`, as its unit starts it."""
         self.start("watch", "vipctl", "watch", "--alive", "vipctl0", "--needs-interface", "eth0")
 
-    def keepalived(self) -> None:
-        self.start("keepalived", "keepalived", "--dont-fork", "--log-console", "--dump-conf")
+    def keepalived(self, *words: str) -> None:
+        self.start(
+            "keepalived", "keepalived", "--dont-fork", "--log-console", "--dump-conf", *words
+        )
 
     def bird(self) -> None:
         self.run("mkdir", "--parents", "/run/bird")
@@ -189,6 +191,11 @@ class Site:
         TcpServer(real, "::", 80, name)
         for bind in ("0.0.0.0", "::"):
             UdpServer(real, bind, 53, name)
+
+    def set_up(self, name: str, *words: str) -> None:
+        """Each of the directors, with the word that says which it is."""
+        for number, director in enumerate(self.directors):
+            director.run("sh", str(EXAMPLES / name / "setup.sh"), *words[number : number + 1])
 
     def by_next_hop(self) -> None:
         """The router has routes by the addresses that move."""

@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
-from tests.failover.clients import HELD, INTERVAL, Held, Stream
-from tests.failover.site import DIRECT, EXAMPLES, PATIENCE, Director, Site, end, site
-from tests.harness.netns import Namespace, execute
+from tests.failover.clients import FLOWS, HELD, INTERVAL, Flows, Held, Stream
+from tests.failover.pairs import VIPCTL
+from tests.failover.site import DIRECT, EXAMPLES, PATIENCE, Director, Site, end
+from tests.harness.netns import Namespace
 from tests.harness.servers import TcpServer
 from tests.harness.traffic import tcp_get
 from tests.harness.waiting import wait_until
@@ -23,67 +22,56 @@ SKEW = 0.61  # seconds of VRRP, after which a backup of priority 100 is the mast
 BFD = 1.0  # seconds, and less, without a word
 DEAD = 3.0  # seconds without a word, one a second, after which a master is taken for dead
 SLACK = 1.0
-HOPS = ("10.0.0.100/24", "10.0.1.100/24", "fe80::100/64", "fe80::101/64")
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Iterator[Site]:
-    execute(["modprobe", "--all", "ip_vs", "tun"])
-    with site(tmp_path) as built:
-        yield built
+chosen, has_all = VIPCTL.chosen, VIPCTL.has_all
 
 
 @contextmanager
-def traffic(here: Site, vips: tuple[str, ...]) -> Iterator[tuple[Stream, Held]]:
-    stream, held = Stream(here.client, vips), Held(here.client, vips)
+def traffic(here: Site, vips: tuple[str, ...]) -> Iterator[tuple[Stream, Held, Flows]]:
+    stream, flows = Stream(here.client, vips), Flows(here.client, vips)
+    held = Held(here.client, vips)
     stream.start()
+    flows.start()
     try:
-        yield stream, held
+        yield stream, held, flows
     finally:
         stream.end()
+        flows.end()
         held.close()
-
-
-def set_up(here: Site, name: str, *words: str) -> None:
-    """Each of the directors, with the word that says which it is."""
-    for number, director in enumerate(here.directors):
-        director.run("sh", str(EXAMPLES / name / "setup.sh"), *words[number : number + 1])
-
-
-def has_all(director: Director, *, all_of_them: bool = True) -> bool:
-    return set(HOPS) & director.addresses() == (set(HOPS) if all_of_them else set())
-
-
-def chosen(director: Director, other: Director) -> None:
-    """Waits until VRRP has chosen it, and not the other one."""
-    wait_until(
-        lambda: has_all(director) and has_all(other, all_of_them=False),
-        f"director {director.number} is the master",
-        PATIENCE,
-    )
 
 
 def test_active_and_passive_by_vrrp(here: Site) -> None:
     one, two = here.directors
     here.by_next_hop()
-    set_up(here, "vrrp", "primary", "backup")
+    here.set_up("vrrp", "primary", "backup")
     for director in here.directors:
         director.watch()
         director.keepalived()
     chosen(one, two)
     vips = NAT_VIPS + DIRECT_VIPS
-    lost: dict[str, dict[str, int]] = {}
-    with traffic(here, vips) as (stream, held):
+    lost, kept = dict[str, dict[str, int]](), dict[str, int]()
+    with traffic(here, vips) as (stream, held, flows):
         assert held.living() == HELD
+        assert flows.kept() == FLOWS
         wait_until(lambda: two.connections() >= HELD, "the other director knows all", PATIENCE)
         for name, act in VRRP.items():
             lost[name] = stream.during(lambda act=act: act(one, two))  # type: ignore[misc]
+            kept[name] = flows.kept()
         assert held.living() == HELD
         lost["power off"] = stream.during(lambda: off(one, two))
+        kept["power off"] = flows.kept()
         assert held.living() >= HELD - 1
-        lost["power on"] = stream.during(lambda: on(one, two))
+        lost["power on"] = stream.during(lambda: VIPCTL.power_on(one, two))
+        kept["power on"] = flows.kept()
         assert held.living() >= HELD - 1
+        assert_kept(flows, kept)
     assert_only_power_costs(lost, DEAD + SKEW)
+
+
+def assert_kept(flows: Flows, kept: dict[str, int]) -> None:
+    """Each UDP flow has the real server that it had at first, and not all have the same."""
+    print(kept)
+    assert set(kept.values()) == {FLOWS}
+    assert len(flows.servers()) > 1
 
 
 def assert_only_power_costs(lost: dict[str, dict[str, int]], seconds: float) -> None:
@@ -141,6 +129,11 @@ def join(one: Director, two: Director) -> None:
     chosen(one, two)
 
 
+def off(one: Director, two: Director) -> None:
+    one.power_off()
+    wait_until(lambda: has_all(two), "the other director is the master", PATIENCE)
+
+
 VRRP = {
     "keepalived reloaded": reload,
     "keepalived stopped and started": terminate,
@@ -150,19 +143,6 @@ VRRP = {
     "neither director hears the other": part,
     "they hear each other again": join,
 }
-
-
-def off(one: Director, two: Director) -> None:
-    one.power_off()
-    wait_until(lambda: has_all(two), "the other director is the master", PATIENCE)
-
-
-def on(one: Director, two: Director) -> None:
-    one.boot()
-    one.run("vipctl", "restore")
-    one.watch()
-    one.keepalived()
-    chosen(one, two)
 
 
 def hops(router: Namespace, prefix: str) -> int:
@@ -182,18 +162,20 @@ def spread(here: Site, number: int) -> None:
 
 def test_all_active_by_bgp(here: Site, tmp_path: Path) -> None:
     one = here.directors[0]
-    set_up(here, "bgp")
+    here.set_up("bgp")
     for director in here.directors:
         director.watch()
         director.bird()
     with routing(here.router, tmp_path):
         spread(here, 2)
-        with traffic(here, DIRECT_VIPS) as (stream, held):
+        with traffic(here, DIRECT_VIPS) as (stream, held, flows):
             assert held.living() == HELD
-            lost, living = {}, {}
+            assert flows.kept() == FLOWS
+            lost, living, kept = {}, {}, {}
             for name, act in BGP.items():
                 lost[name] = stream.during(lambda act=act: act(here, one))  # type: ignore[misc]
-                living[name] = held.living()
+                living[name], kept[name] = held.living(), flows.kept()
+            assert_kept(flows, kept)
     assert min(living.values()) >= HELD - 1
     assert_only_power_costs(lost, BFD)
 
@@ -248,12 +230,12 @@ def test_real_servers_are_keepaliveds(here: Site) -> None:
     """vipctl accepts; virtual services and their checks are of keepalived's configuration."""
     one, two = here.directors
     here.by_next_hop()
-    set_up(here, "acceptance", "primary", "backup")
+    here.set_up("acceptance", "primary", "backup")
     for director in here.directors:
         director.keepalived()
 
     def master(director: Director) -> bool:
-        return set(HOPS[:2]) <= director.addresses()
+        return {"10.0.0.100/24", "10.0.1.100/24"} <= director.addresses()
 
     wait_until(lambda: master(one) and not master(two), "the primary is the master", PATIENCE)
     wait_until(lambda: len(ipvs(one.host)) == 1 + len(here.reals), "all are checked", PATIENCE)
