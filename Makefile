@@ -12,7 +12,7 @@ KERNEL_PACKAGES := bc bison flex libc6-dev libelf-dev xz-utils
 
 .PHONY: help deps root packages test-packages kernel-packages lint fmt lock test test-lowest test-fresh test-guest fresh demo conformance \
 	bench bench-guest bench-paired bench-pages bench-packages bench-datapath bench-load bench-addresses \
-	bench-healing bench-feedback bench-checks bench-relay \
+	bench-healing bench-feedback bench-checks bench-relay bench-takeover \
 	debug-kernel kernels stress failover kills soak explain-fuzz stress-shim fuzz clean clean-cache
 .DELETE_ON_ERROR:
 
@@ -39,6 +39,7 @@ help:
 	@echo "make bench-feedback  schedulers with and without feedback, in a guest, hours; writes docs/feedback.md (FEEDBACK='--seeds=1 --seconds=30': a part)"
 	@echo "make bench-checks  vipctl watch, keepalived and ldirectord checking 1,000 real servers; writes into docs/checks.md (KERNEL=6.1; CHECKS='--number=100': a part)"
 	@echo "make bench-relay  connections a second that vipctl sync carries, and plain multicast, five minutes; writes into docs/two-directors.md"
+	@echo "make bench-takeover  what a power cut costs clients, beside keepalived alone, in a guest, ten minutes; writes into docs/two-directors.md (KERNEL=6.1)"
 	@echo "make debug-kernel  build a kernel with KASAN and lockdep for guests, half an hour"
 	@echo "make fresh   make demo and a part of the tests, in new minimal roots of Debian 12 and 13"
 	@echo "make test-guest KERNEL=6.1 TESTS=tests/vm/test_drain.py   some tests, under one guest's kernel"
@@ -157,6 +158,10 @@ bench-checks: deps bench-packages
 # RELAY='--rounds=1' writes nothing.
 bench-relay: deps
 	$(BIN)/python -m benchmarks.relay $(RELAY)
+
+# TAKEOVER='--rounds=1' writes nothing.
+bench-takeover: deps bench-packages
+	$(BIN)/python -m benchmarks.takeover $(if $(KERNEL),--kernel=$(KERNEL)) $(TAKEOVER)
 
 kernel-packages: root
 	@scripts/install-packages $(KERNEL_PACKAGES)

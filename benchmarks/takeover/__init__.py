@@ -1,0 +1,1 @@
+"""What a power cut costs clients, beside keepalived alone: `make bench-takeover`."""
