@@ -67,6 +67,30 @@ def test_active_and_passive_by_vrrp(here: Site) -> None:
     assert_only_power_costs(lost, DEAD + SKEW)
 
 
+def test_sync_alone_keeps_what_has_traffic(here: Site) -> None:
+    """`rr` would choose anew for a connection that a director does not know."""
+    one, two = here.directors
+    here.by_next_hop()
+    here.set_up("vrrp", "primary", "backup")
+    for director in here.directors:
+        for service in ("shop", "video"):
+            director.run("vipctl", "set-service", service, "--scheduler", "rr")
+        director.watch()
+        director.keepalived()
+    chosen(one, two)
+    vips, kept = NAT_VIPS + DIRECT_VIPS, {}
+    with traffic(here, vips) as (stream, held, flows):
+        assert held.living() == HELD
+        known = HELD + FLOWS + len(vips)
+        wait_until(lambda: two.connections() >= known, "the other director knows all", PATIENCE)
+        stream.during(lambda: off(one, two))
+        kept["power off"] = flows.kept()
+        assert held.living() >= HELD - 1
+        stream.during(lambda: VIPCTL.power_on(one, two))
+        kept["power on"] = flows.kept()
+        assert_kept(flows, kept)
+
+
 def assert_kept(flows: Flows, kept: dict[str, int]) -> None:
     """Each UDP flow has the real server that it had at first, and not all have the same."""
     print(kept)
