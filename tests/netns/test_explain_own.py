@@ -124,6 +124,16 @@ def test_what_the_director_asks_a_proxy_for_comes_back_to_it(tmp_path: Path) -> 
             assert reply.answered is (not found)
 
 
+def test_a_director_without_a_route_to_the_vip_sends_nothing(tmp_path: Path) -> None:
+    with site(tmp_path, "fwmark", Ailment("")) as (net, vipctl), net.director:
+        for version in ANYBODY:
+            assert causes(vipctl, version, ITSELF[version]) == set()
+            net.director.run(["ip", f"-{version}", "route", "del", "default"])
+            assert causes(vipctl, version, ITSELF[version]) == {"asked-from-director"}
+            with pytest.raises(OSError, match="unreachable"):
+                socket.create_connection((BY_VERSION[version]["vip"], 80), timeout=SHORT)
+
+
 def test_answers_to_the_director_itself_pass_input(tmp_path: Path) -> None:
     with site(tmp_path, "fwmark", Ailment("")) as (net, vipctl):
         assert [causes(vipctl, version, ITSELF[version]) for version in ANYBODY] == [set(), set()]

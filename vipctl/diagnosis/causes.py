@@ -34,9 +34,9 @@ CAUSES: Mapping[str, Cause] = {
     ),
     "asked-from-director": Cause(
         "The client is the director itself, and the method does not serve it (IPv4 by `route` "
-        "or `tproxy`).",
-        "The client's address is one of the director's.",
-        "Ask from another host, or use another method",
+        "or `tproxy`), or it has no route to the VIP.",
+        "The client's address is one of the director's; the kernel's route to the VIP.",
+        "Ask from another host, or use another method; or any route to the VIP",
     ),
     "rp-filter": Cause(
         "The kernel drops packets of the client: by its routes it would answer by another "

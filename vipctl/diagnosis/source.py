@@ -31,6 +31,7 @@ def steps(case: Case) -> Iterator[Step]:
 def _of_director(case: Case) -> Step:
     """A local socket takes a VIP that is local as its own address; TPROXY sees no such packet."""
     service, asked = case.service, case.asked
+    evidence = f"ip route get {asked.vip}"
     passed_by = service.proxied and not case.is_own(asked.vip)  # which is led by lo, and comes in
     if case.version == 4 and (service.features.local or passed_by):
         return ill(
@@ -38,8 +39,12 @@ def _of_director(case: Case) -> Step:
             "asked-from-director",
             f"the director itself asks, which method {service.method} does not serve",
             "ask from another host (--from CLIENT), or use another method",
-            f"ip route get {asked.vip}",
+            evidence,
         )
+    if ways.kind_to(asked.vip) is None:
+        says = f"the director itself asks, and has no route to {asked.vip}: it sends nothing"
+        fix = f"ip route add {asked.vip} …: by any device, as IPVS sends it elsewhere"
+        return ill(NAME, "asked-from-director", says, fix, evidence)
     return well(NAME, "the director itself asks, which this method serves")
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from tests.netns.addresses import OTHER_RANGES, RANGES
 from tests.netns.ailments import TPROXY
 from tests.stress.explain.breakages import KINDS, METHODS, REMOTE, Breakage
-from tests.stress.explain.clients import CLIENTS, ITSELF, Client
+from tests.stress.explain.clients import BESIDE, CLIENTS, ITSELF, Client
 
 HOW_MANY = {0: 2, 1: 5, 2: 3, 3: 1}  # breakages, and how often
 PORTS = ((), (), ("tcp/80",), ("tcp/80", "tcp/443"), ("tcp/70-90", "udp/53"))
@@ -20,7 +20,7 @@ NEVER = ({4: "198.18.5.5", 6: "2001:db8:5::5"}, {4: "203.0.114.0", 6: "2001:db8:
 
 class Situation(NamedTuple):
     """`other` is the method of another service, "" if there is none; `far` are real servers that
-    the director needs a route of its own for."""
+    the director needs a route of its own for. These alone know how they answer a client beside."""
 
     seed: int
     version: int
@@ -78,7 +78,7 @@ def drawn(seed: int, *, ipvs: bool) -> Situation:
         forward=forward,
         scheduler=scheduler,
         weights=dice.choice(WEIGHTS[:1] if scheduler in WHOLE else WEIGHTS),
-        far=forward != "dr" and dice.random() < 0.2,
+        far=forward != "dr" and client is not BESIDE and dice.random() < 0.2,
         options=_options(dice, method, forward, ipvs=ipvs),
         vip=_vip(dice, version),
         port=port,
