@@ -2,6 +2,7 @@
 
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -71,6 +72,11 @@ HTTP_GET {
         regex "is [a-z]+"
     }
 }
+"""
+
+PROGRAM = """\
+#!/bin/sh
+[ "$(id -un)" = nobody ] && [ ! -e "$0.broken" ]
 """
 
 
@@ -172,3 +178,45 @@ def test_checks_do_what_those_of_keepalived_did(net: Lab, vipctl: Vipctl, tmp_pa
     with watching(vipctl, tmp_path / "log"):
         fail_and_come_back(net)
         wait_until(lambda: TWO not in weights(net), "who fails is removed", PATIENCE)
+
+
+@pytest.fixture
+def program() -> Iterator[Path]:
+    """Where any user may run it; it passes as nobody alone."""
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        file = Path(directory, "program")
+        file.write_text(PROGRAM)
+        file.chmod(0o755)
+        yield file
+
+
+def break_and_mend(net: Lab, program: Path) -> None:
+    broken = program.with_name(f"{program.name}.broken")
+    wait_for(net, {ONE, TWO})
+    broken.touch()
+    wait_for(net, {SORRY})
+    broken.unlink()
+    wait_for(net, {ONE, TWO})
+
+
+def test_programs_run_as_script_user_said(
+    net: Lab, vipctl: Vipctl, tmp_path: Path, program: Path
+) -> None:
+    conf, document = tmp_path / "keepalived.conf", tmp_path / "document"
+    (tmp_path / "checkers").write_text(f"MISC_CHECK {{\nmisc_path {program}\n}}\n")
+    slowly = CHECKED.replace("delay_loop 1", "delay_loop 10")  # so long may a program take
+    conf.write_text(f"global_defs {{\nscript_user daemon\n}}\n{slowly}")
+    with keepalived(net, conf):
+        wait_for(net, {SORRY})
+    said = vipctl.text("import", "keepalived", str(conf)).stderr
+    assert "vipctl runs programs as nobody, and keepalived runs it as daemon" in said
+    conf.write_text(conf.read_text().replace("daemon", "nobody"))
+    with keepalived(net, conf):
+        break_and_mend(net, program)
+    printed = vipctl.text("import", "keepalived", str(conf))
+    assert (printed.code, printed.stderr) == (0, "")
+    document.write_text(printed.stdout)
+    vipctl("apply", str(document))
+    with watching(vipctl, tmp_path / "log"):
+        break_and_mend(net, program)
