@@ -14,9 +14,10 @@ def finds(net: Lab) -> bool:
     The client knows the director, which so has never heard of the client.
     """
     (link,) = json.loads(net.director.run(["ip", "-j", "link", "show", "eth0"]).stdout)
-    net.client.ip(
-        f"neigh replace fd00::1 lladdr {link['address']} dev eth0 nud permanent",
-        f"route replace {RANGE} via fd00::1",
-    )
+    net.client.ip(f"neigh replace fd00::1 lladdr {link['address']} dev eth0 nud permanent")
     net.director.ip(f"address add {VIP}/128 dev eth0 nodad", "neigh flush dev eth0")
-    return tcp_get(net.client, VIP, PORT).outcome is Outcome.REFUSED
+    try:
+        return tcp_get(net.client, VIP, PORT).outcome is Outcome.REFUSED
+    finally:
+        net.director.ip(f"address del {VIP}/128 dev eth0")
+        net.client.ip("neigh del fd00::1 dev eth0")

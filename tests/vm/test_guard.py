@@ -118,3 +118,4 @@ def test_an_own_address_that_is_a_vip_finds_its_neighbours(net: Lab, vipctl: Vip
     with module.loaded():
         vipctl("add-range", neighbours.RANGE, "--fwmark=17", "--method=shim")
         assert neighbours.finds(net)
+        vipctl("remove-service", "fwmark-17")
