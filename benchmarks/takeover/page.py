@@ -18,9 +18,9 @@ after an advertisement, which is the worst moment. From the last datagram that w
 to the first one after, in seconds, median (least to most):
 
 {table}
-`make bench-takeover` measured this under Linux {release}, in a QEMU guest: {rounds} rounds, in each
-of which both have their turn. Datagrams were {step} ms apart. That none is lost beside the gap is
-what `make failover` tests, of both.
+`make bench-takeover` measured this under Linux {release}, in a QEMU guest of a machine that did
+other things as well: {rounds} rounds, in each of which both have their turn. Datagrams were
+{step} ms apart. That power off costs none beside the gap is what `make failover` tests, of both.
 """
 
 
