@@ -6,7 +6,7 @@ that does it to the line in which the daemon says that it put things back. The l
 `vipctl restore` takes for all prefixes, without a daemon: most of it is the kernel's. In a guest
 (`make bench-healing KERNEL=6.12`) there is IPVS, and `ipvsadm --clear` is one damage more, of which
 the kernel tells nobody; the guest is emulated, and ten to twenty times as slow. With `--daemons`
-the damage is what firewalld and NetworkManager do, and the time that for which routes were gone.
+firewalld and NetworkManager do the damage, and the time is that for which routes were gone.
 """
 
 import argparse
