@@ -19,6 +19,7 @@ from tests.vm.test_health import (
     watching,
     weights,
 )
+from vipctl.health.outliers import Count
 from vipctl.operate.weighing import Weighing
 from vipctl.state.store import Store
 
@@ -34,6 +35,14 @@ class OneLine:
 
     def _tell(self, connection: socket.socket) -> None:
         connection.sendall(f"{self.line}\n".encode())
+
+
+def counted(vipctl: Vipctl) -> list[Count]:
+    """What IPVS has added up of each real server: it does so every two seconds."""
+    with vipctl.host:
+        with Store.read(vipctl.state_dir) as store:
+            services = list(store.services().values())
+        return list(Weighing(vipctl.state_dir).counted(services).values())
 
 
 def test_an_agent_weighs_drains_and_revives_and_feedback_follows(
@@ -61,12 +70,10 @@ def test_an_agent_weighs_drains_and_revives_and_feedback_follows(
             agents[0].line = "4%"
             wait_until(lambda: weights(net)[ONE] <= 150, "it gets less", PATIENCE)
             assert 500 <= weights(net)[TWO] <= 2000
-            with net.director:
-                with Store.read(vipctl.state_dir) as store:
-                    services = list(store.services().values())
-                counted = Weighing(vipctl.state_dir).counted(services)
-            assert min(count.connections for count in counted.values()) > 0
-            assert min(count.each for count in counted.values()) > 40
+            wait_until(
+                lambda: min(c.connections for c in counted(vipctl)) > 0, "added up", PATIENCE
+            )
+            assert min(count.each for count in counted(vipctl)) > 40
             vipctl("set-service", "web", "--agent=no", "--feedback=no")
             wait_for(net, {ONE: 3, TWO: 5})
         finally:
